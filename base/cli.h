@@ -1,0 +1,62 @@
+/* cli.h - command lines from tables: the same rows parse, check and print the help.
+ *
+ * Options may stand before or after the words ("supervisor status web --json").  "--" ends them.
+ * A long option may be written --name VALUE or --name=VALUE; short ones do not cluster values.
+ */
+#ifndef BASE_CLI_H
+#define BASE_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct cli;
+
+struct cli_option {
+    const char *name;  /* long name without dashes */
+    char letter;       /* 0 = none */
+    const char *value; /* name of the value in the help ("PATH"); NULL = a flag */
+    const char *help;
+};
+struct cli_command {
+    const char *name;
+    const char *words; /* usage of the positional words: "NAME..." ; "" = none */
+    const char *help;  /* first line is the summary */
+    const struct cli_option *options; /* own options, terminated by a row with name NULL; or NULL */
+    size_t min_words, max_words;      /* max 0 with words "" = none allowed */
+    int (*run)(struct cli *cli);      /* returns the exit code */
+    bool hidden;
+};
+struct cli_program {
+    const char *name, *version, *help;
+    const struct cli_option *globals; /* options of every command */
+    const struct cli_command *commands;
+    size_t ncommands;
+    const char *default_command; /* run when no word is given; NULL = help */
+};
+enum { CLI_VALUES_MAX = 64 };
+struct cli {
+    const struct cli_program *program;
+    const struct cli_command *command;
+    struct cli_value {
+        const char *name, *text; /* text is "" for a flag */
+    } values[CLI_VALUES_MAX];    /* in the order given */
+    size_t nvalues;
+    char **words; /* borrowed from argv; NULL-terminated */
+    size_t nwords;
+    void *context; /* the program's own */
+};
+
+/* The last value given for an option, NULL if not given; "" for a flag. */
+const char *cli_value(const struct cli *cli, const char *name);
+bool cli_flag(const struct cli *cli, const char *name);
+
+/* Parses argv, runs the command and returns its exit code; usage errors go to stderr with the
+ * nearest right name and exit code 2.  `NAME help [COMMAND]`, --help and --version work for all.
+ * argv is permuted. */
+int cli_main(const struct cli_program *program, int argc, char **argv, void *context);
+void cli_help(const struct cli_program *program, const struct cli_command *command, struct buf *out);
+
+#endif
