@@ -1,0 +1,35 @@
+/* jsonx.h - jansson with our errors and limits. */
+#ifndef IO_JSONX_H
+#define IO_JSONX_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Parses exactly one JSON object or array (new reference); NULL with err (ERR_PROTOCOL: where and
+ * what).  Duplicate keys and deep nesting (over 64) are refused. */
+json_t *jsonx_parse(const char *text, size_t len, struct err *err);
+/* Appends compact text, keys in insertion order, without newline; false = buffer full. */
+bool jsonx_put(const json_t *value, struct buf *out);
+/* As jsonx_put, indented for people, with a newline. */
+bool jsonx_put_pretty(const json_t *value, struct buf *out);
+
+/* Members of an object, borrowed; the fallback when absent or of another type. */
+const char *jsonx_text(const json_t *object, const char *key, const char *fallback);
+int64_t jsonx_int(const json_t *object, const char *key, int64_t fallback);
+double jsonx_real(const json_t *object, const char *key, double fallback);
+bool jsonx_bool(const json_t *object, const char *key, bool fallback);
+/* Required member: ERR_PROTOCOL "\"id\" is missing" or "... must be a text". */
+int jsonx_need_text(const json_t *object, const char *key, const char **ret, struct err *err);
+int jsonx_need_int(const json_t *object, const char *key, int64_t *ret, struct err *err);
+/* Sets text that may contain invalid UTF-8 (replaced by U+FFFD); NULL text becomes null. */
+int jsonx_set_text(json_t *object, const char *key, const char *text);
+int jsonx_set_int(json_t *object, const char *key, int64_t value);
+int jsonx_set_real(json_t *object, const char *key, double value);
+int jsonx_set_bool(json_t *object, const char *key, bool value);
+
+#endif

@@ -1,0 +1,22 @@
+/* reaper.h - the only wait.  libc only. */
+#ifndef IO_REAPER_H
+#define IO_REAPER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct reaper_exit {
+    pid_t pid;
+    int code;   /* si_code: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int status; /* exit code or signal */
+    uint64_t user_us, system_us, max_rss_kb; /* of the process and its waited-for children */
+};
+
+/* Sees at most `max` ended children with WNOWAIT, calls `fn` for each *before* its pid is reaped
+ * (so a pid is never reused before its exit is recorded), then reaps that pid.  Returns how
+ * many; 0 = none is waiting.  The times come from the raw system call's fifth argument. */
+size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
+                    size_t max);
+
+#endif
