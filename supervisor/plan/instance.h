@@ -1,0 +1,62 @@
+/* instance.h - one service and a number, made into what is run: words, environment, paths. */
+#ifndef SUPERVISOR_PLAN_INSTANCE_H
+#define SUPERVISOR_PLAN_INSTANCE_H
+
+#include "base/addr.h"
+#include "base/arena.h"
+#include "base/err.h"
+#include "supervisor/plan/plan.h"
+
+struct instance_check {
+    enum spec_check_kind kind;
+    struct addr addr;  /* HTTP, TCP, UNIX; len 0 when `host` must be looked up first */
+    const char *host;  /* a name to look up, or NULL */
+    const char *port;  /* with host */
+    const char *path;  /* HTTP: "/health" */
+    const char *authority; /* HTTP: value of the Host header */
+    char **argv;       /* EXEC: NULL-terminated */
+    int fd;            /* FD */
+};
+
+/* What differs from one start to the next. */
+struct instance_release {
+    const char *id;  /* "" when the service has no release */
+    const char *dir; /* absolute folder of the release, "" likewise */
+};
+
+struct instance {
+    char name[SPEC_NAME_MAX * 2]; /* "web:0" */
+    const struct spec_service *service;
+    int64_t number;
+    char **argv;      /* words of command */
+    char **envp;      /* complete environment without what the core adds at spawn (below) */
+    const char *directory; /* expanded, NULL = none; relative ones are inside the release */
+    const char *process_name;
+    const char *stdout_log, *stderr_log; /* "none", "inherit" or an absolute path; stderr "stdout"
+                                          * when redirected */
+    struct instance_check ready, startup, live;
+    char **pre_start, **post_stop; /* argv, NULL = none */
+};
+
+/* Fills *ret (memory in the arena).  `user_environment`: NULL or NULL-terminated HOME=... pairs for
+ * `user` (the caller looks the user up), put under the service's own.  environment_file is read
+ * here when `read_files`, a missing one is an error (prefix the name with - to allow it).
+ * The core adds at each spawn: SUPERVISOR_INSTANCE, LISTEN_*, NOTIFY_SOCKET, and for pinned
+ * services RELEASE_ID and RELEASE_DIR (these two are already in envp here).
+ * [program:]s get SUPERVISOR_ENABLED=1, SUPERVISOR_PROCESS_NAME, SUPERVISOR_GROUP_NAME. */
+int instance_make(const struct plan *plan, const struct spec_service *service, int64_t number,
+                  const struct instance_release *release, char *const *user_environment,
+                  bool read_files, struct arena *arena, struct instance *ret, struct err *err);
+
+/* One check target: "http://127.0.0.1:80/health", "tcp://...", "unix:/path", "exec:cmd",
+ * "notify", "fd:3", "delay". */
+int instance_check_parse(const char *text, struct arena *arena, struct instance_check *ret,
+                         struct err *err);
+
+/* %(name)s, %(process_num)02d, %(ENV_X)s, %%.  Names and values: NULL-terminated pairs
+ * "name=value" in `names`, looked up in order, then ENV_ in envp.  ERR_INVALID names the
+ * expansion and lists the known ones. */
+int instance_expand(const char *text, char *const *names, char *const *envp, struct arena *arena,
+                    const char **ret, struct err *err);
+
+#endif

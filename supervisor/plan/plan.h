@@ -1,0 +1,91 @@
+/* plan.h - the files as read, and the immutable plan made from them.
+ *
+ * source: exact texts, environment and host name, so that a new core can make the same plan again
+ * from memory without looking at the disk.  plan: typed, checked, names resolved, order known.
+ */
+#ifndef SUPERVISOR_PLAN_PLAN_H
+#define SUPERVISOR_PLAN_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "supervisor/plan/spec.h"
+
+enum { PLAN_FILES_MAX = 4096, PLAN_SERVICES_MAX = 10000, PLAN_SOURCE_MAX = 64 * 1024 * 1024 };
+
+struct plan_file {
+    const char *path; /* absolute */
+    const char *text;
+    size_t len;
+};
+struct plan_scale { /* `supervisor scale`: overrides numprocs */
+    const char *service;
+    int64_t count;
+};
+struct plan_source {
+    struct arena arena; /* owns everything below */
+    const char *config; /* the file or folder it was read from, absolute */
+    struct plan_file *files;
+    size_t nfiles;
+    const char **environment; /* the supervisor's own, NULL-terminated */
+    const char *host;
+    struct plan_scale *scales;
+    size_t nscales;
+};
+
+/* Reads `config` (a file, or a folder of *.ini and *.conf) and what it includes.  Every file that cannot
+ * be read is an error in the list.  Returns 0 or ERR_INVALID; *ret must be freed in both cases. */
+int plan_source_read(const char *config, char *const *environment, struct plan_source *ret,
+                     struct err_list *errors);
+void plan_source_free(struct plan_source *source);
+/* Sets or replaces one scale; false without memory. */
+bool plan_source_scale(struct plan_source *source, const char *service, int64_t count);
+/* To bytes and back, for the sealed memfd ("plan as loaded"). */
+bool plan_source_pack(const struct plan_source *source, struct buf *out);
+int plan_source_unpack(const char *bytes, size_t len, struct plan_source *ret, struct err *err);
+
+struct plan {
+    struct arena arena; /* owns everything below */
+    struct spec_supervisor supervisor;
+    const char **environment; /* of the supervisor, with [supervisor] environment; NULL-terminated */
+    const char *host;
+    struct spec_service *services; /* in start order: needs before needers, then priority, name */
+    size_t nservices;
+    struct spec_socket *sockets;
+    size_t nsockets;
+    struct spec_group *groups;
+    size_t ngroups;
+};
+
+/* Makes the plan.  All errors of all files go to `errors` ("FILE:LINE: [section] key: what"),
+ * things without meaning here to `warnings`.  NULL when there was any error.  Scales are
+ * already applied to numprocs.  Users, groups and files on disk are not looked at here. */
+struct plan *plan_make(const struct plan_source *source, struct err_list *errors,
+                       struct err_list *warnings);
+void plan_free(struct plan *plan);
+/* Index of a service by name, or -1.  O(log n). */
+ssize_t plan_find(const struct plan *plan, const char *service);
+/* Release set: the services whose `release` is this folder; count, and the first `max` indexes. */
+size_t plan_release_set(const struct plan *plan, const char *release, size_t *ret, size_t max);
+
+/* What a reload would do, service by service. */
+enum plan_change { PLAN_SAME, PLAN_ADDED, PLAN_REMOVED, PLAN_LIVE, PLAN_RESTART };
+struct plan_diff_row {
+    const char *service;
+    enum plan_change change; /* LIVE: all changed keys apply without a restart */
+    struct opt_names keys;   /* changed keys, in table order */
+};
+struct plan_diff {
+    struct plan_diff_row *rows; /* every service of either plan, by name */
+    size_t count;
+    struct opt_names supervisor_keys; /* changed keys of [supervisor] */
+    struct opt_names sockets;         /* names of sockets added, removed or changed */
+};
+int plan_diff(const struct plan *before, const struct plan *after, struct arena *arena,
+              struct plan_diff *ret);
+const char *plan_change_name(enum plan_change change); /* "same", "added", "restart", ... */
+
+#endif

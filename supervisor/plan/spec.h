@@ -1,0 +1,162 @@
+/* spec.h - what the configuration says, typed.  Filled from the option tables (options.h).
+ *
+ * Texts that may contain expansions ("%(process_num)d", "%(release_dir)s") are kept as written;
+ * instance.h turns a service and a number into what is really run.  Everything here lives in
+ * the arena of its plan and never changes after loading.
+ */
+#ifndef SUPERVISOR_PLAN_SPEC_H
+#define SUPERVISOR_PLAN_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "base/addr.h"
+#include "base/opt.h"
+
+enum { SPEC_UNLIMITED = -1, SPEC_NAME_MAX = 64, SPEC_NUMPROCS_MAX = 1000 };
+
+enum spec_check_kind {
+    SPEC_CHECK_NONE,
+    SPEC_CHECK_DELAY, /* ready only: up for startsecs */
+    SPEC_CHECK_HTTP,
+    SPEC_CHECK_TCP,
+    SPEC_CHECK_UNIX,
+    SPEC_CHECK_EXEC,
+    SPEC_CHECK_NOTIFY, /* ready only: sd_notify READY=1 */
+    SPEC_CHECK_FD,     /* ready only: a newline on descriptor N */
+    SPEC_NCHECKS
+};
+/* One of ready, startup, live.  `target` may hold expansions and is parsed per instance. */
+struct spec_check {
+    const char *target; /* as written, NULL = none */
+    int64_t interval_ms, timeout_ms, delay_ms;
+    int64_t threshold; /* failures in a row that count */
+    int64_t successes; /* successes in a row that count */
+};
+
+enum spec_kind { SPEC_SERVICE, SPEC_PROGRAM }; /* [service:] or supervisord's [program:] */
+enum spec_type { SPEC_TYPE_SERVICE, SPEC_TYPE_ONESHOT };
+enum spec_autorestart { SPEC_RESTART_FALSE, SPEC_RESTART_TRUE, SPEC_RESTART_UNEXPECTED };
+enum spec_kill_mode { SPEC_KILL_MIXED, SPEC_KILL_GROUP, SPEC_KILL_PROCESS };
+enum spec_restart_mode { SPEC_STOP_FIRST, SPEC_OVERLAP };
+enum spec_live_failure { SPEC_LIVE_RESTART, SPEC_LIVE_NONE };
+enum spec_on_exit { SPEC_EXIT_NONE, SPEC_EXIT_SHUTDOWN };
+enum spec_log_format { SPEC_LOG_RAW, SPEC_LOG_PLAIN, SPEC_LOG_JSON };
+enum spec_overflow { SPEC_OVERFLOW_BLOCK, SPEC_OVERFLOW_DROP_OLD };
+enum spec_compress { SPEC_COMPRESS_NONE, SPEC_COMPRESS_ZSTD };
+
+/* Expected exits: codes 0-255 as bits, signals as bits. */
+struct spec_exits {
+    uint64_t codes[4];
+    uint64_t signals;
+};
+bool spec_exit_expected(const struct spec_exits *exits, bool signalled, int status);
+
+struct spec_limit {
+    bool set;
+    rlim_t value; /* soft and hard */
+};
+enum spec_limit_name {
+    SPEC_LIMIT_NOFILE,
+    SPEC_LIMIT_CORE,
+    SPEC_LIMIT_NPROC,
+    SPEC_LIMIT_AS,
+    SPEC_LIMIT_MEMLOCK,
+    SPEC_LIMIT_STACK,
+    SPEC_LIMIT_FSIZE,
+    SPEC_LIMIT_CPU,
+    SPEC_NLIMITS
+};
+int spec_limit_resource(enum spec_limit_name name); /* RLIMIT_... */
+
+struct spec_output {
+    const char *logfile; /* as written; NULL = default; "none", "inherit", a path */
+    int64_t maxbytes;    /* 0 = no rotation */
+    int64_t backups;
+};
+
+struct spec_service {
+    const char *name, *group; /* group: of [group:], else the name */
+    enum spec_kind kind;
+    const char *file; /* where the section began */
+    int line;
+    const char *here; /* folder of that file, for %(here)s */
+    /* Texts of all keys as written, by row of the option table; NULL = default.  For the diff. */
+    const char **texts;
+
+    const char *command; /* as written */
+    int type;            /* enum spec_type, etc: OPT_CHOICE fields are ints */
+    const char *directory, *user, *user_group, *environment, *environment_file, *process_name;
+    int64_t umask; /* -1 = inherit */
+    int64_t numprocs, numprocs_start, priority;
+    bool autostart;
+    int autorestart;
+    struct spec_exits exitcodes;
+    int64_t startsecs_ms, startretries; /* SPEC_UNLIMITED */
+    int64_t backoff_min_ms, backoff_max_ms, backoff_reset_ms;
+    double backoff_factor, backoff_jitter; /* jitter 0.1 = 10 % */
+    bool backoff_linear;                   /* supervisord: n seconds before retry n */
+    int stopsignal;
+    int64_t stopwaitsecs_ms;
+    int kill_mode;
+    bool stopasgroup, killasgroup, killasgroup_given;
+    const char *pre_start, *post_stop;
+    int64_t hook_timeout_ms;
+    struct opt_names requires, wants, after, before, sockets;
+    struct spec_check ready, startup, live;
+    int64_t ready_timeout_ms;
+    int on_live_failure, restart_mode;
+    struct spec_output out, err;
+    bool redirect_stderr;
+    int log_format, log_overflow, logfile_compress;
+    int64_t nice;
+    bool set_oom_score;
+    int64_t oom_score_adj;
+    struct spec_limit limits[SPEC_NLIMITS];
+    int on_exit;
+    const char *release, *release_config;
+
+    /* Resolved after loading. */
+    size_t *needs; /* services that must be ready (requires, wants) or started (after) before */
+    size_t nneeds;
+    bool *need_hard;  /* per need: `requires` (a failed one keeps us waiting) */
+    bool *need_ready; /* per need: wait until ready; false = only order (after/before) */
+    size_t *socket_index;
+    size_t nsockets;
+};
+
+enum { SPEC_LISTEN_MAX = 16 };
+struct spec_socket {
+    const char *name, *file;
+    int line;
+    struct opt_names listen; /* as written */
+    struct addr addrs[SPEC_LISTEN_MAX];
+    size_t naddrs;
+    int64_t backlog, mode;
+    const char *owner; /* user or user:group */
+    bool reuse_port;
+};
+
+struct spec_group {
+    const char *name;
+    struct opt_names programs;
+    int64_t priority;
+};
+
+enum spec_control_read { SPEC_READ_OWNER, SPEC_READ_ALL };
+struct spec_supervisor {
+    const char *socket; /* NULL = by the rule of CONTRACT.md */
+    int64_t socket_mode;
+    const char *control_group;
+    int control_read;
+    const char *state_dir, *log, *log_dir, *environment, *identifier;
+    int log_level; /* enum log_level */
+    int64_t shutdown_timeout_ms;
+    int64_t restart_burst;
+    struct opt_names include;
+};
+
+#endif
