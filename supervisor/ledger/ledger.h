@@ -1,0 +1,125 @@
+/* ledger.h - the memory that outlives the core: one record per process, mapped by guardian and core.
+ *
+ * A file on tmpfs beside the control socket ("SOCKET.ledger", flock'ed by the guardian), or a memfd
+ * where none is writable.  Writers: the guardian writes exit slots and its own counters, the kernel
+ * writes pids (CLONE_PARENT_SETTID), the core writes all the rest.  An update is a memory store, so
+ * it is current at any SIGKILL.
+ *
+ * Life of a record: free -> claimed (kind, instance, generation; pid 0, no exit) -> spawning -> pid
+ * stored by the kernel -> exit slot filled by the guardian -> core clears it for the next
+ * process of the same owner, or frees the record.
+ */
+#ifndef SUPERVISOR_LEDGER_LEDGER_H
+#define SUPERVISOR_LEDGER_LEDGER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "io/child.h"
+#include "io/reaper.h"
+
+enum {
+    LEDGER_VERSION = 1,
+    LEDGER_RECORDS = 16384,
+    LEDGER_NAME_MAX = 128,
+    LEDGER_BODY_MAX = 480, /* bytes the core may keep per record */
+};
+
+enum ledger_kind {
+    LEDGER_FREE,
+    LEDGER_CORE,
+    LEDGER_LOGGER,
+    LEDGER_SERVICE, /* the primary record of an instance: lives as long as the instance */
+    LEDGER_TWIN,    /* the new process of an overlapped restart */
+    LEDGER_HOOK,    /* pre_start, post_stop, self-test */
+    LEDGER_PROBE,   /* exec: check */
+    LEDGER_NKINDS
+};
+const char *ledger_kind_name(enum ledger_kind kind);
+
+enum ledger_exit { LEDGER_LIVING, LEDGER_EXITED, LEDGER_EXIT_UNKNOWN };
+
+struct ledger_body {
+    uint64_t sequence; /* the newest whole one counts */
+    uint32_t crc, len;
+    unsigned char data[LEDGER_BODY_MAX];
+};
+
+struct ledger_record {
+    _Atomic uint32_t kind; /* enum ledger_kind; set last when claimed, first when freed */
+    uint32_t generation;   /* grows with each start of this instance */
+    char instance[LEDGER_NAME_MAX];
+    uint64_t start_time; /* child_start_time() of the process, 0 = not read yet */
+    struct child_report report;
+
+    _Atomic uint32_t exited; /* enum ledger_exit; stored last */
+    int32_t exit_code;       /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int32_t exit_status;
+    int64_t exit_mono_ms, exit_wall_us;
+    uint64_t user_us, system_us, max_rss_kb;
+
+    struct ledger_body body[2];
+};
+
+struct ledger_header {
+    char magic[8]; /* "SUPLEDG" */
+    uint32_t version, record_size, nrecords;
+    char boot_id[CLOCK_BOOT_ID_MAX];
+    _Atomic int32_t guardian_pid;
+    uint64_t guardian_start_time;
+    int64_t started_mono_ms;
+    _Atomic uint32_t core_restarts, logger_restarts, guardian_restarts;
+    _Atomic uint32_t core_loading; /* 1 while a core adopts this ledger; the guardian counts deaths */
+    _Atomic uint32_t core_strikes; /* deaths in a row while loading; 3 = start with an empty ledger */
+    _Atomic uint32_t rebuilt;      /* 1: the core must rebuild from SUPERVISOR_INSTANCE, told loudly */
+    _Atomic uint64_t orphans;      /* reaped processes that no record knew */
+    /* Orders from the guardian's signals; the core compares with what it has seen. */
+    _Atomic uint32_t shutdown_orders, reload_orders;
+    _Atomic uint32_t shutdown_signal; /* of the last shutdown order */
+    uint32_t reload_seen, shutdown_seen; /* written by the core */
+    _Atomic uint32_t finished; /* 1: orderly shutdown is done, the guardian may leave ... */
+    int32_t finish_code;       /* ... with this exit code */
+    uint64_t nofile_soft, nofile_hard; /* limits before we raised them, for the services */
+};
+
+struct ledger {
+    struct ledger_header *header;
+    int32_t *pids; /* [LEDGER_RECORDS], apart from the records so that a search is one sweep */
+    struct ledger_record *records;
+    size_t used; /* records below this index may be in use; grows only */
+    int fd;
+};
+
+/* Guardian.  Creates or opens the ledger for `path` (NULL or unwritable: memfd) and locks it.
+ * *ret_takeover: the file holds records of this boot whose guardian is gone.  ERR_EXISTS: the
+ * lock is held, i.e. another supervisor lives (message names its pid). */
+int ledger_create(const char *path, struct ledger *ret, bool *ret_takeover, struct err *err);
+/* Core, or a new guardian.  Maps an inherited descriptor (taken over).  ERR_CORRUPT when magic, version
+ * or size do not fit. */
+int ledger_map(int fd, struct ledger *ret, struct err *err);
+void ledger_unmap(struct ledger *ledger);
+/* For a command that only looks (status without a core, recover): maps read-only. */
+int ledger_peek(const char *path, struct ledger *ret, struct err *err);
+
+/* Core: claims a free record (pid 0, nothing exited).  Index or ERR_LIMIT. */
+ssize_t ledger_claim(struct ledger *ledger, enum ledger_kind kind, const char *instance,
+                     uint32_t generation, struct err *err);
+void ledger_release(struct ledger *ledger, size_t index);
+/* Core: forgets the exit and the pid, keeps the identity; for the next start. */
+void ledger_rearm(struct ledger *ledger, size_t index, uint32_t generation);
+void ledger_body_put(struct ledger_record *record, const void *data, size_t len);
+/* Copies the newest whole body (at most len bytes); false if there is none of exactly len. */
+bool ledger_body_get(const struct ledger_record *record, void *data, size_t len);
+
+/* Index of the living or unconsumed process with this pid, or -1.  One sweep over the pids. */
+ssize_t ledger_find_pid(const struct ledger *ledger, pid_t pid);
+/* Guardian: fills the exit slot of a record (stores `exited` last). */
+void ledger_record_exit(struct ledger *ledger, size_t index, const struct reaper_exit *how,
+                        bool known);
+
+#endif

@@ -1,0 +1,67 @@
+/* store.h - descriptors under names: what the guardian keeps for the core and the logger.
+ *
+ * The core sends PUT and DROP on a SOCK_SEQPACKET pair and waits for no answer: a sent message
+ * survives the sender, and the guardian reads the pair until end of file before it starts
+ * another core.  A new core (logger, guardian) inherits the descriptors over fork and exec;
+ * an inventory (a memfd, passed as STORE_INVENTORY_FD) says which number has which name.
+ *
+ * Names in use:
+ *   ledger recorder streams    shared memory          channel      this process's end of its pair
+ *   poke                       eventfd: core, look    poke.logger  eventfd: logger, look
+ *   plan  plan.undo            sealed memfds          control      listening control socket
+ *   notify                     sd_notify socket       socket.NAME.N  listening sockets
+ *   log.INDEX.r  log.INDEX.w   ends of an output pipe (INDEX of streams.h); .r also goes to the logger
+ *   hold.r hold.w              the logger's hold pipe
+ *   ready.INSTANCE             read end of an `fd:N` readiness pipe
+ */
+#ifndef SUPERVISOR_LEDGER_STORE_H
+#define SUPERVISOR_LEDGER_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+enum { STORE_NAME_MAX = 160, STORE_INVENTORY_FD = 3, STORE_ENTRIES_MAX = 65536 };
+
+struct store_entry {
+    char *name; /* owned */
+    int fd;     /* owned */
+};
+struct store {
+    struct store_entry *entries; /* owned; sorted by name */
+    size_t count, cap;
+};
+
+void store_init(struct store *store);
+void store_done(struct store *store); /* closes everything */
+/* Takes fd over in every case; replaces (and closes) an older one of that name. */
+int store_put(struct store *store, const char *name, int fd, struct err *err);
+int store_get(const struct store *store, const char *name); /* borrowed descriptor or -1 */
+int store_take(struct store *store, const char *name);      /* leaves the store, or -1 */
+void store_drop(struct store *store, const char *name);     /* closes; a missing one is fine */
+
+/* Writes the inventory into a new memfd (all entries; or those for which `wanted` says so). */
+int store_inventory(const struct store *store, bool (*wanted)(const char *name), int *ret_fd,
+                    struct err *err);
+/* After exec: reads the inventory at `fd` (closed afterwards), checks each number and makes it
+ * close-on-exec. */
+int store_inherit(int fd, struct store *ret, struct err *err);
+/* Clears close-on-exec of every entry, for an exec that hands all of them on. */
+void store_pass_on(const struct store *store);
+
+/* One message of a pair. */
+enum store_op { STORE_PUT = 1, STORE_DROP, STORE_UPGRADE, STORE_NOPS };
+struct store_message {
+    enum store_op op;
+    char name[STORE_NAME_MAX]; /* UPGRADE: path of the binary (may be longer than a name: see .c) */
+    int fd;                    /* PUT: owned by the receiver, else -1 */
+};
+/* Sends one message; fd is borrowed.  Waits up to timeout_ms while the pair is full or too many
+ * descriptors are in flight; 0 = never waits (then -EAGAIN is ERR_TIMEOUT). */
+int store_send(int channel, enum store_op op, const char *name, int fd, int timeout_ms,
+               struct err *err);
+/* 1 = a message, 0 = nothing there now, ERR_UNREACHABLE = the other end is gone. */
+int store_receive(int channel, struct store_message *ret, struct err *err);
+
+#endif
