@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define AUTO_FREE __attribute__((cleanup(auto_free_)))
+#define AUTO_FREE  __attribute__((cleanup(auto_free_)))
 #define AUTO_CLOSE __attribute__((cleanup(auto_close_)))
 
 static inline void auto_free_(void *at) { free(*(void **)at); }

@@ -33,7 +33,12 @@ void buf_consume(struct buf *buf, size_t len);
 const char *buf_text(const struct buf *buf);
 /* Gives the text away (malloc'ed, never NULL unless memory is out) and empties the buffer. */
 char *buf_take(struct buf *buf);
-/* Appends the contents of a file, at most up to max.  Returns 0, or -errno (-EFBIG if too large). */
+/* Appends `text` with its white space made single blanks and lines broken at BUF_COLUMNS, and a
+ * newline; `indent` columns are taken already, further lines begin with `prefix`. */
+enum { BUF_COLUMNS = 80 };
+void buf_wrap(struct buf *buf, const char *text, size_t indent, const char *prefix);
+/* Appends the contents of a file, at most up to max.  Returns 0, or -errno (-EFBIG if too large).
+ * Only regular files and devices: a folder is -EISDIR, a FIFO or socket -EINVAL (never blocks). */
 int buf_read_file(struct buf *buf, int dirfd, const char *path);
 /* Appends all that is left in fd until end of file; as above. */
 int buf_read_fd(struct buf *buf, int fd);

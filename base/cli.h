@@ -22,8 +22,8 @@ struct cli_option {
 };
 struct cli_command {
     const char *name;
-    const char *words; /* usage of the positional words: "NAME..." ; "" = none */
-    const char *help;  /* first line is the summary */
+    const char *words;                /* usage of the positional words: "NAME..." ; "" = none */
+    const char *help;                 /* first line is the summary */
     const struct cli_option *options; /* own options, terminated by a row with name NULL; or NULL */
     size_t min_words, max_words;      /* max 0 with words "" = none allowed */
     int (*run)(struct cli *cli);      /* returns the exit code */
@@ -57,6 +57,7 @@ bool cli_flag(const struct cli *cli, const char *name);
  * nearest right name and exit code 2.  `NAME help [COMMAND]`, --help and --version work for all.
  * argv is permuted. */
 int cli_main(const struct cli_program *program, int argc, char **argv, void *context);
-void cli_help(const struct cli_program *program, const struct cli_command *command, struct buf *out);
+void cli_help(const struct cli_program *program, const struct cli_command *command,
+              struct buf *out);
 
 #endif

@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int64_t clock_mono_ms(void);  /* CLOCK_MONOTONIC */
-int64_t clock_boot_ms(void);  /* CLOCK_BOOTTIME, for deadlines kept with the boot id */
-int64_t clock_wall_us(void);  /* CLOCK_REALTIME since 1970 */
+int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC */
+int64_t clock_boot_ms(void); /* CLOCK_BOOTTIME, for deadlines kept with the boot id */
+int64_t clock_wall_us(void); /* CLOCK_REALTIME since 1970 */
 
 enum { CLOCK_BOOT_ID_MAX = 40, CLOCK_TEXT_MAX = 40 };
 /* The kernel's id of this boot (36 characters), "" if it cannot be read.  Cached by no one. */

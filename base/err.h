@@ -13,19 +13,19 @@
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_INVALID = -1,     /* input that can never be right */
-    ERR_NOT_FOUND = -2,   /* the named thing is not there */
-    ERR_EXISTS = -3,      /* it is there already, or held by somebody else */
-    ERR_DENIED = -4,      /* no right to do this */
-    ERR_SYSTEM = -5,      /* a system call failed; err->sys is its errno */
-    ERR_MEMORY = -6,      /* no memory */
-    ERR_LIMIT = -7,       /* a stated maximum was passed */
-    ERR_PROTOCOL = -8,    /* a peer broke the rules of the conversation */
-    ERR_TIMEOUT = -9,     /* a deadline passed */
+    ERR_INVALID = -1,      /* input that can never be right */
+    ERR_NOT_FOUND = -2,    /* the named thing is not there */
+    ERR_EXISTS = -3,       /* it is there already, or held by somebody else */
+    ERR_DENIED = -4,       /* no right to do this */
+    ERR_SYSTEM = -5,       /* a system call failed; err->sys is its errno */
+    ERR_MEMORY = -6,       /* no memory */
+    ERR_LIMIT = -7,        /* a stated maximum was passed */
+    ERR_PROTOCOL = -8,     /* a peer broke the rules of the conversation */
+    ERR_TIMEOUT = -9,      /* a deadline passed */
     ERR_UNREACHABLE = -10, /* the peer is not there or went away */
-    ERR_STALE = -11,      /* fenced off by a newer epoch */
-    ERR_STATE = -12,      /* not possible in the present state */
-    ERR_CORRUPT = -13,    /* stored data fails its check */
+    ERR_STALE = -11,       /* fenced off by a newer epoch */
+    ERR_STATE = -12,       /* not possible in the present state */
+    ERR_CORRUPT = -13,     /* stored data fails its check */
 };
 
 enum { ERR_TEXT_MAX = 512 };

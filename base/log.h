@@ -20,8 +20,8 @@ void log_set_level(enum log_level level);
 /* NULL-terminated pairs of key and value strings follow the message. */
 void log_line(enum log_level level, const char *message, ...) __attribute__((sentinel));
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 uint64_t log_lost(void); /* lines that could not be written */
 const char *log_level_name(enum log_level level);

@@ -38,10 +38,10 @@ struct opt_names {
 struct opt {
     const char *key;
     enum opt_type type;
-    size_t offset;  /* OPT_FIELD(struct x, member) sets offset and size */
+    size_t offset; /* OPT_FIELD(struct x, member) sets offset and size */
     size_t size;
-    const char *initial; /* default as text; NULL = unset (field keeps its zero) */
-    int64_t min, max;    /* both 0 = no range */
+    const char *initial;        /* default as text; NULL = unset (field keeps its zero) */
+    int64_t min, max;           /* both 0 = no range */
     const char *const *choices; /* NULL-terminated */
     /* For OPT_CUSTOM: writes to `field`. */
     int (*parse)(const char *text, struct arena *arena, void *field, struct err *err);
@@ -49,11 +49,12 @@ struct opt {
     const char *example; /* for the sample file; NULL = the default */
     unsigned flags;      /* meaning belongs to the table's owner */
 };
-#define OPT_FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define OPT_FIELD(type, member)                                                                    \
+    .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 
 struct opt_table {
-    const char *section;  /* "service:NAME", as shown to people */
-    const char *help;     /* one sentence on the section */
+    const char *section; /* "service:NAME", as shown to people */
+    const char *help;    /* one sentence on the section */
     const struct opt *rows;
     size_t count;
 };
