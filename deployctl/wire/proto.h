@@ -1,0 +1,85 @@
+/* proto.h - the conversation between deployctl and its agent on a host.
+ *
+ * After the magic, both send hello.  Then deployctl sends requests and the agent answers each, in
+ * order unless said otherwise; the agent may send events between.  Control frames are JSON
+ * objects:
+ *
+ *   request  {"id": N, "do": VERB, ...}
+ *   answer   {"id": N, "ok": true, ...}
+ *         or {"id": N, "ok": false, "kind": err_code_name(), "message": TEXT, ...}
+ *   event    {"event": NAME, ...}
+ *
+ * hello     {"hello": {"lowest": 1, "highest": 1, "version": "0.1.0"}} both ways; the agent adds
+ *           "host", "pid", "user".  No common version: the agent's error names its own.
+ * ping      {} -> {}.  An agent that hears nothing for PROTO_SILENCE_MS finishes its present act,
+ *           starts no other, and leaves.  deployctl pings every PROTO_PING_MS.
+ *
+ * look      {"services": [..], "socket": PATH|null} -> what this host is, changes nothing, takes no
+ *           lock:
+ *             {"releases": [{"id","digest","good","bad","bad_reason","complete"}],
+ *              "current": ID|null       pinned release (supervisor's word; symlink without one)
+ *              "digest": HEX|null       its digest
+ *              "previous": ID|null, "good": [ID...] newest first, "highest": N, "epoch": N,
+ *              "holder": null|{"who","rollout","since","step"}   flock held by another agent
+ *              "rollout": null|{...}    the open rollout record, whole
+ *              "supervisor": null|{"version"}, "supervisor_error": TEXT|null,
+ *              "instances": [{"id","state","ready","health","restarts","restart_mode","release"}]
+ *              "healthy": bool          all instances running and ready (true without services)
+ *              "confirmed": bool, "deadline_s": N|null,
+ *              "free_bytes","free_inodes": N, "writable": bool, "problems": [TEXT...],
+ *              "request": null|"pause"|"abort" }
+ * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
+ *           holder.  flock; lost with the connection.
+ * fence     {"epoch": N, "rollout"} -> {} after epoch is fsynced; "stale" if N < epoch here.  All verbs
+ *           marked * need lock and fence first; they carry "token" "EPOCH:ROLLOUT" and are
+ *           refused with "stale" if the token is not the fenced one.
+ * stage*    {"id","digest","entries": N,"bytes": N,"shared_dirs":[],"shared_files":[],
+ *            "durability": "syncfs"|"fsync","owner": TEXT|null,"token"} followed by ONE manifest
+ *           (short form, zstd-compressed, in FRAME_MANIFEST frames, the last one empty)
+ *           -> {"have": true} when the release is already here complete, else
+ *              {"missing": [entry index ...], "reserved": bytes}: each content is asked for once (the
+ *              lowest index that has it).  "limit" when space or inodes do not suffice.
+ * data      FRAME_DATA: 4-byte big-endian entry index, 1 byte flags (PROTO_LAST: last piece of this
+ *           content), then a piece of the content's zstd frame.  Contents one after another.
+ *           A failure is told at `seal`.
+ * seal*     {"id","token"} -> {"bytes_received","seconds"} when every content is verified, the tree
+ *           is complete and durable, and renamed to releases/ID.
+ * unstage*  {"id","token"} -> {} removes an unfinished staging.
+ * record*   {"record": {...},"token"} -> {}: .deploy/rollout written durably (CONTRACT.md §4).
+ * step*     {"step": TEXT,"token"} -> {}: what `holder.step` shows.
+ * hook*     {"name","command","timeout_s","env": {},"token"} -> {"code","output"}
+ * switch*   {"id","confirm_within_s","ready_timeout_s","on_fail","token"} ->
+ *              {"result": "switched"|"reverted"|"failed","id","from","reason","instances"}
+ *           the supervisor's release.switch; without services the agent swaps `current` itself.
+ * watch*    {"token","interval_ms"} -> {}: from now on events {"event": "health", "ready": bool,
+ *              "healthy": bool, "gate": null|{"kind": "exit|restart|probe|readiness","text"},
+ *              "probes": N, "instances": [...], "confirmed": bool, "deadline_s": N|null}
+ *           at each change, and every 5 s.  interval_ms 0 ends it.
+ * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}
+ * revert*   {"id","token","reason"} -> {"result","id" (what runs now)}
+ * mark*     {"digest","verdict": "good"|"bad","reason","token"} -> {}
+ * close*    {"outcome": "done|aborted|rolled-back|partial|...","release","token"} -> {}: journal
+ *           line, record removed durably.
+ * prune*    {"keep": N,"dry": bool,"token"} -> {"removed": [ID...],"bytes"}
+ * request   {"what": "pause"|"abort"|null,"who"} -> {}: left for the live holder, who gets the event
+ *           {"event": "request","what","who"} within a second.  No lock needed.
+ * history   {"limit": N} -> {"lines": [{journal line}...]} newest first, {"damaged": N}
+ * unlock    {} -> {}
+ *
+ * Requests are acts in order, but `ping`, `look`, `request` and `history` are answered at once even
+ * while a long act (switch, hook, seal) is under way.
+ */
+#ifndef DEPLOYCTL_WIRE_PROTO_H
+#define DEPLOYCTL_WIRE_PROTO_H
+
+enum {
+    PROTO_LOWEST = 1,
+    PROTO_HIGHEST = 1,
+    PROTO_PING_MS = 5000,
+    PROTO_SILENCE_MS = 20000,
+    PROTO_WATCH_MS = 5000,
+    PROTO_LAST = 1, /* flag of a data frame */
+    PROTO_DATA_HEADER = 5,
+};
+
+#endif
