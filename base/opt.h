@@ -23,7 +23,7 @@ enum opt_type {
     OPT_SIZE,     /* int64_t, bytes, min..max */
     OPT_CHOICE,   /* int, index into choices */
     OPT_SIGNAL,   /* int */
-    OPT_TEXT,     /* const char *, may be NULL when unset */
+    OPT_TEXT,     /* const char * as written, quotes too; NULL when unset or empty */
     OPT_NAMES,    /* struct opt_names: words separated by blanks, commas or newlines */
     OPT_SHARE,    /* struct unit_share: "25%" or "3" */
     OPT_CUSTOM,   /* parsed by row->parse */
@@ -63,7 +63,9 @@ struct opt_table {
 int opt_defaults(const struct opt_table *table, struct arena *arena, void *target, struct err *err);
 
 /* Parses `text` for `key` into target.  ERR_NOT_FOUND: unknown key, the message names the
- * nearest one; ERR_INVALID: the message says what was wrong and what would be right. */
+ * nearest one; ERR_INVALID: the message says what was wrong and what would be right.  The key
+ * itself is not in front of that message: the caller knows file, line, section and key.  On
+ * failure the field keeps its value. */
 int opt_set(const struct opt_table *table, const char *key, const char *text, struct arena *arena,
             void *target, struct err *err);
 
@@ -73,7 +75,8 @@ const char *opt_type_name(enum opt_type type); /* "duration", "boolean", ... */
 void opt_range_text(const struct opt *row, struct buf *out);
 /* One block per row for `options` output; `key` NULL = all.  False if no row has that key. */
 bool opt_print(const struct opt_table *table, const char *key, struct buf *out);
-/* The section as a commented sample file: every key with help, default commented out. */
+/* The section as a commented sample file: every key with help, default commented out.  The
+ * header is commented out too where it is only a pattern ("service:NAME"). */
 void opt_sample(const struct opt_table *table, struct buf *out);
 
 #endif
