@@ -9,13 +9,13 @@
 
 struct instance_check {
     enum spec_check_kind kind;
-    struct addr addr;  /* HTTP, TCP, UNIX; len 0 when `host` must be looked up first */
-    const char *host;  /* a name to look up, or NULL */
-    const char *port;  /* with host */
-    const char *path;  /* HTTP: "/health" */
+    struct addr addr;      /* HTTP, TCP, UNIX; len 0 when `host` must be looked up first */
+    const char *host;      /* a name to look up, or NULL */
+    const char *port;      /* with host */
+    const char *path;      /* HTTP: "/health" */
     const char *authority; /* HTTP: value of the Host header */
-    char **argv;       /* EXEC: NULL-terminated */
-    int fd;            /* FD */
+    char **argv;           /* EXEC: NULL-terminated */
+    int fd;                /* FD */
 };
 
 /* What differs from one start to the next. */
@@ -28,8 +28,8 @@ struct instance {
     char name[SPEC_NAME_MAX * 2]; /* "web:0" */
     const struct spec_service *service;
     int64_t number;
-    char **argv;      /* words of command */
-    char **envp;      /* complete environment without what the core adds at spawn (below) */
+    char **argv;           /* words of command */
+    char **envp;           /* complete environment without what the core adds at spawn (below) */
     const char *directory; /* expanded, NULL = none; relative ones are inside the release */
     const char *process_name;
     const char *stdout_log, *stderr_log; /* "none", "inherit" or an absolute path; stderr "stdout"

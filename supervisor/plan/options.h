@@ -5,8 +5,10 @@
 #include "base/opt.h"
 
 enum {
-    OPTIONS_LIVE = 1 << 0,    /* a change applies to what runs, at once */
+    OPTIONS_LIVE = 1 << 0,        /* a change applies to what runs, at once */
     OPTIONS_PER_RELEASE = 1 << 1, /* may be set by release_config */
+    OPTIONS_INSTANCE = 1 << 2,    /* kept as written, %(...)s is filled in for each instance */
+    OPTIONS_PATTERNS = 1 << 3,    /* file name patterns, filled in where the files are read */
 };
 
 extern const struct opt_table options_supervisor;
@@ -22,5 +24,9 @@ const char *options_program_initial(const char *key);
 /* A key of supervisord that means nothing here yet ("stdout_capture_maxbytes"): what to say, or
  * NULL if it is not such a key. */
 const char *options_supervisord_only(const char *section, const char *key);
+
+/* A key or value of a later version ("memory_max"; "log:READY" for ready): true means that it
+ * must be refused as "not supported by this version yet".  `value` NULL asks about the key only. */
+bool options_not_yet(const char *key, const char *value);
 
 #endif

@@ -36,8 +36,9 @@ struct plan_source {
     size_t nscales;
 };
 
-/* Reads `config` (a file, or a folder of *.ini and *.conf) and what it includes.  Every file that cannot
- * be read is an error in the list.  Returns 0 or ERR_INVALID; *ret must be freed in both cases. */
+/* Reads `config` (a file, or a folder of *.ini and *.conf) and what it includes.  Every file that
+ * cannot be read is an error in the list.  Returns 0 or ERR_INVALID; *ret must be freed in both
+ * cases. */
 int plan_source_read(const char *config, char *const *environment, struct plan_source *ret,
                      struct err_list *errors);
 void plan_source_free(struct plan_source *source);
@@ -50,10 +51,12 @@ int plan_source_unpack(const char *bytes, size_t len, struct plan_source *ret, s
 struct plan {
     struct arena arena; /* owns everything below */
     struct spec_supervisor supervisor;
-    const char **environment; /* of the supervisor, with [supervisor] environment; NULL-terminated */
+    const char *
+        *environment; /* of the supervisor, with [supervisor] environment; NULL-terminated */
     const char *host;
     struct spec_service *services; /* in start order: needs before needers, then priority, name */
     size_t nservices;
+    size_t *by_name; /* indexes of services, sorted by name */
     struct spec_socket *sockets;
     size_t nsockets;
     struct spec_group *groups;

@@ -74,6 +74,7 @@ int spec_limit_resource(enum spec_limit_name name); /* RLIMIT_... */
 
 struct spec_output {
     const char *logfile; /* as written; NULL = default; "none", "inherit", a path */
+    bool apart;          /* [program:]s that share this file: "-NAME-N" goes into the name */
     int64_t maxbytes;    /* 0 = no rotation */
     int64_t backups;
 };
@@ -157,6 +158,8 @@ struct spec_supervisor {
     int64_t shutdown_timeout_ms;
     int64_t restart_burst;
     struct opt_names include;
+    /* Texts of all keys as written, by row of options_supervisor; NULL = default. */
+    const char **texts;
 };
 
 #endif

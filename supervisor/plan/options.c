@@ -1,0 +1,172 @@
+/* options.c - the rows of the other sections, and what is known about keys without a row. */
+#include "supervisor/plan/options.h"
+
+#include <string.h>
+
+#include "supervisor/plan/spec.h"
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, DAY = 24 * 60 * MINUTE };
+
+static const char *const readers[] = { "owner", "all", NULL };
+static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
+#define FIELD(member) OPT_FIELD(struct spec_supervisor, member)
+static const struct opt supervisor_rows[] = {
+    /* clang-format off */
+    { .key = "socket", .type = OPT_TEXT, FIELD(socket), .example = "/run/supervisor/control.sock",
+      .help = "Path of the control socket; @NAME is an abstract one." },
+    { .key = "socket_mode", .type = OPT_OCTAL, FIELD(socket_mode), .initial = "0660", .min = 0,
+      .max = 0777, .help = "Mode of the control socket." },
+    { .key = "control_group", .type = OPT_TEXT, FIELD(control_group), .example = "adm",
+      .help = "Members of this group may start, stop, restart, signal, scale, switch and roll "
+              "back." },
+    { .key = "control_read", .type = OPT_CHOICE, FIELD(control_read), .initial = "owner",
+      .choices = readers, .help = "Who else may read the status: owner (nobody else) or all." },
+    { .key = "state_dir", .type = OPT_TEXT, FIELD(state_dir), .initial = "/var/lib/supervisor",
+      .help = "Where pins and scales are kept; owned by the supervisor's user, mode 0700." },
+    { .key = "log", .type = OPT_TEXT, FIELD(log), .initial = "-",
+      .help = "The supervisor's own log; - is standard error." },
+    { .key = "log_level", .type = OPT_CHOICE, FIELD(log_level), .initial = "info",
+      .choices = levels, .help = "Least important messages that are logged." },
+    { .key = "log_dir", .type = OPT_TEXT, FIELD(log_dir), .initial = "/var/log/supervisor",
+      .help = "Where the output of services goes that name no file." },
+    { .key = "shutdown_timeout", .type = OPT_DURATION, FIELD(shutdown_timeout_ms),
+      .initial = "60s", .min = 1, .max = DAY,
+      .help = "How long an orderly shutdown may take before everything is killed." },
+    { .key = "environment", .type = OPT_TEXT, FIELD(environment), .example = "LANG=\"C.UTF-8\"",
+      .help = "Variables as KEY=\"value\" pairs, for all services." },
+    { .key = "include", .type = OPT_NAMES, FIELD(include), .example = "conf.d/*.ini",
+      .flags = OPTIONS_PATTERNS,
+      .help = "Further files, patterns relative to the file they stand in." },
+    { .key = "restart_burst", .type = OPT_INTEGER, FIELD(restart_burst), .initial = "50",
+      .min = 1, .max = 100000,
+      .help = "Circuit breaker: more automatic restarts than this at once, over all services, are "
+              "spaced out." },
+    { .key = "identifier", .type = OPT_TEXT, FIELD(identifier), .initial = "supervisor",
+      .help = "Name of this supervisor in events and logs." },
+    /* clang-format on */
+};
+#undef FIELD
+
+#define FIELD(member) OPT_FIELD(struct spec_socket, member)
+static const struct opt socket_rows[] = {
+    /* clang-format off */
+    { .key = "listen", .type = OPT_NAMES, FIELD(listen), .example = "0.0.0.0:8080 [::1]:8080",
+      .help = "Addresses to listen on: HOST:PORT with a numeric host, [HOST]:PORT, :PORT, or the "
+              "path of a unix socket; at most 16." },
+    { .key = "backlog", .type = OPT_INTEGER, FIELD(backlog), .initial = "4096", .min = 1,
+      .max = 1 << 20, .help = "Connections that may wait to be accepted." },
+    { .key = "mode", .type = OPT_OCTAL, FIELD(mode), .initial = "0660", .min = 0, .max = 0777,
+      .help = "Mode of a unix socket." },
+    { .key = "owner", .type = OPT_TEXT, FIELD(owner), .example = "www-data:www-data",
+      .help = "USER or USER:GROUP that a unix socket belongs to." },
+    { .key = "reuse_port", .type = OPT_BOOLEAN, FIELD(reuse_port), .initial = "false",
+      .help = "Sets SO_REUSEPORT." },
+    /* clang-format on */
+};
+#undef FIELD
+
+#define FIELD(member) OPT_FIELD(struct spec_group, member)
+static const struct opt group_rows[] = {
+    /* clang-format off */
+    { .key = "programs", .type = OPT_NAMES, FIELD(programs), .example = "web worker",
+      .help = "Services that are addressed together, as GROUP:*." },
+    { .key = "priority", .type = OPT_INTEGER, FIELD(priority), .initial = "999", .min = -1000000,
+      .max = 1000000, .help = "Among groups the lower one starts first." },
+    /* clang-format on */
+};
+#undef FIELD
+
+#define FIELD(member) OPT_FIELD(struct spec_supervisor, member)
+static const struct opt include_rows[] = {
+    /* clang-format off */
+    { .key = "files", .type = OPT_NAMES, FIELD(include), .example = "conf.d/*.ini",
+      .flags = OPTIONS_PATTERNS,
+      .help = "Further files, patterns relative to the file they stand in." },
+    /* clang-format on */
+};
+#undef FIELD
+
+#define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
+const struct opt_table options_supervisor = {
+    .section = "supervisor",
+    .help = "The supervisor itself.",
+    .rows = supervisor_rows,
+    .count = COUNT(supervisor_rows),
+};
+const struct opt_table options_socket = {
+    .section = "socket:NAME",
+    .help = "Listening sockets that the supervisor opens and services inherit, so that "
+            "connections wait instead of being refused while a service restarts.",
+    .rows = socket_rows,
+    .count = COUNT(socket_rows),
+};
+const struct opt_table options_group = {
+    .section = "group:NAME",
+    .help = "Services that are started and stopped by one name.",
+    .rows = group_rows,
+    .count = COUNT(group_rows),
+};
+const struct opt_table options_include = {
+    .section = "include",
+    .help = "Further files to read.",
+    .rows = include_rows,
+    .count = COUNT(include_rows),
+};
+const struct opt_table *const options_all[] = { &options_supervisor, &options_service,
+                                                &options_socket,     &options_group,
+                                                &options_include,    NULL };
+
+static const char no_effect[] = "has no effect here";
+
+const char *options_supervisord_only(const char *section, const char *key)
+{
+    static const struct {
+        const char *section, *key, *what;
+    } known[] = {
+        /* clang-format off */
+        { "program", "stdout_capture_maxbytes", no_effect },
+        { "program", "stderr_capture_maxbytes", no_effect },
+        { "program", "stdout_events_enabled", no_effect },
+        { "program", "stderr_events_enabled", no_effect },
+        { "program", "stdout_syslog", "syslog is not supported by this version yet" },
+        { "program", "stderr_syslog", "syslog is not supported by this version yet" },
+        { "program", "serverurl", no_effect },
+        { "supervisord", "logfile", "has no effect here, use log in [supervisor]" },
+        { "supervisord", "logfile_maxbytes", no_effect },
+        { "supervisord", "logfile_backups", no_effect },
+        { "supervisord", "pidfile", no_effect },
+        { "supervisord", "umask", "has no effect here, use umask in each program" },
+        { "supervisord", "nodaemon", "has no effect here, it always stays in the foreground" },
+        { "supervisord", "silent", no_effect },
+        { "supervisord", "minfds", "has no effect here, the highest limit is always used" },
+        { "supervisord", "minprocs", no_effect },
+        { "supervisord", "nocleanup", "has no effect here, log files are never wiped" },
+        { "supervisord", "user", "has no effect here, start it as that user" },
+        { "supervisord", "directory", "has no effect here, use directory in each program" },
+        { "supervisord", "strip_ansi", no_effect },
+        /* clang-format on */
+    };
+    for (size_t i = 0; i < COUNT(known); i++)
+        if (strcmp(known[i].section, section) == 0 && strcmp(known[i].key, key) == 0)
+            return known[i].what;
+    return NULL;
+}
+
+bool options_not_yet(const char *key, const char *value)
+{
+    static const char *const later[] = {
+        "memory_max",       "memory_high",  "cpu_max",      "cpu_weight",  "pids_max",
+        "io_weight",        "no_new_privs", "capabilities", "private_tmp", "read_only",
+        "read_write_paths", "root",         "seccomp",      "watchdog",
+    };
+    bool logfile = strcmp(key, "stdout_logfile") == 0 || strcmp(key, "stderr_logfile") == 0;
+
+    for (size_t i = 0; i < COUNT(later); i++)
+        if (strcmp(later[i], key) == 0)
+            return true;
+    if (!value)
+        return false;
+    return (strcmp(key, "ready") == 0 && strncmp(value, "log:", 4) == 0) ||
+           (logfile && strcmp(value, "syslog") == 0);
+}

@@ -1,0 +1,180 @@
+/* options_parse.c - the contract is in options_parse.h. */
+#include "supervisor/plan/options_parse.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/signals.h"
+#include "base/unit.h"
+#include "supervisor/plan/spec.h"
+
+int options_parse_autorestart(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    bool always;
+    int *ret = field;
+
+    (void)arena;
+    if (strcasecmp(text, "unexpected") == 0 || strcasecmp(text, "on-failure") == 0) {
+        *ret = SPEC_RESTART_UNEXPECTED;
+        return 0;
+    }
+    if (unit_boolean(text, &always, NULL) < 0)
+        return err_set(err, ERR_INVALID, "\"%.64s\" is not known, try true, false or unexpected",
+                       text);
+    *ret = always ? SPEC_RESTART_TRUE : SPEC_RESTART_FALSE;
+    return 0;
+}
+
+static int add_exit(struct spec_exits *exits, const char *word, struct err *err)
+{
+    int64_t code;
+    int signal;
+
+    if (isdigit((unsigned char)*word) || *word == '-') {
+        if (unit_integer(word, 10, &code, NULL) < 0 || code < 0 || code > 255)
+            return err_set(err, ERR_INVALID, "\"%.64s\" is not an exit code, try 0 to 255", word);
+        exits->codes[code / 64] |= 1ULL << (code % 64);
+        return 0;
+    }
+    if (signals_parse(word, &signal, NULL) < 0 || signal < 1 || signal > 63)
+        return err_set(err, ERR_INVALID,
+                       "\"%.64s\" is neither an exit code nor a signal, try 0 to 255 or TERM",
+                       word);
+    exits->signals |= 1ULL << signal;
+    return 0;
+}
+
+int options_parse_exits(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    static const char between[] = ", \t\r\n";
+    struct spec_exits exits = { 0 };
+    char word[64];
+
+    (void)arena;
+    for (text += strspn(text, between); *text; text += strspn(text, between)) {
+        size_t len = strcspn(text, between);
+        if (len >= sizeof(word))
+            return err_set(err, ERR_INVALID, "\"%.20s...\" is not an exit code, try 0 to 255",
+                           text);
+        memcpy(word, text, len);
+        word[len] = '\0';
+        int rc = add_exit(&exits, word, err);
+        if (rc < 0)
+            return rc;
+        text += len;
+    }
+    *(struct spec_exits *)field = exits;
+    return 0;
+}
+
+int options_parse_retries(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int64_t count;
+
+    (void)arena;
+    if (strcasecmp(text, "unlimited") == 0) {
+        *(int64_t *)field = SPEC_UNLIMITED;
+        return 0;
+    }
+    if (unit_integer(text, 10, &count, NULL) < 0 || count < 0 || count > 1000000000)
+        return err_set(err, ERR_INVALID, "\"%.64s\" is not a number of retries, try 3 or unlimited",
+                       text);
+    *(int64_t *)field = count;
+    return 0;
+}
+
+/* strtod also reads "inf", "nan" and hexadecimal; only plain decimals are right. */
+static bool plain_decimal(const char *text, double *ret)
+{
+    char *end;
+
+    if (!*text || strspn(text, "0123456789.") != strlen(text))
+        return false;
+    *ret = strtod(text, &end);
+    return *end == '\0' && isfinite(*ret);
+}
+
+int options_parse_factor(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    double factor;
+
+    (void)arena;
+    if (!plain_decimal(text, &factor) || factor < 1 || factor > 100)
+        return err_set(err, ERR_INVALID, "\"%.64s\" is not a factor, try 1 to 100, as 2 or 1.5",
+                       text);
+    *(double *)field = factor;
+    return 0;
+}
+
+int options_parse_jitter(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    struct unit_share share;
+
+    (void)arena;
+    if (unit_share(text, &share, NULL) == 0 && share.percent >= 0 && share.percent <= 100) {
+        *(double *)field = share.percent / 100;
+        return 0;
+    }
+    if (strcmp(text, "0") == 0) {
+        *(double *)field = 0;
+        return 0;
+    }
+    return err_set(err, ERR_INVALID, "\"%.64s\" is not a percentage, try 0%% to 100%%", text);
+}
+
+static void set_limit(void *field, rlim_t value)
+{
+    *(struct spec_limit *)field = (struct spec_limit){ .set = true, .value = value };
+}
+
+static bool unlimited(const char *text, void *field)
+{
+    bool yes = strcasecmp(text, "unlimited") == 0 || strcasecmp(text, "infinity") == 0;
+
+    if (yes)
+        set_limit(field, RLIM_INFINITY);
+    return yes;
+}
+
+int options_parse_limit_count(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int64_t count;
+
+    (void)arena;
+    if (unlimited(text, field))
+        return 0;
+    if (unit_integer(text, 10, &count, NULL) < 0 || count < 0)
+        return err_set(err, ERR_INVALID, "\"%.64s\" is not a limit, try 65536 or unlimited", text);
+    set_limit(field, (rlim_t)count);
+    return 0;
+}
+
+int options_parse_limit_size(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int64_t bytes;
+
+    (void)arena;
+    if (unlimited(text, field))
+        return 0;
+    if (unit_size(text, &bytes, NULL) < 0)
+        return err_set(err, ERR_INVALID, "\"%.64s\" is not a limit, try 512MB or unlimited", text);
+    set_limit(field, (rlim_t)bytes);
+    return 0;
+}
+
+int options_parse_limit_time(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int64_t ms;
+
+    (void)arena;
+    if (unlimited(text, field))
+        return 0;
+    if (unit_duration(text, &ms, NULL) < 0 || ms < 1000)
+        return err_set(err, ERR_INVALID, "\"%.64s\" is not a limit, try 1s or more, or unlimited",
+                       text);
+    set_limit(field, (rlim_t)(ms / 1000));
+    return 0;
+}

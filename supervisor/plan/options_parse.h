@@ -1,0 +1,25 @@
+/* options_parse.h - values that base/opt has no type for.  Each fits struct opt's `parse`. */
+#ifndef SUPERVISOR_PLAN_OPTIONS_PARSE_H
+#define SUPERVISOR_PLAN_OPTIONS_PARSE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+
+/* "true", "false", "unexpected", "on-failure" and the other booleans: int. */
+int options_parse_autorestart(const char *text, struct arena *arena, void *field, struct err *err);
+/* "0, 2, TERM": struct spec_exits. */
+int options_parse_exits(const char *text, struct arena *arena, void *field, struct err *err);
+/* "3" or "unlimited" (SPEC_UNLIMITED): int64_t. */
+int options_parse_retries(const char *text, struct arena *arena, void *field, struct err *err);
+/* A factor of 1 to 100: double. */
+int options_parse_factor(const char *text, struct arena *arena, void *field, struct err *err);
+/* "10%" becomes 0.1: double. */
+int options_parse_jitter(const char *text, struct arena *arena, void *field, struct err *err);
+/* A number or "unlimited": struct spec_limit. */
+int options_parse_limit_count(const char *text, struct arena *arena, void *field, struct err *err);
+/* A size or "unlimited": struct spec_limit. */
+int options_parse_limit_size(const char *text, struct arena *arena, void *field, struct err *err);
+/* A duration in whole seconds or "unlimited": struct spec_limit. */
+int options_parse_limit_time(const char *text, struct arena *arena, void *field, struct err *err);
+
+#endif

@@ -1,0 +1,291 @@
+/* options_service.c - the rows of [service:NAME] and [program:NAME]. */
+#include "supervisor/plan/options.h"
+
+#include <string.h>
+
+#include "supervisor/plan/options_parse.h"
+#include "supervisor/plan/spec.h"
+
+enum {
+    SECOND = 1000,
+    MINUTE = 60 * SECOND,
+    HOUR = 60 * MINUTE,
+    DAY = 24 * HOUR,
+    LIVE = OPTIONS_LIVE,
+    PER_RELEASE = OPTIONS_PER_RELEASE,
+    INSTANCE = OPTIONS_INSTANCE,
+};
+
+static const char *const types[] = { "service", "oneshot", NULL };
+static const char *const kill_modes[] = { "mixed", "control-group", "process", NULL };
+static const char *const restart_modes[] = { "stop-first", "overlap", NULL };
+static const char *const live_failures[] = { "restart", "none", NULL };
+static const char *const on_exits[] = { "none", "shutdown", NULL };
+static const char *const log_formats[] = { "raw", "plain", "json", NULL };
+static const char *const overflows[] = { "block", "drop-old", NULL };
+static const char *const compressions[] = { "none", "zstd", NULL };
+
+#define FIELD(member) OPT_FIELD(struct spec_service, member)
+#define LIMIT(index)  OPT_FIELD(struct spec_service, limits[index])
+#define FILE_MAX      (1LL << 50)
+
+static const struct opt rows[] = {
+    /* clang-format off */
+    { .key = "command", .type = OPT_TEXT, FIELD(command), .flags = INSTANCE | PER_RELEASE,
+      .example = "/usr/bin/python3 -m http.server 8080",
+      .help = "The program and its arguments, split into words as a shell would, without a shell; "
+              "found through PATH. A relative name with a / is inside the release." },
+    { .key = "type", .type = OPT_CHOICE, FIELD(type), .initial = "service", .choices = types,
+      .help = "service keeps running; oneshot is done when it exits 0." },
+    { .key = "directory", .type = OPT_TEXT, FIELD(directory), .flags = INSTANCE,
+      .example = "/var/lib/web",
+      .help = "Working directory; a relative one is inside the release." },
+    { .key = "umask", .type = OPT_OCTAL, FIELD(umask), .min = -1, .max = 0777, .initial = "-1",
+      .example = "022",
+      .help = "File mode creation mask; without it the supervisor's own is kept." },
+    { .key = "user", .type = OPT_TEXT, FIELD(user), .example = "www-data",
+      .help = "User name or number to run as; sets HOME, USER, LOGNAME, SHELL and the "
+              "supplementary groups ([program:] leaves the environment alone)." },
+    { .key = "group", .type = OPT_TEXT, FIELD(user_group), .example = "www-data",
+      .help = "Group name or number to run as, instead of the user's own group." },
+    { .key = "environment", .type = OPT_TEXT, FIELD(environment), .flags = INSTANCE | PER_RELEASE,
+      .example = "PORT=\"8080\",MODE='production'",
+      .help = "Variables as KEY=\"value\" pairs with commas between them, added to the "
+              "supervisor's own." },
+    { .key = "environment_file", .type = OPT_TEXT, FIELD(environment_file), .flags = INSTANCE,
+      .example = "-/etc/default/web",
+      .help = "A file of KEY=VALUE lines, read before each start; a leading - allows it to be "
+              "missing. environment wins over it." },
+    { .key = "numprocs", .type = OPT_INTEGER, FIELD(numprocs), .initial = "1", .min = 0,
+      .max = SPEC_NUMPROCS_MAX, .flags = LIVE | PER_RELEASE,
+      .help = "How many instances run; supervisor scale changes it at once." },
+    { .key = "numprocs_start", .type = OPT_INTEGER, FIELD(numprocs_start), .initial = "0",
+      .min = 0, .max = 1000000, .help = "Number of the first instance." },
+    { .key = "process_name", .type = OPT_TEXT, FIELD(process_name), .flags = INSTANCE,
+      .initial = "%(program_name)s",
+      .help = "Name that supervisord's tools know an instance by." },
+    { .key = "autostart", .type = OPT_BOOLEAN, FIELD(autostart), .initial = "true", .flags = LIVE,
+      .help = "Whether it is started when the supervisor starts." },
+    { .key = "autorestart", .type = OPT_CUSTOM, FIELD(autorestart), .initial = "true",
+      .parse = options_parse_autorestart, .flags = LIVE,
+      .help = "Whether it is started again when it ends: true, false, or unexpected (also spelt "
+              "on-failure): only after an exit that exitcodes does not name." },
+    { .key = "exitcodes", .type = OPT_CUSTOM, FIELD(exitcodes), .initial = "0",
+      .parse = options_parse_exits, .flags = LIVE, .example = "0, 2, TERM",
+      .help = "Exits that are expected: codes, and signals by name." },
+    { .key = "startsecs", .type = OPT_DURATION, FIELD(startsecs_ms), .initial = "1s", .min = 0,
+      .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "When no readiness check is given: up this long counts as started." },
+    { .key = "startretries", .type = OPT_CUSTOM, FIELD(startretries), .initial = "unlimited",
+      .parse = options_parse_retries, .flags = LIVE,
+      .help = "Retries after the first failed start (3 = 4 launches), then it is failed and waits "
+              "for an order; a number or unlimited." },
+    { .key = "backoff_min", .type = OPT_DURATION, FIELD(backoff_min_ms), .initial = "100ms",
+      .min = 1, .max = DAY, .flags = LIVE, .help = "Delay before the first delayed restart." },
+    { .key = "backoff_max", .type = OPT_DURATION, FIELD(backoff_max_ms), .initial = "30s",
+      .min = 1, .max = DAY, .flags = LIVE, .help = "Longest delay before a restart." },
+    { .key = "backoff_factor", .type = OPT_CUSTOM, FIELD(backoff_factor), .initial = "2",
+      .parse = options_parse_factor, .flags = LIVE,
+      .help = "How much longer each further delay is, 1 to 100. A [program:] without it waits n "
+              "times backoff_min before restart n." },
+    { .key = "backoff_jitter", .type = OPT_CUSTOM, FIELD(backoff_jitter), .initial = "10%",
+      .parse = options_parse_jitter, .flags = LIVE,
+      .help = "Random part of each delay, so that many services do not restart in step." },
+    { .key = "backoff_reset", .type = OPT_DURATION, FIELD(backoff_reset_ms), .initial = "10s",
+      .min = 0, .max = DAY, .flags = LIVE,
+      .help = "Healthy this long: the delays begin again from the first." },
+    { .key = "stopsignal", .type = OPT_SIGNAL, FIELD(stopsignal), .initial = "TERM",
+      .flags = LIVE, .help = "Signal that asks it to leave." },
+    { .key = "stopwaitsecs", .type = OPT_DURATION, FIELD(stopwaitsecs_ms), .initial = "10s",
+      .min = 0, .max = DAY, .flags = LIVE | PER_RELEASE,
+      .help = "How long it may take to leave after stopsignal, before KILL." },
+    { .key = "kill_mode", .type = OPT_CHOICE, FIELD(kill_mode), .initial = "mixed",
+      .choices = kill_modes, .flags = LIVE,
+      .help = "mixed: stopsignal to the main process, KILL to all of the instance; control-group: "
+              "both to all; process: both to the main process only." },
+    { .key = "stopasgroup", .type = OPT_BOOLEAN, FIELD(stopasgroup), .initial = "false",
+      .flags = LIVE, .help = "As in supervisord: stopsignal goes to the process group." },
+    { .key = "killasgroup", .type = OPT_BOOLEAN, FIELD(killasgroup), .initial = "false",
+      .flags = LIVE,
+      .help = "As in supervisord: KILL goes to the process group; on when stopasgroup is." },
+    { .key = "pre_start", .type = OPT_TEXT, FIELD(pre_start), .flags = LIVE | INSTANCE,
+      .example = "/usr/bin/install -d /run/web",
+      .help = "Command that must succeed before each start." },
+    { .key = "post_stop", .type = OPT_TEXT, FIELD(post_stop), .flags = LIVE | INSTANCE,
+      .example = "/bin/rm -f /run/web/web.pid", .help = "Command that is run after each stop." },
+    { .key = "hook_timeout", .type = OPT_DURATION, FIELD(hook_timeout_ms), .initial = "30s",
+      .min = 1, .max = DAY, .flags = LIVE,
+      .help = "How long pre_start and post_stop may take before they are killed." },
+    { .key = "requires", .type = OPT_NAMES, FIELD(requires), .flags = LIVE, .example = "database",
+      .help = "Services that must be ready before this one starts; while one of them has failed "
+              "this one waits." },
+    { .key = "wants", .type = OPT_NAMES, FIELD(wants), .flags = LIVE, .example = "cache",
+      .help = "Services to wait for until they are ready, or have failed." },
+    { .key = "after", .type = OPT_NAMES, FIELD(after), .flags = LIVE, .example = "migrate",
+      .help = "Services that are started before this one and stopped after it." },
+    { .key = "before", .type = OPT_NAMES, FIELD(before), .flags = LIVE, .example = "frontend",
+      .help = "Services that are started after this one and stopped before it." },
+    { .key = "priority", .type = OPT_INTEGER, FIELD(priority), .initial = "999", .min = -1000000,
+      .max = 1000000, .flags = LIVE,
+      .help = "Among services that do not depend on each other the lower one starts first." },
+    { .key = "ready", .type = OPT_TEXT, FIELD(ready.target), .flags = LIVE | INSTANCE | PER_RELEASE,
+      .example = "http://127.0.0.1:8080/health",
+      .help = "When it counts as ready: http://HOST:PORT/PATH, tcp://HOST:PORT, unix:/PATH, "
+              "exec:COMMAND, notify (READY=1 by sd_notify), fd:N (a newline on descriptor N), or "
+              "delay (up for startsecs, the default)." },
+    { .key = "ready_timeout", .type = OPT_DURATION, FIELD(ready_timeout_ms), .initial = "60s",
+      .min = 1, .max = DAY, .flags = LIVE | PER_RELEASE,
+      .help = "Not ready for this long after its start: the start has failed." },
+    { .key = "ready_interval", .type = OPT_DURATION, FIELD(ready.interval_ms), .initial = "1s",
+      .min = 10, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "Time between two readiness checks." },
+    { .key = "ready_check_timeout", .type = OPT_DURATION, FIELD(ready.timeout_ms),
+      .initial = "1s", .min = 1, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "How long one readiness check may take." },
+    { .key = "ready_delay", .type = OPT_DURATION, FIELD(ready.delay_ms), .initial = "0s",
+      .min = 0, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "Time from the start to the first readiness check." },
+    { .key = "ready_threshold", .type = OPT_INTEGER, FIELD(ready.threshold), .initial = "3",
+      .min = 1, .max = 1000, .flags = LIVE | PER_RELEASE,
+      .help = "Failures in a row after which it is no longer ready." },
+    { .key = "ready_successes", .type = OPT_INTEGER, FIELD(ready.successes), .initial = "1",
+      .min = 1, .max = 1000, .flags = LIVE | PER_RELEASE,
+      .help = "Successes in a row after which it is ready." },
+    { .key = "startup", .type = OPT_TEXT, FIELD(startup.target),
+      .flags = LIVE | INSTANCE | PER_RELEASE, .example = "tcp://127.0.0.1:8080",
+      .help = "Check that must pass once before the other two begin: http, tcp, unix or exec." },
+    { .key = "startup_interval", .type = OPT_DURATION, FIELD(startup.interval_ms),
+      .initial = "10s", .min = 10, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "Time between two startup checks." },
+    { .key = "startup_timeout", .type = OPT_DURATION, FIELD(startup.timeout_ms), .initial = "1s",
+      .min = 1, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "How long one startup check may take." },
+    { .key = "startup_threshold", .type = OPT_INTEGER, FIELD(startup.threshold), .initial = "3",
+      .min = 1, .max = 1000, .flags = LIVE | PER_RELEASE,
+      .help = "Failures in a row after which the start has failed." },
+    { .key = "startup_delay", .type = OPT_DURATION, FIELD(startup.delay_ms), .initial = "0s",
+      .min = 0, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "Time from the start to the first startup check." },
+    { .key = "live", .type = OPT_TEXT, FIELD(live.target), .flags = LIVE | INSTANCE | PER_RELEASE,
+      .example = "http://127.0.0.1:8080/health",
+      .help = "Check that restarts the instance when it fails: http, tcp, unix or exec." },
+    { .key = "live_interval", .type = OPT_DURATION, FIELD(live.interval_ms), .initial = "10s",
+      .min = 10, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "Time between two liveness checks." },
+    { .key = "live_timeout", .type = OPT_DURATION, FIELD(live.timeout_ms), .initial = "1s",
+      .min = 1, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "How long one liveness check may take." },
+    { .key = "live_threshold", .type = OPT_INTEGER, FIELD(live.threshold), .initial = "3",
+      .min = 1, .max = 1000, .flags = LIVE | PER_RELEASE,
+      .help = "Failures in a row after which on_live_failure applies." },
+    { .key = "live_delay", .type = OPT_DURATION, FIELD(live.delay_ms), .initial = "0s",
+      .min = 0, .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .help = "Time from the start to the first liveness check." },
+    { .key = "on_live_failure", .type = OPT_CHOICE, FIELD(on_live_failure), .initial = "restart",
+      .choices = live_failures, .flags = LIVE,
+      .help = "What follows when live fails: restart, or none (it is only shown)." },
+    { .key = "restart_mode", .type = OPT_CHOICE, FIELD(restart_mode), .initial = "stop-first",
+      .choices = restart_modes, .flags = LIVE,
+      .help = "overlap: the new instance is ready before the old one is asked to leave." },
+    { .key = "sockets", .type = OPT_NAMES, FIELD(sockets), .example = "web",
+      .help = "Names of [socket:NAME] sections, passed as LISTEN_FDS from descriptor 3 on." },
+    { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile), .flags = INSTANCE,
+      .example = "/var/log/web-%(process_num)d.log",
+      .help = "Where its output goes: an absolute path, none, or inherit (the supervisor's own); "
+              "without it LOG_DIR/NAME-N.log." },
+    { .key = "stderr_logfile", .type = OPT_TEXT, FIELD(err.logfile), .flags = INSTANCE,
+      .example = "/var/log/web-%(process_num)d.err.log",
+      .help = "Where its errors go when redirect_stderr is false; without it "
+              "LOG_DIR/NAME-N.err.log." },
+    { .key = "redirect_stderr", .type = OPT_BOOLEAN, FIELD(redirect_stderr), .initial = "true",
+      .example = "false",
+      .help = "Whether errors go where the output goes; giving stderr_logfile means false." },
+    { .key = "stdout_logfile_maxbytes", .type = OPT_SIZE, FIELD(out.maxbytes), .initial = "50MB",
+      .min = 0, .max = FILE_MAX, .flags = LIVE,
+      .help = "Size at which the output file is rotated; 0 = never." },
+    { .key = "stdout_logfile_backups", .type = OPT_INTEGER, FIELD(out.backups), .initial = "10",
+      .min = 0, .max = 10000, .flags = LIVE, .help = "How many rotated output files are kept." },
+    { .key = "stderr_logfile_maxbytes", .type = OPT_SIZE, FIELD(err.maxbytes), .initial = "50MB",
+      .min = 0, .max = FILE_MAX, .flags = LIVE,
+      .help = "Size at which the error file is rotated; 0 = never." },
+    { .key = "stderr_logfile_backups", .type = OPT_INTEGER, FIELD(err.backups), .initial = "10",
+      .min = 0, .max = 10000, .flags = LIVE, .help = "How many rotated error files are kept." },
+    { .key = "logfile_compress", .type = OPT_CHOICE, FIELD(logfile_compress), .initial = "none",
+      .choices = compressions, .flags = LIVE, .help = "How rotated files are compressed." },
+    { .key = "log_format", .type = OPT_CHOICE, FIELD(log_format), .initial = "plain",
+      .choices = log_formats, .flags = LIVE,
+      .help = "raw: bytes as they come; plain: time, then the line; json: one object per line." },
+    { .key = "log_overflow", .type = OPT_CHOICE, FIELD(log_overflow), .initial = "block",
+      .choices = overflows, .flags = LIVE,
+      .help = "When the disk is slower than the service: block it, or drop the oldest output "
+              "(counted and reported)." },
+    { .key = "nice", .type = OPT_INTEGER, FIELD(nice), .initial = "0", .min = -20, .max = 19,
+      .help = "Scheduling priority, -20 to 19; 0 = as the supervisor." },
+    { .key = "oom_score_adj", .type = OPT_INTEGER, FIELD(oom_score_adj), .min = -1000,
+      .max = 1000, .example = "500",
+      .help = "How early the kernel kills it when memory is short, -1000 to 1000." },
+    { .key = "rlimit_nofile", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_NOFILE),
+      .parse = options_parse_limit_count, .example = "65536",
+      .help = "Open descriptors, a number or unlimited." },
+    { .key = "rlimit_core", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_CORE),
+      .parse = options_parse_limit_size, .example = "unlimited",
+      .help = "Size of a core file, or unlimited." },
+    { .key = "rlimit_nproc", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_NPROC),
+      .parse = options_parse_limit_count, .example = "4096",
+      .help = "Processes of its user, a number or unlimited." },
+    { .key = "rlimit_as", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_AS),
+      .parse = options_parse_limit_size, .example = "4GB",
+      .help = "Address space, a size or unlimited." },
+    { .key = "rlimit_memlock", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_MEMLOCK),
+      .parse = options_parse_limit_size, .example = "64MB",
+      .help = "Locked memory, a size or unlimited." },
+    { .key = "rlimit_stack", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_STACK),
+      .parse = options_parse_limit_size, .example = "8MB",
+      .help = "Stack, a size or unlimited." },
+    { .key = "rlimit_fsize", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_FSIZE),
+      .parse = options_parse_limit_size, .example = "10GB",
+      .help = "Size of a file that it writes, or unlimited." },
+    { .key = "rlimit_cpu", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_CPU),
+      .parse = options_parse_limit_time, .example = "1h",
+      .help = "Processor time, a duration or unlimited." },
+    { .key = "on_exit", .type = OPT_CHOICE, FIELD(on_exit), .initial = "none",
+      .choices = on_exits, .flags = LIVE,
+      .help = "shutdown: when it ends for good the supervisor leaves, with its exit code." },
+    { .key = "release", .type = OPT_TEXT, FIELD(release), .example = "/srv/web",
+      .help = "Folder with releases/ and current; services with the same folder are switched and "
+              "reverted together. A supervisor that is root wants an explicit user with it." },
+    { .key = "release_config", .type = OPT_TEXT, FIELD(release_config), .example = "service.ini",
+      .help = "A file inside the release that may set command, environment, checks, timeouts and "
+              "numprocs." },
+    /* clang-format on */
+};
+
+const struct opt_table options_service = {
+    .section = "service:NAME",
+    .help = "A service: a command that is kept running.",
+    .rows = rows,
+    .count = sizeof(rows) / sizeof(rows[0]),
+};
+
+const char *options_program_initial(const char *key)
+{
+    static const struct {
+        const char *key, *initial;
+    } differing[] = {
+        /* clang-format off */
+        { "autorestart",     "unexpected" },
+        { "startretries",    "3" },
+        { "backoff_min",     "1s" },
+        { "backoff_max",     "1h" },
+        { "backoff_jitter",  "0%" },
+        { "backoff_reset",   "0s" },
+        { "kill_mode",       "process" },
+        { "redirect_stderr", "false" },
+        { "log_format",      "raw" },
+        /* clang-format on */
+    };
+    for (size_t i = 0; i < sizeof(differing) / sizeof(differing[0]); i++)
+        if (strcmp(differing[i].key, key) == 0)
+            return differing[i].initial;
+    return NULL;
+}

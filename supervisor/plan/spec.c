@@ -1,0 +1,28 @@
+/* spec.c - the contract is in spec.h. */
+#include "supervisor/plan/spec.h"
+
+bool spec_exit_expected(const struct spec_exits *exits, bool signalled, int status)
+{
+    if (status < 0)
+        return false;
+    if (signalled)
+        return status < 64 && (exits->signals >> status & 1);
+    return status < 256 && (exits->codes[status / 64] >> (status % 64) & 1);
+}
+
+int spec_limit_resource(enum spec_limit_name name)
+{
+    static const int resources[SPEC_NLIMITS] = {
+        /* clang-format off */
+        [SPEC_LIMIT_NOFILE]  = RLIMIT_NOFILE,
+        [SPEC_LIMIT_CORE]    = RLIMIT_CORE,
+        [SPEC_LIMIT_NPROC]   = RLIMIT_NPROC,
+        [SPEC_LIMIT_AS]      = RLIMIT_AS,
+        [SPEC_LIMIT_MEMLOCK] = RLIMIT_MEMLOCK,
+        [SPEC_LIMIT_STACK]   = RLIMIT_STACK,
+        [SPEC_LIMIT_FSIZE]   = RLIMIT_FSIZE,
+        [SPEC_LIMIT_CPU]     = RLIMIT_CPU,
+        /* clang-format on */
+    };
+    return resources[name];
+}
