@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_WORDS = 16 };
+enum { FIRST_WORDS = 16, SHOWN_MAX = 40 };
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
@@ -128,6 +128,13 @@ int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t 
     return 0;
 }
 
+/* How much of the text up to the next comma a message repeats. */
+static int shown(const char *text)
+{
+    size_t len = strcspn(text, ",\n");
+    return len < SHOWN_MAX ? (int)len : SHOWN_MAX;
+}
+
 /* Reads KEY= into the word; the key is what programs can read back with getenv. */
 static int read_key(struct reader *r)
 {
@@ -136,7 +143,7 @@ static int read_key(struct reader *r)
 
     if (len == 0 || r->at[len + blanks] != '=')
         return err_set(r->err, ERR_INVALID, "\"%.*s\" is not KEY=VALUE (try KEY=\"value\")",
-                       (int)(strcspn(r->at, ",\n") & 63), r->at);
+                       shown(r->at), r->at);
     memcpy(r->out, r->at, len);
     r->out[len] = '=';
     r->len = len + 1;
@@ -155,10 +162,12 @@ static int read_pair(struct reader *r)
         return rc;
     r->at += strspn(r->at, " \t\r");
     if (*r->at && *r->at != ',' && *r->at != '\n')
-        return err_set(r->err, ERR_INVALID,
-                       "unexpected \"%.*s\" after %.*s (put quotes around a value with blanks, "
-                       "and a comma between pairs)",
-                       (int)(strcspn(r->at, ",\n") & 63), r->at, (int)strcspn(r->out, "="), r->out);
+        return err_set(
+            r->err, ERR_INVALID,
+            "unexpected \"%.*s\" after %.*s (put quotes around a value with blanks, "
+            "and a comma between pairs)",
+            shown(r->at), r->at,
+            (int)strcspn(r->out, "=") < SHOWN_MAX ? (int)strcspn(r->out, "=") : SHOWN_MAX, r->out);
     r->out[r->len] = '\0';
     return 0;
 }
