@@ -1,0 +1,446 @@
+/* lifecycle.c - the contract is in lifecycle.h. */
+#include "supervisor/machine/lifecycle.h"
+
+/* After KILL nothing can refuse; look again this often until the kernel has cleared it away. */
+enum { KILL_AGAIN_MS = 1000 };
+
+static const struct {
+    const char *name, *detail;
+    bool has_process, settled;
+} traits[LIFECYCLE_NSTATES] = {
+    /* clang-format off */
+    [LIFECYCLE_STOPPED]   = { "stopped",  "stopped",   false, true  },
+    [LIFECYCLE_WAITING]   = { "waiting",  "waiting",   false, false },
+    [LIFECYCLE_PRE_START] = { "starting", "pre-start", false, false },
+    [LIFECYCLE_STARTING]  = { "starting", "starting",  true,  false },
+    [LIFECYCLE_RUNNING]   = { "running",  "running",   true,  false },
+    [LIFECYCLE_STOPPING]  = { "stopping", "stopping",  true,  false },
+    [LIFECYCLE_KILLING]   = { "stopping", "killing",   true,  false },
+    [LIFECYCLE_CLEANING]  = { "stopping", "cleaning",  false, false },
+    [LIFECYCLE_POST_STOP] = { "stopping", "post-stop", false, false },
+    [LIFECYCLE_BACKOFF]   = { "backoff",  "backoff",   false, false },
+    [LIFECYCLE_EXITED]    = { "exited",   "exited",    false, true  },
+    [LIFECYCLE_FAILED]    = { "failed",   "failed",    false, true  },
+    /* clang-format on */
+};
+
+static const char *const event_names[LIFECYCLE_NEVENTS] = {
+    [LIFECYCLE_EV_START] = "start",       [LIFECYCLE_EV_STOP] = "stop",
+    [LIFECYCLE_EV_RESTART] = "restart",   [LIFECYCLE_EV_GO] = "go",
+    [LIFECYCLE_EV_HOOK_OK] = "hook-ok",   [LIFECYCLE_EV_HOOK_BAD] = "hook-bad",
+    [LIFECYCLE_EV_NO_SPAWN] = "no-spawn", [LIFECYCLE_EV_READY] = "ready",
+    [LIFECYCLE_EV_UNREADY] = "unready",   [LIFECYCLE_EV_SICK] = "sick",
+    [LIFECYCLE_EV_EXIT_OK] = "exit-ok",   [LIFECYCLE_EV_EXIT_BAD] = "exit-bad",
+    [LIFECYCLE_EV_EMPTY] = "empty",       [LIFECYCLE_EV_TIMEOUT] = "timeout",
+};
+
+/* Everything one step works on, so that the helpers below have short parameter lists. */
+struct step {
+    struct lifecycle *lc;
+    const struct lifecycle_policy *policy;
+    struct lifecycle_now now;
+};
+
+static unsigned enter(const struct step *s, enum lifecycle_state state, int64_t delay_ms,
+                      unsigned acts)
+{
+    s->lc->state = (uint8_t)state;
+    s->lc->deadline_ms = delay_ms > 0 ? s->now.mono_ms + delay_ms : 0;
+    return acts;
+}
+
+static unsigned rest_in(const struct step *s, enum lifecycle_state state)
+{
+    s->lc->wanted = false;
+    if (state != LIFECYCLE_EXITED)
+        s->lc->ready = false;
+    return enter(s, state, 0, 0);
+}
+
+static unsigned spawn(const struct step *s)
+{
+    struct lifecycle *lc = s->lc;
+
+    lc->cause = LIFECYCLE_BY_ITSELF;
+    lc->reached = lc->ready = false;
+    lc->ready_since_ms = 0;
+    lc->started_ms = s->now.mono_ms;
+    lc->starts++;
+    /* A oneshot takes as long as it takes; startsecs = 0 is up as soon as it is spawned. */
+    int64_t limit = s->policy->oneshot ? 0 : s->policy->start_ms;
+    if (s->policy->delay_ready && limit <= 0 && !s->policy->oneshot)
+        limit = 1;
+    return enter(s, LIFECYCLE_STARTING, limit, LIFECYCLE_ACT_SPAWN | LIFECYCLE_ACT_CHECKS);
+}
+
+static unsigned begin(const struct step *s)
+{
+    if (s->policy->pre_start)
+        return enter(s, LIFECYCLE_PRE_START, s->policy->hook_ms, LIFECYCLE_ACT_PRE_START);
+    return spawn(s);
+}
+
+/* Every start asks first: a dependency may have gone since the last one. */
+static unsigned wait_for_needs(const struct step *s)
+{
+    return enter(s, LIFECYCLE_WAITING, 0, LIFECYCLE_ACT_ASK);
+}
+
+static unsigned retry_after_failure(const struct step *s)
+{
+    struct lifecycle *lc = s->lc;
+    const struct lifecycle_policy *policy = s->policy;
+
+    if (policy->once)
+        return rest_in(s, LIFECYCLE_FAILED);
+    lc->failures++;
+    if (policy->startretries >= 0 && (int64_t)lc->failures > policy->startretries)
+        return rest_in(s, LIFECYCLE_FAILED);
+    int64_t delay = backoff_delay(&policy->backoff, lc->failures, s->now.random);
+    return enter(s, LIFECYCLE_BACKOFF, delay > 0 ? delay : 1, 0);
+}
+
+/* The instance is empty and the hook is done: where does it go from here?
+ *
+ * supervisord's programs: an exit during startsecs is a failed start whatever its code, reaching
+ * RUNNING forgets all failures, and an exit after that restarts at once or not at all. */
+static unsigned settle(const struct step *s)
+{
+    struct lifecycle *lc = s->lc;
+    const struct lifecycle_policy *policy = s->policy;
+
+    if (!lc->wanted)
+        return rest_in(s, LIFECYCLE_STOPPED);
+    if (lc->cause == LIFECYCLE_BY_RESTART)
+        return wait_for_needs(s);
+    if (policy->oneshot && lc->expected && lc->cause == LIFECYCLE_BY_ITSELF) {
+        lc->ready = true; /* done counts as ready for those who wait */
+        return rest_in(s, LIFECYCLE_EXITED);
+    }
+    bool failed_start = !lc->reached && (policy->program || !lc->expected);
+    bool again = policy->autorestart == LIFECYCLE_ALWAYS ||
+                 (policy->autorestart == LIFECYCLE_UNEXPECTED && !lc->expected);
+    if (!again && !(policy->program && failed_start)) {
+        bool bad = !lc->expected && !lc->reached && !policy->program;
+        return rest_in(s, bad ? LIFECYCLE_FAILED : LIFECYCLE_EXITED);
+    }
+    if (lc->reached && !policy->once && (policy->program || !lc->free_used)) {
+        lc->free_used = true;
+        return wait_for_needs(s);
+    }
+    return retry_after_failure(s);
+}
+
+static unsigned after_clean(const struct step *s)
+{
+    if (s->policy->post_stop)
+        return enter(s, LIFECYCLE_POST_STOP, s->policy->hook_ms, LIFECYCLE_ACT_POST_STOP);
+    return settle(s);
+}
+
+/* The main process is gone: count it, then see to the rest. */
+static unsigned after_exit(const struct step *s, bool expected)
+{
+    struct lifecycle *lc = s->lc;
+    bool healthy = lc->ready_since_ms > 0 &&
+                   s->now.mono_ms - lc->ready_since_ms >= s->policy->backoff_reset_ms;
+
+    if (healthy) {
+        lc->failures = 0;
+        lc->free_used = false;
+    } else if (lc->failures > 0 || !lc->reached) {
+        lc->free_used = true; /* already in trouble: no immediate restart */
+    }
+    lc->expected = expected && lc->cause != LIFECYCLE_BY_FAULT;
+    lc->ready = false;
+    lc->ready_since_ms = 0;
+    int64_t left = lc->state == LIFECYCLE_STOPPING && lc->deadline_ms > s->now.mono_ms
+                       ? lc->deadline_ms - s->now.mono_ms
+                       : s->policy->stop_ms;
+    return enter(s, LIFECYCLE_CLEANING, left > 0 ? left : 1, LIFECYCLE_ACT_CLEAN);
+}
+
+static unsigned begin_stop(const struct step *s, enum lifecycle_cause cause)
+{
+    struct lifecycle *lc = s->lc;
+
+    lc->cause = (uint8_t)cause;
+    lc->ready = false;
+    return enter(s, LIFECYCLE_STOPPING, s->policy->stop_ms > 0 ? s->policy->stop_ms : 1,
+                 LIFECYCLE_ACT_SIGNAL);
+}
+
+static unsigned become_running(const struct step *s)
+{
+    struct lifecycle *lc = s->lc;
+
+    lc->ready = lc->reached = true;
+    lc->ready_since_ms = s->now.mono_ms;
+    if (s->policy->program)
+        lc->failures = 0;
+    return enter(s, LIFECYCLE_RUNNING, 0, 0);
+}
+
+/* An order while a process is on its way out only changes where settle() will go. */
+static unsigned order_while_leaving(const struct step *s, enum lifecycle_event event)
+{
+    struct lifecycle *lc = s->lc;
+
+    if (event == LIFECYCLE_EV_STOP)
+        lc->cause = LIFECYCLE_BY_ORDER;
+    else if (event == LIFECYCLE_EV_START || event == LIFECYCLE_EV_RESTART)
+        lc->cause = LIFECYCLE_BY_RESTART;
+    return 0;
+}
+
+static unsigned step_at_rest(const struct step *s, enum lifecycle_event event)
+{
+    if (event == LIFECYCLE_EV_START || event == LIFECYCLE_EV_RESTART) {
+        s->lc->ready = false;
+        return wait_for_needs(s);
+    }
+    if (event == LIFECYCLE_EV_STOP) /* also takes "exited" and "failed" back */
+        return rest_in(s, LIFECYCLE_STOPPED);
+    return 0;
+}
+
+static unsigned step_waiting(const struct step *s, enum lifecycle_event event)
+{
+    if (event == LIFECYCLE_EV_STOP)
+        return rest_in(s, LIFECYCLE_STOPPED);
+    if (event == LIFECYCLE_EV_GO)
+        return begin(s);
+    return 0;
+}
+
+static unsigned step_pre_start(const struct step *s, enum lifecycle_event event)
+{
+    struct lifecycle *lc = s->lc;
+
+    switch (event) {
+    case LIFECYCLE_EV_STOP:
+    case LIFECYCLE_EV_TIMEOUT:
+        return enter(s, LIFECYCLE_PRE_START, KILL_AGAIN_MS, LIFECYCLE_ACT_KILL_HOOK);
+    case LIFECYCLE_EV_HOOK_OK:
+        return lc->wanted ? spawn(s) : rest_in(s, LIFECYCLE_STOPPED);
+    case LIFECYCLE_EV_HOOK_BAD:
+    case LIFECYCLE_EV_NO_SPAWN:
+        if (!lc->wanted)
+            return rest_in(s, LIFECYCLE_STOPPED);
+        lc->expected = lc->reached = false;
+        return retry_after_failure(s);
+    case LIFECYCLE_EV_START:
+    case LIFECYCLE_EV_RESTART:
+    case LIFECYCLE_EV_GO:
+    case LIFECYCLE_EV_READY:
+    case LIFECYCLE_EV_UNREADY:
+    case LIFECYCLE_EV_SICK:
+    case LIFECYCLE_EV_EXIT_OK:
+    case LIFECYCLE_EV_EXIT_BAD:
+    case LIFECYCLE_EV_EMPTY:
+    case LIFECYCLE_NEVENTS:
+        break;
+    }
+    return 0;
+}
+
+static unsigned step_starting(const struct step *s, enum lifecycle_event event)
+{
+    struct lifecycle *lc = s->lc;
+
+    switch (event) {
+    case LIFECYCLE_EV_READY:
+        return s->policy->oneshot ? 0 : become_running(s);
+    case LIFECYCLE_EV_TIMEOUT:
+        return s->policy->delay_ready ? become_running(s) : begin_stop(s, LIFECYCLE_BY_FAULT);
+    case LIFECYCLE_EV_SICK: /* the startup check gave up */
+        return begin_stop(s, LIFECYCLE_BY_FAULT);
+    case LIFECYCLE_EV_STOP:
+        return begin_stop(s, LIFECYCLE_BY_ORDER);
+    case LIFECYCLE_EV_RESTART:
+        return begin_stop(s, LIFECYCLE_BY_RESTART);
+    case LIFECYCLE_EV_NO_SPAWN: /* nothing was started, nothing is to be cleaned */
+        lc->expected = false;
+        return lc->wanted ? retry_after_failure(s) : rest_in(s, LIFECYCLE_STOPPED);
+    case LIFECYCLE_EV_START:
+    case LIFECYCLE_EV_GO:
+    case LIFECYCLE_EV_HOOK_OK:
+    case LIFECYCLE_EV_HOOK_BAD:
+    case LIFECYCLE_EV_UNREADY:
+    case LIFECYCLE_EV_EXIT_OK:
+    case LIFECYCLE_EV_EXIT_BAD:
+    case LIFECYCLE_EV_EMPTY:
+    case LIFECYCLE_NEVENTS:
+        break;
+    }
+    return 0;
+}
+
+static unsigned step_running(const struct step *s, enum lifecycle_event event)
+{
+    struct lifecycle *lc = s->lc;
+
+    switch (event) {
+    case LIFECYCLE_EV_STOP:
+        return begin_stop(s, LIFECYCLE_BY_ORDER);
+    case LIFECYCLE_EV_RESTART:
+        return begin_stop(s, LIFECYCLE_BY_RESTART);
+    case LIFECYCLE_EV_SICK:
+        return begin_stop(s, LIFECYCLE_BY_FAULT);
+    case LIFECYCLE_EV_READY:
+        if (!lc->ready)
+            lc->ready_since_ms = s->now.mono_ms;
+        lc->ready = true;
+        return 0;
+    case LIFECYCLE_EV_UNREADY:
+        lc->ready = false;
+        lc->ready_since_ms = 0;
+        return 0;
+    case LIFECYCLE_EV_START:
+    case LIFECYCLE_EV_GO:
+    case LIFECYCLE_EV_HOOK_OK:
+    case LIFECYCLE_EV_HOOK_BAD:
+    case LIFECYCLE_EV_NO_SPAWN:
+    case LIFECYCLE_EV_EXIT_OK:
+    case LIFECYCLE_EV_EXIT_BAD:
+    case LIFECYCLE_EV_EMPTY:
+    case LIFECYCLE_EV_TIMEOUT:
+    case LIFECYCLE_NEVENTS:
+        break;
+    }
+    return 0;
+}
+
+static unsigned step_leaving(const struct step *s, enum lifecycle_event event)
+{
+    struct lifecycle *lc = s->lc;
+    bool post_stop = lc->state == LIFECYCLE_POST_STOP;
+
+    if (event == LIFECYCLE_EV_EMPTY && lc->state == LIFECYCLE_CLEANING)
+        return after_clean(s);
+    if (post_stop && (event == LIFECYCLE_EV_HOOK_OK || event == LIFECYCLE_EV_HOOK_BAD ||
+                      event == LIFECYCLE_EV_NO_SPAWN))
+        return settle(s);
+    if (event == LIFECYCLE_EV_TIMEOUT) {
+        enum lifecycle_state next =
+            lc->state == LIFECYCLE_STOPPING ? LIFECYCLE_KILLING : (enum lifecycle_state)lc->state;
+        return enter(s, next, KILL_AGAIN_MS,
+                     post_stop ? LIFECYCLE_ACT_KILL_HOOK : LIFECYCLE_ACT_KILL);
+    }
+    return order_while_leaving(s, event);
+}
+
+static unsigned step_backoff(const struct step *s, enum lifecycle_event event)
+{
+    if (event == LIFECYCLE_EV_STOP)
+        return rest_in(s, LIFECYCLE_STOPPED);
+    if (event == LIFECYCLE_EV_TIMEOUT || event == LIFECYCLE_EV_START ||
+        event == LIFECYCLE_EV_RESTART)
+        return wait_for_needs(s);
+    return 0;
+}
+
+/* An order sets what is wanted and forgives what was; START of one that is well changes nothing. */
+static void take_order(struct lifecycle *lc, enum lifecycle_event event)
+{
+    bool start = event == LIFECYCLE_EV_START || event == LIFECYCLE_EV_RESTART;
+
+    if (start || event == LIFECYCLE_EV_STOP)
+        lc->wanted = start;
+    if (start && lc->state != LIFECYCLE_RUNNING && lc->state != LIFECYCLE_STARTING) {
+        lc->failures = lc->starts = 0;
+        lc->free_used = false;
+    }
+}
+
+unsigned lifecycle_step(struct lifecycle *lc, enum lifecycle_event event,
+                        const struct lifecycle_policy *policy, struct lifecycle_now now)
+{
+    const struct step s = { lc, policy, now };
+    enum lifecycle_state state = (enum lifecycle_state)lc->state;
+
+    if (state >= LIFECYCLE_NSTATES)
+        return 0;
+    take_order(lc, event);
+    if ((event == LIFECYCLE_EV_EXIT_OK || event == LIFECYCLE_EV_EXIT_BAD) &&
+        traits[state].has_process)
+        return after_exit(&s, event == LIFECYCLE_EV_EXIT_OK);
+    switch (state) {
+    case LIFECYCLE_STOPPED:
+    case LIFECYCLE_EXITED:
+    case LIFECYCLE_FAILED:
+        return step_at_rest(&s, event);
+    case LIFECYCLE_WAITING:
+        return step_waiting(&s, event);
+    case LIFECYCLE_PRE_START:
+        return step_pre_start(&s, event);
+    case LIFECYCLE_STARTING:
+        return step_starting(&s, event);
+    case LIFECYCLE_RUNNING:
+        return step_running(&s, event);
+    case LIFECYCLE_STOPPING:
+    case LIFECYCLE_KILLING:
+    case LIFECYCLE_CLEANING:
+    case LIFECYCLE_POST_STOP:
+        return step_leaving(&s, event);
+    case LIFECYCLE_BACKOFF:
+        return step_backoff(&s, event);
+    case LIFECYCLE_NSTATES:
+        break;
+    }
+    return 0;
+}
+
+unsigned lifecycle_resume(const struct lifecycle *lc, bool has_process)
+{
+    switch ((enum lifecycle_state)lc->state) {
+    case LIFECYCLE_WAITING:
+        return LIFECYCLE_ACT_ASK;
+    case LIFECYCLE_PRE_START:
+        return LIFECYCLE_ACT_PRE_START;
+    case LIFECYCLE_STARTING:
+        return has_process ? LIFECYCLE_ACT_CHECKS : LIFECYCLE_ACT_SPAWN | LIFECYCLE_ACT_CHECKS;
+    case LIFECYCLE_RUNNING:
+        return LIFECYCLE_ACT_CHECKS;
+    case LIFECYCLE_STOPPING:
+        return LIFECYCLE_ACT_SIGNAL;
+    case LIFECYCLE_KILLING:
+        return LIFECYCLE_ACT_KILL;
+    case LIFECYCLE_CLEANING:
+        return LIFECYCLE_ACT_CLEAN;
+    case LIFECYCLE_POST_STOP:
+        return LIFECYCLE_ACT_POST_STOP;
+    case LIFECYCLE_STOPPED:
+    case LIFECYCLE_BACKOFF:
+    case LIFECYCLE_EXITED:
+    case LIFECYCLE_FAILED:
+    case LIFECYCLE_NSTATES:
+        break;
+    }
+    return 0;
+}
+
+bool lifecycle_has_process(enum lifecycle_state state)
+{
+    return state < LIFECYCLE_NSTATES && traits[state].has_process;
+}
+
+bool lifecycle_settled(enum lifecycle_state state)
+{
+    return state < LIFECYCLE_NSTATES && traits[state].settled;
+}
+
+const char *lifecycle_state_name(enum lifecycle_state state)
+{
+    return state < LIFECYCLE_NSTATES ? traits[state].name : "unknown";
+}
+
+const char *lifecycle_detail_name(enum lifecycle_state state)
+{
+    return state < LIFECYCLE_NSTATES ? traits[state].detail : "unknown";
+}
+
+const char *lifecycle_event_name(enum lifecycle_event event)
+{
+    return event < LIFECYCLE_NEVENTS ? event_names[event] : "unknown";
+}

@@ -1,0 +1,332 @@
+/* test_lifecycle.c - readable stories, then every reachable situation of every policy. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "supervisor/machine/lifecycle.h"
+
+enum { MAX_RETRIES = 2, NOW = 100000, HEALTHY_NEVER = 1 << 30 };
+
+static struct lifecycle_policy service(void)
+{
+    return (struct lifecycle_policy){
+        .delay_ready = true,
+        .autorestart = LIFECYCLE_ALWAYS,
+        .startretries = -1,
+        .start_ms = 1000,
+        .stop_ms = 10000,
+        .hook_ms = 5000,
+        .backoff_reset_ms = 10000,
+        .backoff = { .min_ms = 100, .max_ms = 30000, .factor = 2 },
+    };
+}
+
+static unsigned at(struct lifecycle *lc, enum lifecycle_event event,
+                   const struct lifecycle_policy *policy, int64_t ms)
+{
+    return lifecycle_step(lc, event, policy, (struct lifecycle_now){ .mono_ms = ms });
+}
+
+static void start(struct lifecycle *lc, const struct lifecycle_policy *policy, int64_t ms)
+{
+    assert_int_equal(at(lc, LIFECYCLE_EV_START, policy, ms), LIFECYCLE_ACT_ASK);
+    assert_true(at(lc, LIFECYCLE_EV_GO, policy, ms) & LIFECYCLE_ACT_SPAWN);
+    assert_int_equal(lc->state, LIFECYCLE_STARTING);
+}
+
+/* The main process ends and nothing is left of the instance. */
+static unsigned end(struct lifecycle *lc, enum lifecycle_event how,
+                    const struct lifecycle_policy *policy, int64_t ms)
+{
+    assert_int_equal(at(lc, how, policy, ms), LIFECYCLE_ACT_CLEAN);
+    return at(lc, LIFECYCLE_EV_EMPTY, policy, ms);
+}
+
+static void first_restart_is_immediate_then_backoff_grows(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    start(&lc, &policy, 1000);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 2000);
+    assert_int_equal(lc.state, LIFECYCLE_RUNNING);
+    assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 3000), LIFECYCLE_ACT_ASK);
+    for (int64_t delay = 100, now = 4000; delay <= 800; delay *= 2, now += 10000) {
+        at(&lc, LIFECYCLE_EV_GO, &policy, now);
+        at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, now + 1000);
+        assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, now + 2000), 0);
+        assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+        assert_int_equal(lc.deadline_ms, now + 2000 + delay);
+        assert_int_equal(at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, now + 9000), LIFECYCLE_ACT_ASK);
+    }
+    /* Ten healthy seconds forgive everything. */
+    at(&lc, LIFECYCLE_EV_GO, &policy, 100000);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 101000);
+    assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 111000), LIFECYCLE_ACT_ASK);
+    assert_int_equal(lc.failures, 0);
+}
+
+static void a_start_that_never_ran_waits_from_the_first_time(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    start(&lc, &policy, 1000);
+    end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 1100);
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+    assert_int_equal(lc.deadline_ms, 1200);
+}
+
+static void supervisord_launches_four_times(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+    int64_t now = 1000;
+
+    policy.program = true;
+    policy.startretries = 3;
+    policy.autorestart = LIFECYCLE_UNEXPECTED;
+    policy.backoff = (struct backoff_policy){ .min_ms = 1000, .linear = true };
+    start(&lc, &policy, now);
+    for (int retry = 1; retry <= 3; retry++) {
+        end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, now); /* also an expected exit is a failed start */
+        assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+        assert_int_equal(lc.deadline_ms, now + 1000 * retry);
+        now = lc.deadline_ms;
+        at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, now);
+        at(&lc, LIFECYCLE_EV_GO, &policy, now);
+    }
+    end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, now);
+    assert_int_equal(lc.state, LIFECYCLE_FAILED);
+    assert_int_equal(lc.starts, 4);
+}
+
+static void stop_keeps_one_deadline_through_cleaning(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    start(&lc, &policy, 1000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_STOP, &policy, 2000), LIFECYCLE_ACT_SIGNAL);
+    assert_int_equal(lc.deadline_ms, 12000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 5000), LIFECYCLE_ACT_CLEAN);
+    assert_int_equal(lc.deadline_ms, 12000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 12000), LIFECYCLE_ACT_KILL);
+    at(&lc, LIFECYCLE_EV_EMPTY, &policy, 12001);
+    assert_int_equal(lc.state, LIFECYCLE_STOPPED);
+}
+
+static void a_oneshot_that_ends_well_is_done(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    policy.oneshot = true;
+    policy.delay_ready = false;
+    start(&lc, &policy, 1000);
+    assert_int_equal(lc.deadline_ms, 0);
+    end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 500000);
+    assert_int_equal(lc.state, LIFECYCLE_EXITED);
+    assert_true(lc.ready);
+}
+
+static void a_fault_without_autorestart_fails(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    policy.autorestart = LIFECYCLE_NEVER;
+    policy.delay_ready = false;
+    start(&lc, &policy, 1000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 2000), LIFECYCLE_ACT_SIGNAL);
+    end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 2100);
+    assert_int_equal(lc.state, LIFECYCLE_FAILED);
+}
+
+static void a_restart_while_leaving_starts_again(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    start(&lc, &policy, 1000);
+    at(&lc, LIFECYCLE_EV_STOP, &policy, 2000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_START, &policy, 2001), 0);
+    assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 2100), LIFECYCLE_ACT_ASK);
+    assert_int_equal(lc.failures, 0);
+}
+
+/* Everything that tells one situation from another; clocks are fixed, so this is finite. */
+struct key {
+    uint8_t state, cause;
+    bool wanted, ready, reached, expected, free_used, since, deadline;
+    uint32_t failures;
+};
+enum { SEEN_MAX = 20000 };
+static struct key seen[SEEN_MAX];
+static size_t nseen;
+
+static bool visited(const struct lifecycle *lc)
+{
+    struct key key;
+
+    memset(&key, 0, sizeof key);
+    key.state = lc->state;
+    key.cause = lc->cause;
+    key.wanted = lc->wanted;
+    key.ready = lc->ready;
+    key.reached = lc->reached;
+    key.expected = lc->expected;
+    key.free_used = lc->free_used;
+    key.since = lc->ready_since_ms != 0;
+    key.deadline = lc->deadline_ms != 0;
+    key.failures = lc->failures;
+    for (size_t i = 0; i < nseen; i++)
+        if (memcmp(&seen[i], &key, sizeof key) == 0)
+            return true;
+    assert_true(nseen < SEEN_MAX);
+    seen[nseen++] = key;
+    return false;
+}
+
+static void check_step(const struct lifecycle *from, const struct lifecycle *to,
+                       enum lifecycle_event event, unsigned acts,
+                       const struct lifecycle_policy *policy)
+{
+    bool had = lifecycle_has_process((enum lifecycle_state)from->state);
+    bool has = lifecycle_has_process((enum lifecycle_state)to->state);
+
+    /* A process appears only by SPAWN, when wanted, never beside another one. */
+    assert_int_equal(!had && has, !!(acts & LIFECYCLE_ACT_SPAWN));
+    if (acts & LIFECYCLE_ACT_SPAWN) {
+        assert_true(to->wanted);
+        assert_true(from->state == LIFECYCLE_WAITING || from->state == LIFECYCLE_PRE_START);
+    }
+    /* It is forgotten only after its exit, or when there never was one, and then cleaned up after.
+     */
+    if (had && !has) {
+        assert_true(event == LIFECYCLE_EV_EXIT_OK || event == LIFECYCLE_EV_EXIT_BAD ||
+                    (event == LIFECYCLE_EV_NO_SPAWN && from->state == LIFECYCLE_STARTING));
+        if (event != LIFECYCLE_EV_NO_SPAWN)
+            assert_int_equal(to->state, LIFECYCLE_CLEANING);
+    }
+    /* Cleaning ends only when the instance is empty. */
+    if (from->state == LIFECYCLE_CLEANING && to->state != LIFECYCLE_CLEANING)
+        assert_int_equal(event, LIFECYCLE_EV_EMPTY);
+    if (acts & LIFECYCLE_ACT_SIGNAL)
+        assert_true(had && to->deadline_ms > 0);
+    if (acts & LIFECYCLE_ACT_KILL)
+        assert_true(had || from->state == LIFECYCLE_CLEANING);
+    /* At rest means unwanted and without a timer. */
+    if (lifecycle_settled((enum lifecycle_state)to->state)) {
+        assert_false(to->wanted);
+        assert_int_equal(to->deadline_ms, 0);
+    }
+    /* Wanted means a process, a timer, or somebody who will say GO. */
+    if (to->wanted && !has)
+        assert_true(to->deadline_ms > 0 || to->state == LIFECYCLE_WAITING);
+    if (to->state == LIFECYCLE_WAITING && from->state != LIFECYCLE_WAITING)
+        assert_true(acts & LIFECYCLE_ACT_ASK);
+    /* What leaves has a deadline; what is ready runs (or is a oneshot that is done). */
+    if (to->state == LIFECYCLE_STOPPING || to->state == LIFECYCLE_KILLING ||
+        to->state == LIFECYCLE_CLEANING || to->state == LIFECYCLE_BACKOFF)
+        assert_true(to->deadline_ms > 0);
+    if (to->ready)
+        assert_true(to->state == LIFECYCLE_RUNNING ||
+                    (policy->oneshot && to->state == LIFECYCLE_EXITED));
+    if (policy->startretries >= 0)
+        assert_true((int64_t)to->failures <= policy->startretries + 1);
+    if (policy->once && from->wanted && event != LIFECYCLE_EV_START &&
+        event != LIFECYCLE_EV_RESTART && from->cause != LIFECYCLE_BY_RESTART)
+        assert_int_not_equal(to->state, LIFECYCLE_BACKOFF);
+    /* After a stop order the only way back is another order. */
+    if (event == LIFECYCLE_EV_STOP)
+        assert_false(to->wanted);
+    if (!from->wanted && event != LIFECYCLE_EV_START && event != LIFECYCLE_EV_RESTART)
+        assert_false(to->wanted);
+}
+
+static void explore(struct lifecycle from, const struct lifecycle_policy *policy)
+{
+    if (visited(&from))
+        return;
+    for (int ev = 0; ev < LIFECYCLE_NEVENTS; ev++) {
+        enum lifecycle_event event = (enum lifecycle_event)ev;
+        struct lifecycle to = from;
+
+        if (event == LIFECYCLE_EV_TIMEOUT && from.deadline_ms == 0)
+            continue; /* no timer, no timeout */
+        unsigned acts = at(&to, event, policy, NOW);
+        check_step(&from, &to, event, acts, policy);
+        explore(to, policy);
+    }
+    /* A crash of the core here: whatever was under way is taken up again. */
+    bool has = lifecycle_has_process((enum lifecycle_state)from.state);
+    unsigned acts = lifecycle_resume(&from, has);
+    if (has)
+        assert_false(acts & LIFECYCLE_ACT_SPAWN);
+    if (from.wanted && !has && from.deadline_ms == 0)
+        assert_int_not_equal(acts, 0);
+}
+
+static void every_reachable_situation_is_sane(void **unused)
+{
+    (void)unused;
+    size_t situations = 0;
+
+    for (unsigned bits = 0; bits < 1u << 7; bits++) {
+        for (int again = LIFECYCLE_NEVER; again <= LIFECYCLE_UNEXPECTED; again++) {
+            struct lifecycle_policy policy = service();
+            policy.oneshot = bits & 1;
+            policy.program = bits & 2;
+            policy.once = bits & 4;
+            policy.delay_ready = bits & 8;
+            policy.pre_start = bits & 16;
+            policy.post_stop = bits & 16;
+            policy.backoff_reset_ms = bits & 32 ? 0 : HEALTHY_NEVER;
+            policy.startretries = bits & 64 ? MAX_RETRIES : 0;
+            policy.autorestart = (enum lifecycle_autorestart)again;
+            nseen = 0;
+            explore((struct lifecycle){ 0 }, &policy);
+            situations += nseen;
+        }
+    }
+    assert_true(situations > 1000);
+}
+
+static void every_name_is_there(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < LIFECYCLE_NSTATES; i++) {
+        assert_non_null(lifecycle_state_name((enum lifecycle_state)i));
+        assert_non_null(lifecycle_detail_name((enum lifecycle_state)i));
+    }
+    for (int i = 0; i < LIFECYCLE_NEVENTS; i++)
+        assert_non_null(lifecycle_event_name((enum lifecycle_event)i));
+    assert_string_equal(lifecycle_state_name((enum lifecycle_state)99), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_restart_is_immediate_then_backoff_grows),
+        cmocka_unit_test(a_start_that_never_ran_waits_from_the_first_time),
+        cmocka_unit_test(supervisord_launches_four_times),
+        cmocka_unit_test(stop_keeps_one_deadline_through_cleaning),
+        cmocka_unit_test(a_oneshot_that_ends_well_is_done),
+        cmocka_unit_test(a_fault_without_autorestart_fails),
+        cmocka_unit_test(a_restart_while_leaving_starts_again),
+        cmocka_unit_test(every_reachable_situation_is_sane),
+        cmocka_unit_test(every_name_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
