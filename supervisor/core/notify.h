@@ -1,0 +1,42 @@
+/* notify.h - the sd_notify socket: datagrams of KEY=VALUE lines, senders known by credentials.
+ *
+ * One socket for all services, kept in the store, so that a READY=1 sent while no core lives is
+ * read by the next one.  Specification: sd_notify(3), systemd.
+ */
+#ifndef SUPERVISOR_CORE_NOTIFY_H
+#define SUPERVISOR_CORE_NOTIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "io/loop.h"
+
+enum { NOTIFY_DATAGRAM_MAX = 4096, NOTIFY_STATUS_MAX = 128 };
+
+struct notify_message {
+    pid_t sender; /* by SCM_CREDENTIALS; 0 = none came: the message is dropped before this */
+    uid_t uid;
+    bool ready, stopping, reloading, watchdog;
+    pid_t main_pid; /* 0 = not said */
+    int64_t extend_timeout_us; /* 0 = not said */
+    char status[NOTIFY_STATUS_MAX]; /* "" = not said */
+};
+
+/* Creates and binds the socket (SOCK_DGRAM, SO_PASSCRED) at `path`; when that folder is not writable at an
+ * abstract name made from it.  *ret_name (malloc'ed) is what NOTIFY_SOCKET must say. */
+int notify_open(const char *path, int *ret_fd, char **ret_name, struct err *err);
+/* The name of an inherited socket, as for NOTIFY_SOCKET; malloc'ed or NULL. */
+char *notify_name(int fd);
+
+struct notify;
+/* fd stays the caller's. Descriptors that come along are closed (after BARRIER=1 was honoured). */
+struct notify *notify_new(struct loop *loop, int fd,
+                          void (*fn)(void *context, const struct notify_message *message),
+                          void *context, struct err *err);
+void notify_free(struct notify *notify);
+/* Pure: one datagram. */
+void notify_parse(const char *data, size_t len, struct notify_message *ret);
+
+#endif

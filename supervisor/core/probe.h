@@ -1,0 +1,49 @@
+/* probe.h - one check of one unit, repeated: http, tcp, unix, exec.
+ *
+ * Never blocks the loop; at most one attempt at a time; an attempt that is not answered within
+ * the time-out failed.  Intervals are spread so that a thousand probes do not fire together.
+ * A host name is looked up on the thread pool when the probe begins and again at most every 60 s
+ * after failures; a dead resolver only fails this probe.
+ */
+#ifndef SUPERVISOR_CORE_PROBE_H
+#define SUPERVISOR_CORE_PROBE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "io/loop.h"
+#include "supervisor/plan/instance.h"
+
+struct probe;
+struct probe_result {
+    bool ok;
+    char text[160]; /* "200 in 3 ms", "connection refused", "503 Service Unavailable", ... */
+};
+struct probe_hands {
+    void *context;
+    /* After each attempt.  The probe may be freed inside. */
+    void (*done)(void *context, const struct probe_result *result);
+    /* Starts an exec: check; the end comes by probe_exec_ended().  0 and a token, or err. */
+    int (*exec_start)(void *context, char *const *argv, size_t *ret_token, struct err *err);
+    void (*exec_kill)(void *context, size_t token); /* time-out, or the probe is freed */
+};
+
+/* `check` must outlive the probe (it lies in the plan's arena).  The first attempt comes after
+ * timing->delay_ms plus a random part of 0..first_spread_ms (0: at once).  While `eager` (before the
+ * first success of a readiness check) attempts follow each other after PROBE_EAGER_MS, growing
+ * to the interval, so that a service is not kept waiting for ten seconds. */
+enum { PROBE_EAGER_MS = 50 };
+struct probe *probe_new(struct loop *loop, const struct instance_check *check,
+                        const struct spec_check *timing, const struct probe_hands *hands,
+                        bool eager, struct err *err);
+void probe_free(struct probe *probe);
+void probe_set_eager(struct probe *probe, bool eager);
+/* Bake: a tenth of the interval, not under 200 ms. */
+void probe_set_faster(struct probe *probe, bool faster);
+void probe_exec_ended(struct probe *probe, size_t token, bool signalled, int status);
+
+/* Pure: the HTTP/1.x status line of an answer.  200-399 is healthy.  1 = ok, 0 = bad, -1 = not HTTP. */
+int probe_http_status(const char *answer, size_t len, int *ret_code);
+
+#endif
