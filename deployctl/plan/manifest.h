@@ -4,7 +4,8 @@
  *   f MODE SIZE SHA256HEX PATH      regular file; MODE is 444 or 555 (or any with modes = keep)
  *   d MODE PATH                     folder that would not exist otherwise (empty), or modes = keep
  *   l TARGET-LENGTH PATH TARGET     symlink; the length says where the target begins
- * PATH and TARGET are written with \n, \\ and control bytes as \ooo.  The release's digest is the
+ * PATH and TARGET are written with backslash, newline and other control bytes as \ooo (three octal
+ * digits), and only these; TARGET-LENGTH counts the target as it is written.  The release's digest is the
  * SHA-256 of the full text.  Owner and times are not part of it.
  *
  * Short form, for the wire: the same with only the first 16 hex digits of each content digest;

@@ -13,7 +13,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* clang-format off */
 #define FRAME_MAGIC "\x89" "deployctl\r\n\x1a\n\x00\x01" /* 16 bytes */
+/* clang-format on */
 enum {
     FRAME_MAGIC_BYTES = 16,
     FRAME_NOISE_MAX = 64 * 1024,
@@ -28,7 +30,8 @@ struct frame {
     const char *payload; /* inside the buffer that was parsed */
     size_t len;
 };
-void frame_header(enum frame_type type, size_t len, unsigned char header[static FRAME_HEADER_BYTES]);
+void frame_header(enum frame_type type, size_t len,
+                  unsigned char header[static FRAME_HEADER_BYTES]);
 /* Looks at the beginning of `in`.  1: *ret is a whole frame of *ret_used bytes (header included);
  * 0: more bytes are needed; ERR_PROTOCOL: unknown type or too long (said which). */
 int frame_parse(const char *in, size_t len, struct frame *ret, size_t *ret_used, struct err *err);

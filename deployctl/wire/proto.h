@@ -15,7 +15,7 @@
  *           starts no other, and leaves.  deployctl pings every PROTO_PING_MS.
  *
  * look      {"services": [..], "socket": PATH|null} -> what this host is, changes nothing, takes no
- *           lock:
+ *           lock; must come before `switch`, since services and socket are remembered from it:
  *             {"releases": [{"id","digest","good","bad","bad_reason","complete"}],
  *              "current": ID|null       pinned release (supervisor's word; symlink without one)
  *              "digest": HEX|null       its digest
@@ -30,15 +30,17 @@
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
  *           holder.  flock; lost with the connection.
- * fence     {"epoch": N, "rollout"} -> {} after epoch is fsynced; "stale" if N < epoch here.  All verbs
- *           marked * need lock and fence first; they carry "token" "EPOCH:ROLLOUT" and are
+ * fence     {"epoch": N, "rollout"} -> {} after epoch is fsynced; "stale" if N < epoch here.  All
+ *           verbs marked * need lock and fence first; they carry "token" "EPOCH:ROLLOUT" and are
  *           refused with "stale" if the token is not the fenced one.
  * stage*    {"id","digest","entries": N,"bytes": N,"shared_dirs":[],"shared_files":[],
- *            "durability": "syncfs"|"fsync","owner": TEXT|null,"token"} followed by ONE manifest
+ *            "durability": "syncfs"|"fsync","owner": TEXT|null,"token",
+ *            "links": "inside"|"any" (absent: inside), "modes": "normal"|"keep" (absent: normal)}
+ *           followed by ONE manifest
  *           (short form, zstd-compressed, in FRAME_MANIFEST frames, the last one empty)
  *           -> {"have": true} when the release is already here complete, else
- *              {"missing": [entry index ...], "reserved": bytes}: each content is asked for once (the
- *              lowest index that has it).  "limit" when space or inodes do not suffice.
+ *              {"missing": [entry index ...], "reserved": bytes}: each content is asked for once
+ *              (the lowest index that has it).  "limit" when space or inodes do not suffice.
  * data      FRAME_DATA: 4-byte big-endian entry index, 1 byte flags (PROTO_LAST: last piece of this
  *           content), then a piece of the content's zstd frame.  Contents one after another.
  *           A failure is told at `seal`.
@@ -61,8 +63,10 @@
  * close*    {"outcome": "done|aborted|rolled-back|partial|...","release","token"} -> {}: journal
  *           line, record removed durably.
  * prune*    {"keep": N,"dry": bool,"token"} -> {"removed": [ID...],"bytes"}
- * request   {"what": "pause"|"abort"|null,"who"} -> {}: left for the live holder, who gets the event
- *           {"event": "request","what","who"} within a second.  No lock needed.
+ * request   {"what": "pause"|"abort"|null,"who"} -> {"holder": null|{...}}: left for the live
+ *           holder, who gets the event {"event": "request","what","who"} within a second; null
+ *           when nobody is there to see it.  No lock needed.  What was meant for another rollout
+ *           is removed by `fence`.
  * history   {"limit": N} -> {"lines": [{journal line}...]} newest first, {"damaged": N}
  * unlock    {} -> {}
  *

@@ -15,11 +15,13 @@
 #include "deployctl/wire/frame.h"
 #include "io/loop.h"
 
+struct children; /* deployctl/wire/children.h */
 struct transport;
 struct transport_target {
-    const char *host;        /* name for messages */
+    struct children *children; /* required: the loop's one, which reaps ssh or the agent */
+    const char *host;          /* name for messages */
     bool local;
-    const char *local_socket; /* local: the supervisor's control socket ("" = default) */
+    const char *local_socket;          /* local: the supervisor's control socket ("" = default) */
     const char *address, *user, *port; /* ssh; user and port may be NULL */
     const char *ssh_config, *const *ssh_options; /* NULL or NULL-terminated "-o" values */
     int64_t connect_timeout_ms;
