@@ -1,8 +1,9 @@
 /* streams.h - the table of output streams that core and logger share.
  *
- * A slot belongs to one output (stdout, stderr, or both) of one instance for the life of the instance;
- * its pipe is "log.INDEX.r" / "log.INDEX.w" in the store and is used again across restarts.  The core
- * writes settings and orders, the logger its progress; each side looks when poked (eventfd).
+ * A slot belongs to one output (stdout, stderr, or both) of one instance for the life of the
+ * instance; its pipe is "log.INDEX.r" / "log.INDEX.w" in the store and is used again across
+ * restarts.  The core writes settings and orders, the logger its progress; each side looks when
+ * poked (eventfd).
  */
 #ifndef SUPERVISOR_LEDGER_STREAMS_H
 #define SUPERVISOR_LEDGER_STREAMS_H
@@ -32,35 +33,114 @@ struct streams_settings {
 
 /* What the logger has done, for status and why. */
 struct streams_progress {
-    uint64_t bytes_in;    /* taken from the pipe */
-    uint64_t bytes_lost;  /* dropped: overflow policy or a full disk given up on */
-    int32_t error;        /* errno of the last failed write or open, 0 = fine */
-    bool has_output;      /* anything was ever written */
+    uint64_t bytes_in;   /* taken from the pipe */
+    uint64_t bytes_lost; /* dropped by the overflow policy */
+    uint64_t cuts;       /* times the file was shorter than what we had written to it */
+    int32_t error;       /* errno of the last failed write or open, 0 = fine */
+    bool has_output;     /* anything was ever written */
 };
 
 struct streams; /* mapped table */
 
 int streams_create(int *ret_fd, struct err *err); /* memfd */
-struct streams *streams_map(int fd, struct err *err); /* fd stays the caller's */
+/* fd stays the caller's; it must stay open only for streams_spill_... */
+struct streams *streams_map(int fd, struct err *err);
 void streams_unmap(struct streams *streams);
 
 /* Core side. */
+
+/* Index of the new slot, or ERR_LIMIT when all are taken. */
 ssize_t streams_claim(struct streams *streams, const struct streams_settings *settings);
 void streams_set(struct streams *streams, size_t slot, const struct streams_settings *settings);
 /* Asks for everything written to the pipe so far to be on file; returns the number to wait for. */
 uint64_t streams_order_drain(struct streams *streams, size_t slot);
 bool streams_drained(const struct streams *streams, size_t slot, uint64_t order);
-/* The instance is gone for good: drain, close, free the slot (the logger frees it). */
+/* The instance is gone for good: drain, close, free the slot.  The logger frees it and pokes the
+ * core; only when streams_state() is STREAMS_FREE may log.INDEX.r and .w leave the store. */
 void streams_order_close(struct streams *streams, size_t slot);
 void streams_order_reopen(struct streams *streams); /* all files, after an outside logrotate */
 void streams_progress(const struct streams *streams, size_t slot, struct streams_progress *ret);
 /* The slot of an instance's output that a core before us claimed, or -1. */
 ssize_t streams_find(const struct streams *streams, const char *instance, const char *output);
-/* For a core that has just started: calls fn for each slot in use. */
+/* For a core that has just started: calls fn for each slot in use (closing ones are not). */
 void streams_each(const struct streams *streams,
                   void (*fn)(void *context, size_t slot, const struct streams_settings *settings),
                   void *context);
 /* Leave once everything is drained (orderly shutdown). */
 void streams_order_finish(struct streams *streams);
+
+enum streams_state { STREAMS_FREE, STREAMS_USED, STREAMS_CLOSING };
+enum streams_state streams_state(const struct streams *streams, size_t slot);
+
+/* Logger side.
+ *
+ * What the logger must know after a SIGKILL is the slot's *mark*.  There are two, and one 64-bit
+ * store (streams_commit) makes the new one count, so a mark is never half of one and half of
+ * another.
+ */
+enum {
+    STREAMS_BATCH_MAX = 64 * 1024, /* most bytes that are in hold, or spilt, at a time */
+    STREAMS_SPILL_AREAS = 2,       /* a newer spill is written beside the one that counts */
+};
+
+/* Where the last line on file stands, for the next byte of the stream. */
+struct streams_line {
+    uint8_t midline;  /* the line is not ended yet */
+    uint8_t broken;   /* the file ends in a line that is not ours and has no end */
+    uint8_t nbytes;   /* json: bytes of a UTF-8 sequence that is not complete yet */
+    uint8_t bytes[3]; /* json: these */
+    uint16_t unused;
+    uint32_t object; /* json: message bytes in the open object */
+};
+
+struct streams_mark {
+    uint64_t offset;     /* in the file; what lies behind it is not ours or not committed */
+    uint64_t dev, ino;   /* the file that `offset` belongs to, 0 = none yet */
+    uint64_t bytes_in;   /* taken from the pipe and on file, spilt or dropped */
+    uint64_t bytes_lost; /* dropped */
+    uint64_t lost_told;  /* of these, told in the file */
+    uint64_t cuts;
+    uint32_t hold_done;             /* bytes at the front of hold that are on file */
+    uint32_t spill_len, spill_done; /* bytes kept in the spill area, and of these on file */
+    uint32_t step, step_backups;    /* rotation under way (rotate.h), step 0 = none */
+    uint8_t spill_area;
+    uint8_t ending; /* the end of a line is being written that no batch stands behind */
+    uint8_t has_output;
+    uint8_t unused;
+    struct streams_line line;
+};
+
+size_t streams_used(const struct streams *streams); /* no slot from here on was ever claimed */
+/* Copies the settings unless *sequence is theirs already; then true, and *sequence is. */
+bool streams_settings(const struct streams *streams, size_t slot, uint64_t *sequence,
+                      struct streams_settings *ret);
+/* The mark that counts.  *ret_draining: all that is in hold is on file (or spilt, or dropped). */
+void streams_mark(const struct streams *streams, size_t slot, struct streams_mark *ret,
+                  bool *ret_draining);
+void streams_commit(struct streams *streams, size_t slot, const struct streams_mark *mark,
+                    bool draining);
+/* Hold is empty again: clears `draining`. */
+void streams_commit_empty(struct streams *streams, size_t slot);
+
+/* Whose bytes are in hold, -1 = nobody's.  Set before the first byte gets there. */
+ssize_t streams_hold_owner(const struct streams *streams);
+void streams_hold_own(struct streams *streams, size_t slot);
+
+uint64_t streams_drain_ordered(const struct streams *streams, size_t slot);
+uint64_t streams_drain_done(const struct streams *streams, size_t slot);
+void streams_drain_set(struct streams *streams, size_t slot, uint64_t order);
+uint32_t streams_reopens(const struct streams *streams); /* grows with each order to reopen */
+bool streams_finishing(const struct streams *streams);
+void streams_error(struct streams *streams, size_t slot, int error);
+/* Forgets the mark and gives the slot back to the core. */
+void streams_release(struct streams *streams, size_t slot);
+
+/* Bytes that could not be written wait in the table's memory, with no address space of their own.
+ * 0 or -errno; len is at most STREAMS_BATCH_MAX. */
+int streams_spill_write(struct streams *streams, size_t slot, unsigned area, const void *data,
+                        size_t len);
+int streams_spill_read(const struct streams *streams, size_t slot, unsigned area, void *data,
+                       size_t len);
+void streams_spill_drop(struct streams *streams, size_t slot); /* gives the memory back */
 
 #endif

@@ -1,0 +1,380 @@
+/* streams.c - the contract is in streams.h.
+ *
+ * The table is one sparse memfd: header, one cache line of control words per slot, the marks, two
+ * sets of settings, and the spill areas (only the logger touches those, by pread and pwrite).  What
+ * is swept often lies close together, what is read rarely apart from it.
+ */
+#include "supervisor/ledger/streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char magic_text[8] = "SUPSTRM";
+enum { VERSION_NUMBER = 1, READ_TRIES = 1000 };
+
+struct header {
+    char magic[8];
+    uint32_t version, slots;
+    uint64_t bytes;              /* of the whole memfd; another layout has another size */
+    _Atomic uint32_t used;       /* core */
+    _Atomic uint32_t reopens;    /* core */
+    _Atomic uint32_t finishing;  /* core */
+    _Atomic uint64_t hold_owner; /* logger; slot + 1, 0 = nobody */
+};
+
+struct control {
+    _Atomic uint32_t state;
+    _Atomic int32_t error;
+    _Atomic uint64_t settings; /* sequence; its lowest bit says which copy counts */
+    _Atomic uint64_t ordered, drained;
+    _Atomic uint64_t
+        mark; /* sequence << 1 | draining; the sequence's lowest bit: which one counts */
+    uint64_t unused[3];
+};
+_Static_assert(sizeof(struct control) == 64, "one cache line per slot");
+
+struct table {
+    _Alignas(4096) struct header header;
+    _Alignas(4096) struct control control[STREAMS_SLOTS];
+    _Alignas(4096) struct streams_mark marks[STREAMS_SLOTS][2];
+    _Alignas(4096) struct streams_settings settings[2][STREAMS_SLOTS];
+};
+
+struct streams {
+    struct table *table;
+    int fd; /* borrowed */
+};
+
+static const uint64_t spill_slot = (uint64_t)STREAMS_BATCH_MAX * STREAMS_SPILL_AREAS;
+static const uint64_t total_bytes =
+    sizeof(struct table) + (uint64_t)STREAMS_SLOTS * STREAMS_BATCH_MAX * STREAMS_SPILL_AREAS;
+
+int streams_create(int *ret_fd, struct err *err)
+{
+    int fd = memfd_create("streams", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return err_sys(err, errno, "making the table of streams");
+    struct header header = { .version = VERSION_NUMBER,
+                             .slots = STREAMS_SLOTS,
+                             .bytes = total_bytes };
+    memcpy(header.magic, magic_text, sizeof magic_text);
+    if (ftruncate(fd, (off_t)total_bytes) != 0 ||
+        pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+        int sys = errno;
+        close(fd);
+        return err_sys(err, sys, "making the table of streams");
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int check_header(const struct header *header, struct err *err)
+{
+    if (memcmp(header->magic, magic_text, sizeof magic_text) != 0)
+        return err_set(err, ERR_CORRUPT, "this is not a table of streams");
+    if (header->version != VERSION_NUMBER || header->slots != STREAMS_SLOTS ||
+        header->bytes != total_bytes)
+        return err_set(err, ERR_CORRUPT, "table of streams is of another version (%u, we know %u)",
+                       header->version, (unsigned)VERSION_NUMBER);
+    return 0;
+}
+
+struct streams *streams_map(int fd, struct err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        err_sys(err, errno, "table of streams");
+        return NULL;
+    }
+    if ((uint64_t)st.st_size != total_bytes) {
+        err_set(err, ERR_CORRUPT, "table of streams has %lld bytes instead of %llu",
+                (long long)st.st_size, (unsigned long long)total_bytes);
+        return NULL;
+    }
+    struct streams *streams = malloc(sizeof *streams);
+    void *at = streams ? mmap(NULL, sizeof(struct table), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+                       : MAP_FAILED;
+    if (at == MAP_FAILED) {
+        err_sys(err, errno, "mapping the table of streams");
+        free(streams);
+        return NULL;
+    }
+    streams->table = at;
+    streams->fd = fd;
+    if (check_header(&streams->table->header, err) != 0) {
+        streams_unmap(streams);
+        return NULL;
+    }
+    return streams;
+}
+
+void streams_unmap(struct streams *streams)
+{
+    if (!streams)
+        return;
+    munmap(streams->table, sizeof(struct table));
+    free(streams);
+}
+
+static struct control *control_of(const struct streams *streams, size_t slot)
+{
+    return &streams->table->control[slot];
+}
+
+size_t streams_used(const struct streams *streams)
+{
+    size_t used = atomic_load(&streams->table->header.used);
+    return used < STREAMS_SLOTS ? used : STREAMS_SLOTS;
+}
+
+enum streams_state streams_state(const struct streams *streams, size_t slot)
+{
+    return slot < STREAMS_SLOTS ? (enum streams_state)atomic_load(&control_of(streams, slot)->state)
+                                : STREAMS_FREE;
+}
+
+ssize_t streams_claim(struct streams *streams, const struct streams_settings *settings)
+{
+    size_t slot = 0, used = streams_used(streams);
+    while (slot < used && streams_state(streams, slot) != STREAMS_FREE)
+        slot++;
+    if (slot >= STREAMS_SLOTS)
+        return ERR_LIMIT;
+    if (slot == used)
+        atomic_store(&streams->table->header.used, (uint32_t)slot + 1);
+    streams_set(streams, slot, settings);
+    atomic_store(&control_of(streams, slot)->state, STREAMS_USED);
+    return (ssize_t)slot;
+}
+
+void streams_set(struct streams *streams, size_t slot, const struct streams_settings *settings)
+{
+    if (slot >= STREAMS_SLOTS)
+        return;
+    struct control *control = control_of(streams, slot);
+    uint64_t next = atomic_load(&control->settings) + 1;
+    struct streams_settings *to = &streams->table->settings[next & 1][slot];
+    *to = *settings;
+    to->instance[sizeof to->instance - 1] = to->output[sizeof to->output - 1] = '\0';
+    to->path[sizeof to->path - 1] = '\0';
+    atomic_store(&control->settings, next);
+}
+
+bool streams_settings(const struct streams *streams, size_t slot, uint64_t *sequence,
+                      struct streams_settings *ret)
+{
+    const struct control *control = control_of(streams, slot);
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint64_t now = atomic_load(&control->settings);
+        if (now == *sequence)
+            return false;
+        *ret = streams->table->settings[now & 1][slot];
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load(&control->settings) == now) {
+            *sequence = now;
+            return true;
+        }
+    }
+    return false; /* a core that writes without end; the next poke looks again */
+}
+
+uint64_t streams_order_drain(struct streams *streams, size_t slot)
+{
+    return slot < STREAMS_SLOTS ? atomic_fetch_add(&control_of(streams, slot)->ordered, 1) + 1 : 0;
+}
+
+bool streams_drained(const struct streams *streams, size_t slot, uint64_t order)
+{
+    return slot >= STREAMS_SLOTS || streams_drain_done(streams, slot) >= order;
+}
+
+void streams_order_close(struct streams *streams, size_t slot)
+{
+    uint32_t used = STREAMS_USED;
+    if (slot < STREAMS_SLOTS)
+        atomic_compare_exchange_strong(&control_of(streams, slot)->state, &used, STREAMS_CLOSING);
+}
+
+void streams_order_reopen(struct streams *streams)
+{
+    atomic_fetch_add(&streams->table->header.reopens, 1);
+}
+
+void streams_order_finish(struct streams *streams)
+{
+    atomic_store(&streams->table->header.finishing, 1);
+}
+
+void streams_progress(const struct streams *streams, size_t slot, struct streams_progress *ret)
+{
+    *ret = (struct streams_progress){ 0 };
+    if (slot >= STREAMS_SLOTS)
+        return;
+    struct streams_mark mark;
+    bool draining;
+    streams_mark(streams, slot, &mark, &draining);
+    *ret = (struct streams_progress){
+        .bytes_in = mark.bytes_in,
+        .bytes_lost = mark.bytes_lost,
+        .cuts = mark.cuts,
+        .error = atomic_load(&control_of(streams, slot)->error),
+        .has_output = mark.has_output,
+    };
+}
+
+ssize_t streams_find(const struct streams *streams, const char *instance, const char *output)
+{
+    for (size_t slot = 0; slot < streams_used(streams); slot++) {
+        if (streams_state(streams, slot) != STREAMS_USED)
+            continue;
+        uint64_t now = atomic_load(&control_of(streams, slot)->settings);
+        const struct streams_settings *settings = &streams->table->settings[now & 1][slot];
+        if (strncmp(settings->instance, instance, sizeof settings->instance) == 0 &&
+            strncmp(settings->output, output, sizeof settings->output) == 0)
+            return (ssize_t)slot;
+    }
+    return -1;
+}
+
+void streams_each(const struct streams *streams,
+                  void (*fn)(void *context, size_t slot, const struct streams_settings *settings),
+                  void *context)
+{
+    for (size_t slot = 0; slot < streams_used(streams); slot++) {
+        uint64_t now = atomic_load(&control_of(streams, slot)->settings);
+        if (streams_state(streams, slot) == STREAMS_USED)
+            fn(context, slot, &streams->table->settings[now & 1][slot]);
+    }
+}
+
+void streams_mark(const struct streams *streams, size_t slot, struct streams_mark *ret,
+                  bool *ret_draining)
+{
+    const struct control *control = control_of(streams, slot);
+    uint64_t word = atomic_load(&control->mark);
+    for (int i = 0; i < READ_TRIES; i++) { /* the logger itself needs one try */
+        *ret = streams->table->marks[slot][word >> 1 & 1];
+        atomic_thread_fence(memory_order_acquire);
+        uint64_t now = atomic_load(&control->mark);
+        if (now >> 1 == word >> 1)
+            break;
+        word = now;
+    }
+    *ret_draining = word & 1;
+}
+
+void streams_commit(struct streams *streams, size_t slot, const struct streams_mark *mark,
+                    bool draining)
+{
+    struct control *control = control_of(streams, slot);
+    uint64_t next = (atomic_load_explicit(&control->mark, memory_order_relaxed) >> 1) + 1;
+    streams->table->marks[slot][next & 1] = *mark;
+    atomic_store(&control->mark, next << 1 | draining);
+}
+
+void streams_commit_empty(struct streams *streams, size_t slot)
+{
+    struct control *control = control_of(streams, slot);
+    atomic_store(&control->mark,
+                 atomic_load_explicit(&control->mark, memory_order_relaxed) & ~(uint64_t)1);
+}
+
+ssize_t streams_hold_owner(const struct streams *streams)
+{
+    uint64_t owner = atomic_load(&streams->table->header.hold_owner);
+    return owner <= STREAMS_SLOTS ? (ssize_t)owner - 1 : -1;
+}
+
+void streams_hold_own(struct streams *streams, size_t slot)
+{
+    atomic_store(&streams->table->header.hold_owner, (uint64_t)slot + 1);
+}
+
+uint64_t streams_drain_ordered(const struct streams *streams, size_t slot)
+{
+    return atomic_load(&control_of(streams, slot)->ordered);
+}
+
+uint64_t streams_drain_done(const struct streams *streams, size_t slot)
+{
+    return atomic_load(&control_of(streams, slot)->drained);
+}
+
+void streams_drain_set(struct streams *streams, size_t slot, uint64_t order)
+{
+    atomic_store(&control_of(streams, slot)->drained, order);
+}
+
+uint32_t streams_reopens(const struct streams *streams)
+{
+    return atomic_load(&streams->table->header.reopens);
+}
+
+bool streams_finishing(const struct streams *streams)
+{
+    return atomic_load(&streams->table->header.finishing) != 0;
+}
+
+void streams_error(struct streams *streams, size_t slot, int error)
+{
+    atomic_store(&control_of(streams, slot)->error, error);
+}
+
+void streams_release(struct streams *streams, size_t slot)
+{
+    struct control *control = control_of(streams, slot);
+    if (streams_hold_owner(streams) == (ssize_t)slot)
+        atomic_store(&streams->table->header.hold_owner, 0);
+    streams_spill_drop(streams, slot);
+    streams_commit(streams, slot, &(struct streams_mark){ 0 }, false);
+    atomic_store(&control->error, 0);
+    atomic_store(&control->drained, atomic_load(&control->ordered));
+    atomic_store(&control->state, STREAMS_FREE);
+}
+
+static off_t spill_at(size_t slot, unsigned area)
+{
+    return (off_t)(sizeof(struct table) + slot * spill_slot + (size_t)area * STREAMS_BATCH_MAX);
+}
+
+int streams_spill_write(struct streams *streams, size_t slot, unsigned area, const void *data,
+                        size_t len)
+{
+    off_t at = spill_at(slot, area);
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pwrite(streams->fd, (const char *)data + done, len - done, at + (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -ENOSPC;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int streams_spill_read(const struct streams *streams, size_t slot, unsigned area, void *data,
+                       size_t len)
+{
+    off_t at = spill_at(slot, area);
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(streams->fd, (char *)data + done, len - done, at + (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+void streams_spill_drop(struct streams *streams, size_t slot)
+{
+    (void)fallocate(streams->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, spill_at(slot, 0),
+                    (off_t)spill_slot);
+}
