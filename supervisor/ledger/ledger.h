@@ -1,4 +1,5 @@
-/* ledger.h - the memory that outlives the core: one record per process, mapped by guardian and core.
+/* ledger.h - the memory that outlives the core: one record per process, mapped by guardian and
+ * core.
  *
  * A file on tmpfs beside the control socket ("SOCKET.ledger", flock'ed by the guardian), or a memfd
  * where none is writable.  Writers: the guardian writes exit slots and its own counters, the kernel
@@ -70,20 +71,23 @@ struct ledger_header {
     char magic[8]; /* "SUPLEDG" */
     uint32_t version, record_size, nrecords;
     char boot_id[CLOCK_BOOT_ID_MAX];
+    _Atomic uint32_t used; /* records below this index may be in use; grows only */
     _Atomic int32_t guardian_pid;
     uint64_t guardian_start_time;
     int64_t started_mono_ms;
     _Atomic uint32_t core_restarts, logger_restarts, guardian_restarts;
-    _Atomic uint32_t core_loading; /* 1 while a core adopts this ledger; the guardian counts deaths */
-    _Atomic uint32_t core_strikes; /* deaths in a row while loading; 3 = start with an empty ledger */
-    _Atomic uint32_t rebuilt;      /* 1: the core must rebuild from SUPERVISOR_INSTANCE, told loudly */
-    _Atomic uint64_t orphans;      /* reaped processes that no record knew */
+    _Atomic uint32_t
+        core_loading; /* 1 while a core adopts this ledger; the guardian counts deaths */
+    _Atomic uint32_t
+        core_strikes;         /* deaths in a row while loading; 3 = start with an empty ledger */
+    _Atomic uint32_t rebuilt; /* 1: the core must rebuild from SUPERVISOR_INSTANCE, told loudly */
+    _Atomic uint64_t orphans; /* reaped processes that no record knew */
     /* Orders from the guardian's signals; the core compares with what it has seen. */
     _Atomic uint32_t shutdown_orders, reload_orders;
-    _Atomic uint32_t shutdown_signal; /* of the last shutdown order */
+    _Atomic uint32_t shutdown_signal;    /* of the last shutdown order */
     uint32_t reload_seen, shutdown_seen; /* written by the core */
-    _Atomic uint32_t finished; /* 1: orderly shutdown is done, the guardian may leave ... */
-    int32_t finish_code;       /* ... with this exit code */
+    _Atomic uint32_t finished;         /* 1: orderly shutdown is done, the guardian may leave ... */
+    int32_t finish_code;               /* ... with this exit code */
     uint64_t nofile_soft, nofile_hard; /* limits before we raised them, for the services */
 };
 
@@ -91,7 +95,8 @@ struct ledger {
     struct ledger_header *header;
     int32_t *pids; /* [LEDGER_RECORDS], apart from the records so that a search is one sweep */
     struct ledger_record *records;
-    size_t used; /* records below this index may be in use; grows only */
+    size_t used;      /* as of the last ledger_used() or claim through this mapping */
+    size_t free_from; /* no record below this one is free, as far as this mapping knows */
     int fd;
 };
 
@@ -99,13 +104,18 @@ struct ledger {
  * *ret_takeover: the file holds records of this boot whose guardian is gone.  ERR_EXISTS: the
  * lock is held, i.e. another supervisor lives (message names its pid). */
 int ledger_create(const char *path, struct ledger *ret, bool *ret_takeover, struct err *err);
-/* Core, or a new guardian.  Maps an inherited descriptor (taken over).  ERR_CORRUPT when magic, version
- * or size do not fit. */
+/* Core, or a new guardian.  Maps an inherited descriptor (taken over).  ERR_CORRUPT when magic,
+ * version or size do not fit. */
 int ledger_map(int fd, struct ledger *ret, struct err *err);
 void ledger_unmap(struct ledger *ledger);
 /* For a command that only looks (status without a core, recover): maps read-only. */
 int ledger_peek(const char *path, struct ledger *ret, struct err *err);
 
+/* Forgets all that is in it (a takeover of something unreadable, a test). */
+void ledger_clear(struct ledger *ledger);
+
+/* Records below this index may be in use.  Refreshes ledger->used. */
+size_t ledger_used(struct ledger *ledger);
 /* Core: claims a free record (pid 0, nothing exited).  Index or ERR_LIMIT. */
 ssize_t ledger_claim(struct ledger *ledger, enum ledger_kind kind, const char *instance,
                      uint32_t generation, struct err *err);
@@ -118,6 +128,8 @@ bool ledger_body_get(const struct ledger_record *record, void *data, size_t len)
 
 /* Index of the living or unconsumed process with this pid, or -1.  One sweep over the pids. */
 ssize_t ledger_find_pid(const struct ledger *ledger, pid_t pid);
+/* A process that was started and whose end nobody has recorded yet. */
+bool ledger_living(const struct ledger *ledger, size_t index);
 /* Guardian: fills the exit slot of a record (stores `exited` last). */
 void ledger_record_exit(struct ledger *ledger, size_t index, const struct reaper_exit *how,
                         bool known);

@@ -1,6 +1,7 @@
 /* recorder.h - the flight recorder: a bounded ring of numbered events that survives the core.
  *
- * One writer (the core).  Each record is one JSON object without newline.  `why` and `events` read it.
+ * One writer (the core).  Each record is one JSON object without newline.  `why` and `events` read
+ * it.
  */
 #ifndef SUPERVISOR_LEDGER_RECORDER_H
 #define SUPERVISOR_LEDGER_RECORDER_H
@@ -18,15 +19,15 @@ struct recorder {
     unsigned char *ring;
 };
 
-int recorder_create(int *ret_fd, struct err *err); /* an empty one, in a memfd */
+int recorder_create(int *ret_fd, struct err *err);               /* an empty one, in a memfd */
 int recorder_map(int fd, struct recorder *ret, struct err *err); /* fd stays the caller's */
 void recorder_unmap(struct recorder *recorder);
 /* The number the next record will get; the first is 1. */
 uint64_t recorder_next(const struct recorder *recorder);
 /* Appends (a too long text is cut by the caller) and returns its number. */
 uint64_t recorder_append(struct recorder *recorder, const char *text, size_t len);
-/* Calls fn for each record with number >= since that is still there, oldest first, until fn returns false.
- * Returns the first number that is still there (a gap if it is > since). */
+/* Calls fn for each record with number >= since that is still there, oldest first, until fn returns
+ * false. Returns the first number that is still there (a gap if it is > since). */
 uint64_t recorder_read(const struct recorder *recorder, uint64_t since,
                        bool (*fn)(void *context, uint64_t number, const char *text, size_t len),
                        void *context);

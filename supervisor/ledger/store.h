@@ -10,9 +10,9 @@
  *   poke                       eventfd: core, look    poke.logger  eventfd: logger, look
  *   plan  plan.undo            sealed memfds          control      listening control socket
  *   notify                     sd_notify socket       socket.NAME.N  listening sockets
- *   log.INDEX.r  log.INDEX.w   ends of an output pipe (INDEX of streams.h); .r also goes to the logger
- *   hold.r hold.w              the logger's hold pipe
- *   ready.INSTANCE             read end of an `fd:N` readiness pipe
+ *   log.INDEX.r  log.INDEX.w   ends of an output pipe (INDEX of streams.h); .r also goes to the
+ * logger hold.r hold.w              the logger's hold pipe ready.INSTANCE             read end of
+ * an `fd:N` readiness pipe
  */
 #ifndef SUPERVISOR_LEDGER_STORE_H
 #define SUPERVISOR_LEDGER_STORE_H
@@ -22,7 +22,12 @@
 
 #include "base/err.h"
 
-enum { STORE_NAME_MAX = 160, STORE_INVENTORY_FD = 3, STORE_ENTRIES_MAX = 65536 };
+enum {
+    STORE_NAME_MAX = 160,
+    STORE_TEXT_MAX = 4096, /* of a message: a name, or the path of a binary */
+    STORE_INVENTORY_FD = 3,
+    STORE_ENTRIES_MAX = 65536
+};
 
 struct store_entry {
     char *name; /* owned */
@@ -35,7 +40,8 @@ struct store {
 
 void store_init(struct store *store);
 void store_done(struct store *store); /* closes everything */
-/* Takes fd over in every case; replaces (and closes) an older one of that name. */
+/* Takes fd over in every case; replaces (and closes) an older one of that name.  A descriptor at or
+ * below STORE_INVENTORY_FD is moved up, so ask store_get() for the number. */
 int store_put(struct store *store, const char *name, int fd, struct err *err);
 int store_get(const struct store *store, const char *name); /* borrowed descriptor or -1 */
 int store_take(struct store *store, const char *name);      /* leaves the store, or -1 */
@@ -49,19 +55,26 @@ int store_inventory(const struct store *store, bool (*wanted)(const char *name),
 int store_inherit(int fd, struct store *ret, struct err *err);
 /* Clears close-on-exec of every entry, for an exec that hands all of them on. */
 void store_pass_on(const struct store *store);
+/* Execs `path` in this process with the inventory at STORE_INVENTORY_FD and every entry handed on.
+ * Returns only when that failed, with everything as it was before.  The environment and
+ * the signal mask are handed on as they are. */
+int store_exec(const struct store *store, const char *path, char *const argv[], struct err *err);
 
 /* One message of a pair. */
 enum store_op { STORE_PUT = 1, STORE_DROP, STORE_UPGRADE, STORE_NOPS };
 struct store_message {
     enum store_op op;
-    char name[STORE_NAME_MAX]; /* UPGRADE: path of the binary (may be longer than a name: see .c) */
+    char name[STORE_TEXT_MAX]; /* UPGRADE: path of the binary */
     int fd;                    /* PUT: owned by the receiver, else -1 */
 };
 /* Sends one message; fd is borrowed.  Waits up to timeout_ms while the pair is full or too many
- * descriptors are in flight; 0 = never waits (then -EAGAIN is ERR_TIMEOUT). */
+ * descriptors are in flight; 0 = never waits.  ERR_TIMEOUT: it was full all the time (err->sys is
+ * EAGAIN: poll for POLLOUT, or ETOOMANYREFS: try again later); ERR_UNREACHABLE: nobody reads. */
 int store_send(int channel, enum store_op op, const char *name, int fd, int timeout_ms,
                struct err *err);
-/* 1 = a message, 0 = nothing there now, ERR_UNREACHABLE = the other end is gone. */
+/* Never waits.  1 = a message, 0 = nothing there now, ERR_UNREACHABLE = the other end is gone and
+ * all it sent has been read; ERR_PROTOCOL, ERR_LIMIT (no free descriptor) = that message is lost,
+ * the next one may be read. */
 int store_receive(int channel, struct store_message *ret, struct err *err);
 
 #endif
