@@ -102,6 +102,7 @@ static bool parse_duration(const char *text, int64_t *ret_ms)
             if (!add_scaled(&total, number, 1000))
                 return false;
         } else {
+            end = skip_blanks(end);
             int unit = read_unit(&end, next);
             if (unit < 0 || !add_scaled(&total, number, durations[unit].factor))
                 return false;

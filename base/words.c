@@ -128,10 +128,11 @@ int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t 
     return 0;
 }
 
-/* How much of the text up to the next comma a message repeats. */
-static int shown(const char *text)
+/* How much of the text before any of `stops` a message repeats. */
+static int shown(const char *text, const char *stops)
 {
-    size_t len = strcspn(text, ",\n");
+    size_t len = strcspn(text, stops);
+
     return len < SHOWN_MAX ? (int)len : SHOWN_MAX;
 }
 
@@ -143,7 +144,7 @@ static int read_key(struct reader *r)
 
     if (len == 0 || r->at[len + blanks] != '=')
         return err_set(r->err, ERR_INVALID, "\"%.*s\" is not KEY=VALUE (try KEY=\"value\")",
-                       shown(r->at), r->at);
+                       shown(r->at, ",\n"), r->at);
     memcpy(r->out, r->at, len);
     r->out[len] = '=';
     r->len = len + 1;
@@ -162,12 +163,10 @@ static int read_pair(struct reader *r)
         return rc;
     r->at += strspn(r->at, " \t\r");
     if (*r->at && *r->at != ',' && *r->at != '\n')
-        return err_set(
-            r->err, ERR_INVALID,
-            "unexpected \"%.*s\" after %.*s (put quotes around a value with blanks, "
-            "and a comma between pairs)",
-            shown(r->at), r->at,
-            (int)strcspn(r->out, "=") < SHOWN_MAX ? (int)strcspn(r->out, "=") : SHOWN_MAX, r->out);
+        return err_set(r->err, ERR_INVALID,
+                       "unexpected \"%.*s\" after %.*s (put quotes around a value with blanks, "
+                       "and a comma between pairs)",
+                       shown(r->at, ",\n"), r->at, shown(r->out, "="), r->out);
     r->out[r->len] = '\0';
     return 0;
 }
