@@ -1,0 +1,236 @@
+/* checks.c - the contract is in checks.h. */
+#include "supervisor/core/checks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "supervisor/core/probe.h"
+
+enum which { WHICH_STARTUP, WHICH_READY, WHICH_LIVE, WHICH_COUNT };
+static const char *const which_names[WHICH_COUNT] = { "startup", "ready", "live" };
+
+struct check {
+    struct checks *owner;
+    enum which which;
+    const struct instance_check *target;
+    const struct spec_check *timing;
+    struct probe *probe;
+    int64_t failures, successes; /* in a row */
+};
+
+struct checks {
+    struct loop *loop;
+    struct checks_hands hands;
+    struct check all[WHICH_COUNT];
+    bool started, ready, faster, freed;
+    bool ready_waiting; /* the service said so before its startup check had passed */
+    unsigned busy;      /* depth of callbacks; freed only at 0 */
+};
+
+static bool is_probed(const struct instance_check *target)
+{
+    return target->kind == SPEC_CHECK_HTTP || target->kind == SPEC_CHECK_TCP ||
+           target->kind == SPEC_CHECK_UNIX || target->kind == SPEC_CHECK_EXEC;
+}
+
+static int exec_start(void *context, char *const *argv, size_t *ret_token, struct err *err)
+{
+    struct checks *checks = ((struct check *)context)->owner;
+
+    return checks->hands.exec_start(checks->hands.context, argv, ret_token, err);
+}
+
+static void exec_kill(void *context, size_t token)
+{
+    struct checks *checks = ((struct check *)context)->owner;
+
+    checks->hands.exec_kill(checks->hands.context, token);
+}
+
+static void tell(struct checks *checks, enum checks_verdict verdict, const char *reason)
+{
+    if (!checks->freed)
+        checks->hands.verdict(checks->hands.context, verdict, reason);
+}
+
+static void on_result(void *context, const struct probe_result *result);
+
+static int begin(struct checks *checks, enum which which, struct err *err)
+{
+    struct check *check = &checks->all[which];
+    const struct probe_hands hands = {
+        .context = check, .done = on_result, .exec_start = exec_start, .exec_kill = exec_kill
+    };
+
+    if (check->probe || !is_probed(check->target))
+        return 0;
+    bool eager = which == WHICH_STARTUP || (which == WHICH_READY && !checks->ready);
+    check->failures = check->successes = 0;
+    check->probe = probe_new(checks->loop, check->target, check->timing, &hands, eager, err);
+    if (!check->probe)
+        return err_wrap(err, "%s check", which_names[which]);
+    probe_set_faster(check->probe, checks->faster);
+    return 0;
+}
+
+static int begin_gated(struct checks *checks, struct err *err)
+{
+    int rc = begin(checks, WHICH_READY, err);
+
+    return rc != 0 ? rc : begin(checks, WHICH_LIVE, err);
+}
+
+static void on_startup(struct checks *checks, bool passed, bool failed, const char *reason)
+{
+    struct err err = { 0 };
+
+    if (failed)
+        tell(checks, CHECKS_SICK, reason);
+    if (!passed || checks->started)
+        return;
+    checks->started = true;
+    probe_free(checks->all[WHICH_STARTUP].probe);
+    checks->all[WHICH_STARTUP].probe = NULL;
+    tell(checks, CHECKS_STARTED, reason);
+    if (begin_gated(checks, &err) != 0)
+        tell(checks, CHECKS_SICK, err.text);
+    else if (checks->ready_waiting)
+        checks_told_ready(checks);
+}
+
+static void on_ready(struct checks *checks, bool passed, bool failed, const char *reason)
+{
+    if (passed && !checks->ready) {
+        checks->ready = true;
+        probe_set_eager(checks->all[WHICH_READY].probe, false);
+        tell(checks, CHECKS_READY, reason);
+    } else if (failed && checks->ready) {
+        checks->ready = false;
+        tell(checks, CHECKS_UNREADY, reason);
+    }
+}
+
+static void on_live(struct checks *checks, const struct check *check, bool failed,
+                    const char *reason)
+{
+    if (check->successes == 1)
+        tell(checks, CHECKS_ALIVE, reason);
+    else if (failed)
+        tell(checks, CHECKS_SICK, reason);
+}
+
+static void judge(struct check *check, const struct probe_result *result)
+{
+    char reason[256];
+
+    check->successes = result->ok ? check->successes + 1 : 0;
+    check->failures = result->ok ? 0 : check->failures + 1;
+    snprintf(reason, sizeof reason, "%s check: %s", which_names[check->which], result->text);
+    bool passed = result->ok && check->successes >= check->timing->successes;
+    bool failed = !result->ok && check->failures >= check->timing->threshold;
+    switch (check->which) {
+    case WHICH_STARTUP:
+        on_startup(check->owner, passed, failed, reason);
+        break;
+    case WHICH_READY:
+        on_ready(check->owner, passed, failed, reason);
+        break;
+    case WHICH_LIVE:
+        on_live(check->owner, check, failed, reason);
+        break;
+    case WHICH_COUNT:
+        break;
+    }
+}
+
+static void leave(struct checks *checks)
+{
+    if (--checks->busy == 0 && checks->freed)
+        free(checks);
+}
+
+static void on_result(void *context, const struct probe_result *result)
+{
+    struct check *check = context;
+    struct checks *checks = check->owner;
+
+    checks->busy++;
+    checks->hands.counted(checks->hands.context, result->ok);
+    judge(check, result);
+    leave(checks);
+}
+
+struct checks *checks_new(struct loop *loop, const struct instance *instance,
+                          const struct checks_hands *hands, bool started, bool ready,
+                          struct err *err)
+{
+    struct checks *checks = calloc(1, sizeof *checks);
+    const struct spec_service *spec = instance->service;
+
+    if (!checks) {
+        err_set(err, ERR_MEMORY, "no memory for checks");
+        return NULL;
+    }
+    checks->loop = loop;
+    checks->hands = *hands;
+    checks->started = started || !is_probed(&instance->startup);
+    checks->ready = ready;
+    checks->all[WHICH_STARTUP] =
+        (struct check){ .target = &instance->startup, .timing = &spec->startup };
+    checks->all[WHICH_READY] = (struct check){ .target = &instance->ready, .timing = &spec->ready };
+    checks->all[WHICH_LIVE] = (struct check){ .target = &instance->live, .timing = &spec->live };
+    for (int i = 0; i < WHICH_COUNT; i++) {
+        checks->all[i].owner = checks;
+        checks->all[i].which = (enum which)i;
+    }
+    int rc = checks->started ? begin_gated(checks, err) : begin(checks, WHICH_STARTUP, err);
+    if (rc != 0) {
+        checks_free(checks);
+        return NULL;
+    }
+    return checks;
+}
+
+void checks_free(struct checks *checks)
+{
+    if (!checks || checks->freed)
+        return;
+    checks->freed = true;
+    for (int i = 0; i < WHICH_COUNT; i++) {
+        probe_free(checks->all[i].probe);
+        checks->all[i].probe = NULL;
+    }
+    if (checks->busy == 0)
+        free(checks);
+}
+
+void checks_told_ready(struct checks *checks)
+{
+    if (!checks->started) {
+        checks->ready_waiting = true;
+        return;
+    }
+    if (checks->ready)
+        return;
+    checks->ready = true;
+    checks->busy++;
+    tell(checks, CHECKS_READY, "it said so itself");
+    leave(checks);
+}
+
+void checks_exec_ended(struct checks *checks, size_t token, bool signalled, int status)
+{
+    checks->busy++;
+    for (int i = 0; i < WHICH_COUNT && !checks->freed; i++)
+        if (checks->all[i].probe)
+            probe_exec_ended(checks->all[i].probe, token, signalled, status);
+    leave(checks);
+}
+
+void checks_set_faster(struct checks *checks, bool faster)
+{
+    checks->faster = faster;
+    for (int i = 0; i < WHICH_COUNT; i++)
+        if (checks->all[i].probe)
+            probe_set_faster(checks->all[i].probe, faster);
+}

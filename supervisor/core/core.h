@@ -1,0 +1,53 @@
+/* core.h - what all parts of the core share: the loop, what outlives us, and the plan in force.
+ *
+ * Built once by core_run(), passed as a context; there are no globals.  Parts that must tell
+ * something upward get a function pointer when they are made.
+ */
+#ifndef SUPERVISOR_CORE_CORE_H
+#define SUPERVISOR_CORE_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "io/loop.h"
+#include "supervisor/ledger/ledger.h"
+#include "supervisor/ledger/recorder.h"
+#include "supervisor/ledger/store.h"
+#include "supervisor/ledger/streams.h"
+#include "supervisor/plan/plan.h"
+
+struct core {
+    struct loop *loop;
+    struct store store; /* our mirror of what the guardian keeps; owns the descriptors */
+    int channel;        /* to the guardian */
+    int poke;           /* eventfd: the guardian or the logger has news */
+    int poke_logger;
+    struct ledger ledger;
+    struct recorder recorder;
+    struct streams *streams;
+    const char *config, *socket; /* as given on the command line */
+    struct plan_source *source;  /* owned; texts of the plan in force */
+    struct plan *plan;           /* owned */
+    char *notify_name;           /* owned; for NOTIFY_SOCKET */
+    bool logs_inherited;         /* log_dir cannot be written: outputs are inherited */
+    bool state_in_memory;        /* state_dir cannot be written */
+    int64_t started_ms;
+
+    struct events *events;
+    struct keeper *keeper;
+    struct releases *releases;
+    struct control *control;
+};
+
+/* Sends fd to the guardian under this name and keeps it in our mirror (fd is taken over in every
+ * case).  Nothing that must outlive us is used before this has succeeded. */
+int core_keep(struct core *core, const char *name, int fd, struct err *err);
+void core_drop(struct core *core, const char *name);
+void core_wake_logger(const struct core *core);
+
+/* Puts text into a sealed memfd, for the store. */
+int core_memory(const char *name, const void *data, size_t len, int *ret_fd, struct err *err);
+
+#endif

@@ -1,0 +1,178 @@
+/* events.c - the contract is in events.h.
+ *
+ * A subscriber is only a position in the recorder: what it has not got is read from the ring when
+ * it has room, so a slow peer costs nothing but the ring that is there anyway.
+ */
+#include "supervisor/core/events.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "io/jsonx.h"
+
+struct subscriber {
+    struct rpc_conn *conn;
+    uint64_t next; /* the number it gets next */
+    struct subscriber *after;
+};
+
+struct events {
+    struct recorder *recorder;
+    struct subscriber *subscribers;
+    bool lagging;
+};
+
+struct events *events_new(struct recorder *recorder)
+{
+    struct events *events = calloc(1, sizeof *events);
+
+    if (events)
+        events->recorder = recorder;
+    return events;
+}
+
+void events_free(struct events *events)
+{
+    if (!events)
+        return;
+    while (events->subscribers) {
+        struct subscriber *gone = events->subscribers;
+        events->subscribers = gone->after;
+        free(gone);
+    }
+    free(events);
+}
+
+static bool send_gap(struct subscriber *to, uint64_t first)
+{
+    json_t *gap = json_object();
+
+    jsonx_set_text(gap, "event", "gap");
+    jsonx_set_int(gap, "from", (json_int_t)to->next);
+    jsonx_set_int(gap, "to", (json_int_t)first - 1);
+    return rpc_notify(to->conn, "event", gap);
+}
+
+static bool send_one(void *context, uint64_t number, const char *text, size_t len)
+{
+    struct subscriber *to = context;
+    struct err err = { 0 };
+
+    if (!rpc_writable(to->conn))
+        return false;
+    json_t *event = jsonx_parse(text, len, &err);
+    if (event && !rpc_notify(to->conn, "event", event))
+        return false;
+    to->next = number + 1;
+    return true;
+}
+
+/* Sends what one subscriber has not got yet; true when it is up to date. */
+static bool catch_up(struct events *events, struct subscriber *to)
+{
+    uint64_t end = recorder_next(events->recorder), wanted = to->next;
+
+    if (wanted >= end)
+        return true;
+    uint64_t first = recorder_read(events->recorder, wanted, send_one, to);
+    if (first > wanted && to->next <= first)
+        to->next = first;
+    return to->next >= end;
+}
+
+static bool first_only(void *context, uint64_t number, const char *text, size_t len)
+{
+    (void)text, (void)len;
+    *(uint64_t *)context = number;
+    return false;
+}
+
+static bool tell_gap(struct events *events, struct subscriber *to)
+{
+    uint64_t there = to->next;
+
+    recorder_read(events->recorder, to->next, first_only, &there);
+    if (there <= to->next)
+        return true;
+    if (!rpc_writable(to->conn) || !send_gap(to, there))
+        return false;
+    to->next = there;
+    return true;
+}
+
+void events_flush(struct events *events)
+{
+    events->lagging = false;
+    for (struct subscriber *s = events->subscribers; s; s = s->after)
+        if (!tell_gap(events, s) || !catch_up(events, s))
+            events->lagging = true;
+}
+
+bool events_lagging(const struct events *events) { return events->lagging; }
+
+static void record(struct events *events, json_t *event)
+{
+    struct buf text;
+
+    buf_init(&text, RECORDER_TEXT_MAX);
+    if (!jsonx_put(event, &text)) {
+        /* Too long: the head of the story is worth more than nothing. */
+        json_t *head = json_object();
+        static const char *const kept[] = { "seq", "at", "event", "instance", "why", NULL };
+        for (const char *const *key = kept; *key; key++)
+            if (json_object_get(event, *key))
+                json_object_set(head, *key, json_object_get(event, *key));
+        jsonx_set_bool(head, "cut", true);
+        buf_clear(&text);
+        jsonx_put(head, &text);
+        json_decref(head);
+    }
+    recorder_append(events->recorder, buf_text(&text), text.len);
+    buf_done(&text);
+}
+
+uint64_t events_publish(struct events *events, const char *kind, json_t *details)
+{
+    uint64_t number = recorder_next(events->recorder);
+    char at[CLOCK_TEXT_MAX];
+    json_t *event = json_object();
+
+    jsonx_set_int(event, "seq", (json_int_t)number);
+    jsonx_set_text(event, "at", clock_text(clock_wall_us(), at));
+    jsonx_set_text(event, "event", kind);
+    if (details)
+        json_object_update_missing(event, details);
+    json_decref(details);
+    record(events, event);
+    json_decref(event);
+    events_flush(events);
+    return number;
+}
+
+int events_subscribe(struct events *events, struct rpc_conn *conn, uint64_t since, struct err *err)
+{
+    struct subscriber *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return err_set(err, ERR_MEMORY, "no memory for a subscriber");
+    events_unsubscribe(events, conn);
+    s->conn = conn;
+    s->next = since > 0 ? since : recorder_next(events->recorder);
+    s->after = events->subscribers;
+    events->subscribers = s;
+    events_flush(events);
+    return 0;
+}
+
+void events_unsubscribe(struct events *events, struct rpc_conn *conn)
+{
+    for (struct subscriber **at = &events->subscribers; *at; at = &(*at)->after) {
+        if ((*at)->conn == conn) {
+            struct subscriber *gone = *at;
+            *at = gone->after;
+            free(gone);
+            return;
+        }
+    }
+}

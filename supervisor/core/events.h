@@ -1,0 +1,29 @@
+/* events.h - everything that happens, numbered, in the recorder and to whoever subscribed. */
+#ifndef SUPERVISOR_CORE_EVENTS_H
+#define SUPERVISOR_CORE_EVENTS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "io/rpc.h"
+#include "supervisor/ledger/recorder.h"
+
+struct events;
+
+struct events *events_new(struct recorder *recorder);
+void events_free(struct events *events);
+
+/* Publishes {"seq", "at", "event": kind, ...members of details}.  Steals details (may be NULL).
+ * Returns the number.  What is too long for the recorder is cut to its head and marked "cut". */
+uint64_t events_publish(struct events *events, const char *kind, json_t *details);
+
+/* Sends everything from number `since` on (0 = only what comes) as notifications "event", then what
+ * comes, until events_unsubscribe.  A gap is told first: {"event": "gap", "from", "to"}.  A peer
+ * that does not read gets a gap record when it reads again, never a silent hole. */
+int events_subscribe(struct events *events, struct rpc_conn *conn, uint64_t since, struct err *err);
+void events_unsubscribe(struct events *events, struct rpc_conn *conn);
+/* Peers that were full may have room again: called once per turn while somebody lags. */
+void events_flush(struct events *events);
+bool events_lagging(const struct events *events);
+
+#endif

@@ -1,0 +1,29 @@
+/* outputs.h - where the output of an instance goes: pipes to the logger, or the supervisor's own.
+ */
+#ifndef SUPERVISOR_CORE_OUTPUTS_H
+#define SUPERVISOR_CORE_OUTPUTS_H
+
+#include "base/err.h"
+#include "supervisor/core/core.h"
+#include "supervisor/plan/instance.h"
+
+/* The descriptors for standard output and error of a process of this instance, borrowed; -1 =
+ * /dev/null. A pipe is made at the first start, kept in the store for the life of the instance and
+ * used again across restarts.  Settings that changed are handed to the logger. */
+int outputs_open(struct core *core, const struct instance *instance, int *ret_out, int *ret_err,
+                 struct err *err);
+/* The instance is gone for good: everything is drained, then the pipes and slots go. */
+void outputs_close(struct core *core, const char *instance);
+/* Closes what a core before us left for instances that `wanted` does not know. */
+void outputs_sweep(struct core *core, bool (*wanted)(const void *context, const char *instance),
+                   const void *context);
+/* Hands changed settings (rotation, format) of a running instance to the logger. */
+void outputs_update(struct core *core, const struct instance *instance);
+/* Asks for all output so far to be on file; true when it is already, or goes elsewhere. */
+bool outputs_settled(struct core *core, const char *instance);
+void outputs_ask(struct core *core, const char *instance);
+/* The last lines of an instance's output from its file: at most `lines` lines and `max` bytes.
+ * malloc'ed, "" when there is none, NULL without memory. */
+char *outputs_tail(const char *path, size_t lines, size_t max);
+
+#endif

@@ -1,0 +1,361 @@
+/* spawn.c - the contract is in spawn.h. */
+#include "supervisor/core/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "io/child.h"
+#include "supervisor/core/outputs.h"
+#include "supervisor/core/releases.h"
+#include "supervisor/core/sockets.h"
+
+enum {
+    LISTEN_FIRST_FD = 3,
+    PID_DIGITS = 11,
+    EXTRA_VARIABLES = 8,
+    SPAWN_FDS_MAX = SOCKETS_PER_SERVICE_MAX + 4,
+    SPAWN_LIMITS_MAX = SPEC_NLIMITS + 1,
+    FUSE_MAGIC = 0x65735546,
+    CIFS_MAGIC = (int)0xff534d42,
+};
+
+/* What one start needs besides the child_spec that points into it. */
+struct start {
+    struct child_fd fds[SPAWN_FDS_MAX];
+    struct child_limit limits[SPAWN_LIMITS_MAX];
+    char **envp; /* in the arena */
+    size_t nenv;
+    char *path; /* malloc'ed */
+    int release_fd;
+    int ready_write; /* our copy of the write end of fd:N */
+};
+
+static void start_init(struct start *start)
+{
+    memset(start, 0, sizeof *start);
+    start->release_fd = start->ready_write = -1;
+}
+
+static void start_done(struct start *start)
+{
+    free(start->path);
+    if (start->release_fd >= 0)
+        close(start->release_fd);
+    if (start->ready_write >= 0)
+        close(start->ready_write);
+}
+
+static int open_release(struct core *core, struct unit *unit, int *ret_fd, char *dir, size_t size,
+                        struct err *err)
+{
+    const struct spec_service *service = &core->plan->services[unit->slot->service];
+
+    dir[0] = '\0';
+    if (!service->release)
+        return 0;
+    return releases_open(core->releases, unit->slot->service, unit->body.release, ret_fd, dir, size,
+                         err);
+}
+
+static int prepare(struct core *core, struct unit *unit, const struct users_identity *user,
+                   int *ret_release_fd, struct err *err)
+{
+    const struct spec_service *service = &core->plan->services[unit->slot->service];
+    char dir[PATH_MAX];
+
+    int rc = open_release(core, unit, ret_release_fd, dir, sizeof dir, err);
+    if (rc != 0)
+        return err_wrap(err, "release %s", unit->body.release);
+    arena_done(&unit->arena);
+    arena_init(&unit->arena);
+    memset(&unit->made, 0, sizeof unit->made);
+    const struct instance_release release = { .id = unit->body.release,
+                                              .dir = arena_strdup(&unit->arena, dir) };
+    return instance_make(core->plan, service, unit->slot->number, &release, user->environment, true,
+                         &unit->arena, &unit->made, err);
+}
+
+int spawn_prepare(struct core *core, struct unit *unit, const struct users_identity *user,
+                  struct err *err)
+{
+    AUTO_CLOSE int release_fd = -1;
+
+    return prepare(core, unit, user, &release_fd, err);
+}
+
+static int add_variable(struct unit *unit, struct start *start, const char *text, struct err *err)
+{
+    if (!text)
+        return err_set(err, ERR_MEMORY, "no memory for the environment");
+    start->envp[start->nenv++] = (char *)text;
+    (void)unit;
+    return 0;
+}
+
+static int copy_environment(struct unit *unit, struct start *start, uint32_t generation,
+                            struct err *err)
+{
+    size_t count = 0;
+
+    while (unit->made.envp && unit->made.envp[count])
+        count++;
+    start->envp = arena_array(&unit->arena, count + EXTRA_VARIABLES + 1, sizeof *start->envp);
+    if (!start->envp)
+        return err_set(err, ERR_MEMORY, "no memory for the environment");
+    if (count > 0)
+        memcpy(start->envp, unit->made.envp, count * sizeof *start->envp);
+    start->nenv = count;
+    return add_variable(
+        unit, start,
+        arena_printf(&unit->arena, "SUPERVISOR_INSTANCE=%s.%u", unit->slot->name, generation), err);
+}
+
+/* A hung network file system must not be able to hold the core in vfork. */
+static bool is_local_file(const char *path)
+{
+    struct statfs fs;
+
+    if (statfs(path, &fs) != 0)
+        return false;
+    return fs.f_type != NFS_SUPER_MAGIC && fs.f_type != FUSE_MAGIC && fs.f_type != CIFS_MAGIC &&
+           fs.f_type != SMB_SUPER_MAGIC && fs.f_type != V9FS_MAGIC;
+}
+
+static int find_program(struct unit *unit, struct start *start, const char *command,
+                        struct err *err)
+{
+    const char *dir = unit->made.service->release && unit->body.release[0] ? "" : NULL;
+
+    for (size_t i = 0; unit->made.envp[i] && dir; i++)
+        if (strncmp(unit->made.envp[i], "RELEASE_DIR=", 12) == 0)
+            dir = unit->made.envp[i] + 12;
+    if (dir && command[0] != '/' && strchr(command, '/')) {
+        const char *inside = arena_printf(&unit->arena, "%s/%s", dir, command);
+        if (!inside)
+            return err_set(err, ERR_MEMORY, "no memory for the path of the command");
+        command = inside;
+    }
+    start->path = child_find(command, unit->made.envp, err);
+    return start->path ? 0 : (int)(err ? err->code : ERR_NOT_FOUND);
+}
+
+static void fill_limits(const struct core *core, const struct spec_service *service,
+                        struct start *start, struct child_spec *spec)
+{
+    const struct ledger_header *header = core->ledger.header;
+    size_t n = 0;
+
+    start->limits[n++] = (struct child_limit){
+        RLIMIT_NOFILE, { .rlim_cur = header->nofile_soft, .rlim_max = header->nofile_hard }
+    };
+    for (int i = 0; i < SPEC_NLIMITS; i++) {
+        rlim_t value = service->limits[i].value;
+        if (!service->limits[i].set)
+            continue;
+        struct child_limit limit = { spec_limit_resource((enum spec_limit_name)i),
+                                     { .rlim_cur = value, .rlim_max = value } };
+        if (i == SPEC_LIMIT_NOFILE)
+            start->limits[0] = limit;
+        else
+            start->limits[n++] = limit;
+    }
+    spec->limits = start->limits;
+    spec->nlimits = n;
+}
+
+static void fill_common(struct core *core, struct unit *unit, const struct users_identity *user,
+                        struct start *start, struct child_spec *spec)
+{
+    const struct spec_service *service = unit->made.service;
+
+    *spec = (struct child_spec){
+        .path = start->path,
+        .directory_fd = start->release_fd,
+        .directory = unit->made.directory,
+        .set_ids = user->set,
+        .uid = user->uid,
+        .gid = user->gid,
+        .groups = user->groups,
+        .ngroups = user->ngroups,
+        .umask = (int)service->umask,
+        .nice = (int)service->nice,
+        .set_oom_score = service->set_oom_score,
+        .oom_score_adj = (int)service->oom_score_adj,
+        .new_session = true,
+        .sibling = true,
+        .share_memory = !user->set && is_local_file(start->path),
+    };
+    fill_limits(core, service, start, spec);
+}
+
+static int open_ready_pipe(struct core *core, struct unit *unit, struct start *start,
+                           struct err *err)
+{
+    char name[STORE_NAME_MAX];
+    int ends[2];
+
+    snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
+    core_drop(core, name);
+    unit->ready_fd = -1;
+    if (unit->made.ready.kind != SPEC_CHECK_FD)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return err_sys(err, errno, "making the readiness pipe");
+    start->ready_write = ends[1];
+    (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    int rc = core_keep(core, name, ends[0], err);
+    if (rc != 0)
+        return rc;
+    unit->ready_fd = store_get(&core->store, name);
+    return 0;
+}
+
+static int fill_sockets(struct core *core, struct unit *unit, struct start *start,
+                        struct child_spec *spec, size_t *nfds, struct err *err)
+{
+    int fds[SOCKETS_PER_SERVICE_MAX];
+    size_t count = 0;
+    struct buf names;
+
+    if (unit->made.service->nsockets == 0)
+        return 0;
+    buf_init(&names, 64 * 1024);
+    int rc = sockets_of(core, unit->made.service, fds, &count, &names, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        start->fds[(*nfds)++] = (struct child_fd){ fds[i], LISTEN_FIRST_FD + (int)i };
+    if (rc == 0)
+        rc = add_variable(unit, start, arena_printf(&unit->arena, "LISTEN_FDS=%zu", count), err);
+    if (rc == 0)
+        rc = add_variable(unit, start,
+                          arena_printf(&unit->arena, "LISTEN_FDNAMES=%s", buf_text(&names)), err);
+    buf_done(&names);
+    char *pid = rc == 0 ? arena_alloc(&unit->arena, sizeof "LISTEN_PID=" + PID_DIGITS) : NULL;
+    if (rc == 0)
+        rc = add_variable(unit, start, pid ? strcpy(pid, "LISTEN_PID=") : NULL, err);
+    if (rc == 0)
+        spec->listen_pid = pid + strlen("LISTEN_PID=");
+    return rc;
+}
+
+static int fill_main(struct core *core, struct unit *unit, struct start *start,
+                     struct child_spec *spec, struct err *err)
+{
+    int out = -1, errors = -1;
+    size_t nfds = 0;
+
+    int rc = outputs_open(core, &unit->made, &out, &errors, err);
+    if (rc == 0)
+        rc = open_ready_pipe(core, unit, start, err);
+    if (rc != 0)
+        return rc;
+    start->fds[nfds++] = (struct child_fd){ -1, STDIN_FILENO };
+    start->fds[nfds++] = (struct child_fd){ out, STDOUT_FILENO };
+    start->fds[nfds++] = (struct child_fd){ errors, STDERR_FILENO };
+    rc = fill_sockets(core, unit, start, spec, &nfds, err);
+    if (rc == 0 && start->ready_write >= 0)
+        start->fds[nfds++] = (struct child_fd){ start->ready_write, unit->made.ready.fd };
+    if (rc == 0 && core->notify_name)
+        rc = add_variable(unit, start,
+                          arena_printf(&unit->arena, "NOTIFY_SOCKET=%s", core->notify_name), err);
+    spec->fds = start->fds;
+    spec->nfds = nfds;
+    return rc;
+}
+
+static int launch(struct core *core, size_t index, struct child_spec *spec, struct start *start,
+                  struct err *err)
+{
+    struct ledger_record *record = &core->ledger.records[index];
+    pid_t pid;
+
+    start->envp[start->nenv] = NULL;
+    spec->envp = start->envp;
+    spec->pid_slot = &core->ledger.pids[index];
+    spec->report = &record->report;
+    int rc = child_start(spec, &pid, err);
+    if (rc == 0)
+        record->start_time = child_start_time(pid);
+    return rc;
+}
+
+int spawn_unit(struct core *core, struct unit *unit, const struct users_identity *user,
+               struct err *err)
+{
+    struct ledger_record *record = &core->ledger.records[unit->record];
+    struct child_spec spec;
+    struct start start;
+
+    start_init(&start);
+    ledger_rearm(&core->ledger, unit->record, record->generation + 1);
+    int rc = prepare(core, unit, user, &start.release_fd, err);
+    if (rc == 0)
+        rc = copy_environment(unit, &start, record->generation, err);
+    if (rc == 0)
+        rc = find_program(unit, &start, unit->made.argv[0], err);
+    if (rc == 0) {
+        fill_common(core, unit, user, &start, &spec);
+        spec.argv = unit->made.argv;
+        rc = fill_main(core, unit, &start, &spec, err);
+    }
+    if (rc == 0)
+        rc = launch(core, unit->record, &spec, &start, err);
+    start_done(&start);
+    return rc;
+}
+
+static int helper_outputs(struct core *core, struct unit *unit, enum ledger_kind kind,
+                          struct start *start, struct child_spec *spec, struct err *err)
+{
+    int out = -1, errors = -1;
+
+    if (kind == LEDGER_HOOK) {
+        int rc = outputs_open(core, &unit->made, &out, &errors, err);
+        if (rc != 0)
+            return rc;
+    }
+    start->fds[0] = (struct child_fd){ -1, STDIN_FILENO };
+    start->fds[1] = (struct child_fd){ out, STDOUT_FILENO };
+    start->fds[2] = (struct child_fd){ errors, STDERR_FILENO };
+    spec->fds = start->fds;
+    spec->nfds = 3;
+    return 0;
+}
+
+int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
+                 enum ledger_kind kind, char *const *argv, size_t *ret_record, struct err *err)
+{
+    uint32_t generation = core->ledger.records[unit->record].generation;
+    struct child_spec spec;
+    struct start start;
+
+    start_init(&start);
+    ssize_t index = ledger_claim(&core->ledger, kind, unit->slot->name, generation, err);
+    if (index < 0)
+        return (int)index;
+    int rc = copy_environment(unit, &start, generation, err);
+    if (rc == 0)
+        rc = find_program(unit, &start, argv[0], err);
+    char dir[PATH_MAX];
+    if (rc == 0)
+        rc = open_release(core, unit, &start.release_fd, dir, sizeof dir, err);
+    if (rc == 0) {
+        fill_common(core, unit, user, &start, &spec);
+        spec.argv = argv;
+        rc = helper_outputs(core, unit, kind, &start, &spec, err);
+    }
+    if (rc == 0)
+        rc = launch(core, (size_t)index, &spec, &start, err);
+    start_done(&start);
+    if (rc != 0)
+        ledger_release(&core->ledger, (size_t)index);
+    else
+        *ret_record = (size_t)index;
+    return rc;
+}

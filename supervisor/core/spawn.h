@@ -1,0 +1,28 @@
+/* spawn.h - from a unit to a running process: descriptors, environment, ids, limits, clone.
+ *
+ * Every process is a child of the guardian (CLONE_PARENT) and has a record in the ledger before it
+ * exists.
+ */
+#ifndef SUPERVISOR_CORE_SPAWN_H
+#define SUPERVISOR_CORE_SPAWN_H
+
+#include "base/err.h"
+#include "supervisor/core/core.h"
+#include "supervisor/core/unit.h"
+
+/* Makes unit->made anew (from the plan, the unit's release and the user) and starts its main
+ * process in unit->record with a new generation.  On failure no process exists. */
+int spawn_unit(struct core *core, struct unit *unit, const struct users_identity *user,
+               struct err *err);
+
+/* Makes unit->made without starting anything: after a crash of the core. */
+int spawn_prepare(struct core *core, struct unit *unit, const struct users_identity *user,
+                  struct err *err);
+
+/* Starts a hook or an exec: check as the unit's user, in its directory and environment; *ret_record
+ * is a new record of that kind, to be released when its exit was seen.  Hooks write to the
+ * instance's output, checks to /dev/null. */
+int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
+                 enum ledger_kind kind, char *const *argv, size_t *ret_record, struct err *err);
+
+#endif

@@ -1,0 +1,82 @@
+/* unit.h - one process slot of an instance, and the instance with its one or two units.
+ *
+ * An instance ("web:0") always has a main unit.  During an overlapped restart it also has a twin:
+ * first the new process on trial, after the swap the old one on its way out.
+ */
+#ifndef SUPERVISOR_CORE_UNIT_H
+#define SUPERVISOR_CORE_UNIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "io/loop.h"
+#include "supervisor/core/users.h"
+#include "supervisor/machine/lifecycle.h"
+#include "supervisor/plan/instance.h"
+
+enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 200 };
+
+/* How the last process ended. */
+struct unit_exit {
+    int32_t code;        /* exit code, or -1 */
+    int32_t signal;      /* or 0 */
+    int32_t step, error; /* of a start that failed before exec; error 0 = none */
+    int64_t at_wall_us;  /* 0 = none has ended yet */
+    int64_t uptime_ms;
+    uint8_t known; /* 0: the kernel told nobody */
+    uint8_t dumped;
+};
+
+/* Kept in the ledger as it is, so that a new core carries on from here. */
+struct unit_body {
+    struct lifecycle lc;
+    struct unit_exit last;
+    int64_t number;
+    uint32_t restarts; /* starts beyond the first, of this unit's instance */
+    uint32_t probes, probe_failures;
+    uint8_t retiring;               /* a twin that was replaced and is leaving */
+    uint8_t health;                 /* enum unit_health */
+    uint8_t live_gated;             /* the startup check has passed */
+    char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
+    char reason[UNIT_REASON_MAX];   /* why it is in its state, in words */
+};
+
+enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
+
+struct keeper;
+struct slot;
+
+struct unit {
+    struct keeper *keeper;
+    struct slot *slot;
+    size_t record;       /* index in the ledger */
+    ssize_t hook_record; /* of a running hook, or -1 */
+    struct unit_body body;
+    struct loop_timer *timer; /* for body.lc.deadline_ms */
+    struct arena arena;       /* of `made` */
+    struct instance made;     /* what runs now; argv NULL before the first start */
+    struct checks *checks;    /* running checks, or NULL */
+    bool cleaning;            /* its leftovers are looked for */
+    bool rest_told;           /* TERM was sent to them */
+    unsigned quiet_scans;     /* scans in a row that found nothing */
+    int ready_fd;             /* read end of an fd:N pipe (in the store), -1 = none */
+};
+
+/* One instance of a service. */
+struct slot {
+    char name[SPEC_NAME_MAX * 2];
+    size_t service; /* index into core->plan->services */
+    int64_t number;
+    bool removed;                          /* not in the plan any more: goes when it has stopped */
+    bool on_trial;                         /* the twin is the new process */
+    struct unit *main, *twin;              /* twin may be NULL */
+    char wanted_release[UNIT_RELEASE_MAX]; /* of a replacement under way, "" = none */
+    bool stop_told;                        /* in an ordered stop: the order was given */
+    bool in_stop;                          /* belongs to an ordered stop */
+    struct slot *next_replace;             /* queue of overlapped replacements */
+    bool replacing, replace_queued;
+};
+
+#endif
