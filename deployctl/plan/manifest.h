@@ -5,8 +5,8 @@
  *   d MODE PATH                     folder that would not exist otherwise (empty), or modes = keep
  *   l TARGET-LENGTH PATH TARGET     symlink; the length says where the target begins
  * PATH and TARGET are written with backslash, newline and other control bytes as \ooo (three octal
- * digits), and only these; TARGET-LENGTH counts the target as it is written.  The release's digest is the
- * SHA-256 of the full text.  Owner and times are not part of it.
+ * digits), and only these; TARGET-LENGTH counts the target as it is written.  The release's digest
+ * is the SHA-256 of the full text.  Owner and times are not part of it.
  *
  * Short form, for the wire: the same with only the first 16 hex digits of each content digest;
  * completed on the host from manifests that are there and from contents that arrive, and proved
@@ -42,7 +42,7 @@ struct manifest_entry {
     const char *path;   /* relative, no "..", no "//", no leading or trailing '/' */
     const char *target; /* of a link */
     unsigned char digest[MANIFEST_DIGEST_BYTES]; /* of a file */
-    bool short_digest; /* only the first 8 bytes are known */
+    bool short_digest;                           /* only the first 8 bytes are known */
 };
 struct manifest {
     struct arena arena;

@@ -24,5 +24,9 @@ int children_start(struct children *children, const struct child_spec *spec, chi
                    void *context, pid_t *ret_pid, struct err *err);
 /* The child's end interests nobody any more; it is still reaped. */
 void children_forget(struct children *children, pid_t pid);
+/* As forget, and sees to it that the child, a session leader, goes: TERM to its process group after
+ * CHILDREN_TERM_MS, KILL after CHILDREN_KILL_MS.  children_free sends TERM at once. */
+enum { CHILDREN_TERM_MS = 2000, CHILDREN_KILL_MS = 5000 };
+void children_end(struct children *children, pid_t pid);
 
 #endif
