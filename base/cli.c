@@ -199,8 +199,11 @@ static void help_program(const struct cli_program *program, struct buf *out)
 
     buf_printf(out, "%s %s - %.*s\n\n", program->name, program->version, (int)first, program->help);
     put_usage(program, NULL, out);
-    if (program->help[first])
-        put_paragraphs(out, program->help + first);
+    const char *more = program->help + first + strspn(program->help + first, "\n");
+    if (*more) {
+        buf_putc(out, '\n');
+        put_paragraphs(out, more);
+    }
     buf_puts(out, "\nCommands:\n");
     add_commands(out, &listing, program->commands, program->ncommands);
     for (size_t i = 0; i < NBUILT_IN; i++)
