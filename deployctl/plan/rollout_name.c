@@ -1,0 +1,74 @@
+/* rollout_name.c - the contract is in rollout_name.h. */
+#include "deployctl/plan/rollout_name.h"
+
+static const struct {
+    const char *name;
+    int code;
+} outcomes[ROLLOUT_NOUTCOMES] = {
+    /* clang-format off */
+    [ROLLOUT_RUNNING]     = { "running",     1 },
+    [ROLLOUT_DONE]        = { "done",        0 },
+    [ROLLOUT_NOTHING]     = { "nothing",     0 },
+    [ROLLOUT_BAD]         = { "bad",         1 },
+    [ROLLOUT_FAILED]      = { "failed",      1 },
+    [ROLLOUT_UNREACHABLE] = { "unreachable", 4 },
+    [ROLLOUT_LOCKED]      = { "locked",      5 },
+    [ROLLOUT_PAUSED]      = { "paused",      6 },
+    [ROLLOUT_HELD_OPEN]   = { "held",        6 },
+    [ROLLOUT_ABORTED]     = { "aborted",     1 },
+    [ROLLOUT_INTERRUPTED] = { "interrupted", 130 },
+    [ROLLOUT_INCOMPLETE]  = { "incomplete",  7 },
+    [ROLLOUT_CONFIG]      = { "config",      3 },
+    /* clang-format on */
+};
+
+int rollout_name_code(enum rollout_outcome outcome) { return outcomes[outcome].code; }
+const char *rollout_name_outcome(enum rollout_outcome outcome) { return outcomes[outcome].name; }
+
+const char *rollout_name_stage(enum rollout_stage stage)
+{
+    static const char *const names[ROLLOUT_NSTAGES] = {
+        /* clang-format off */
+        [ROLLOUT_LOOKING] = "preflight",     [ROLLOUT_DECIDING] = "deciding",
+        [ROLLOUT_LOCKING] = "lock",          [ROLLOUT_FENCING] = "fence",
+        [ROLLOUT_STAGING] = "stage",         [ROLLOUT_RECORDING] = "record",
+        [ROLLOUT_CANARY] = "canary",         [ROLLOUT_BAKING] = "bake",
+        [ROLLOUT_PROMOTING] = "promote",     [ROLLOUT_BATCHES] = "batches",
+        [ROLLOUT_CLOSING] = "close",         [ROLLOUT_CLEANING] = "clean",
+        [ROLLOUT_UNWINDING] = "unwind",      [ROLLOUT_PAUSING] = "pause",
+        [ROLLOUT_OVER] = "over",
+        /* clang-format on */
+    };
+    return names[stage];
+}
+
+const char *rollout_name_act(enum rollout_act act)
+{
+    static const char *const names[ROLLOUT_NACTS] = {
+        /* clang-format off */
+        [ROLLOUT_ACT_NONE] = "nothing",        [ROLLOUT_ACT_LOOK] = "look",
+        [ROLLOUT_ACT_DECIDE] = "decide",       [ROLLOUT_ACT_LOCK] = "lock",
+        [ROLLOUT_ACT_UNLOCK] = "unlock",       [ROLLOUT_ACT_FENCE] = "fence",
+        [ROLLOUT_ACT_STAGE] = "stage",         [ROLLOUT_ACT_RECORD] = "record",
+        [ROLLOUT_ACT_SWITCH] = "switch",       [ROLLOUT_ACT_EXTEND] = "extend",
+        [ROLLOUT_ACT_HOLD] = "hold",           [ROLLOUT_ACT_CONFIRM] = "confirm",
+        [ROLLOUT_ACT_UNDO] = "undo",           [ROLLOUT_ACT_CLEAN] = "clean",
+        [ROLLOUT_ACT_CLOSE] = "close",
+        /* clang-format on */
+    };
+    return names[act];
+}
+
+const char *rollout_name_host(enum rollout_host_state state)
+{
+    static const char *const names[ROLLOUT_NHOSTSTATES] = {
+        /* clang-format off */
+        [ROLLOUT_HOST_OLD] = "old",               [ROLLOUT_HOST_SWITCHING] = "switching",
+        [ROLLOUT_HOST_NEW] = "new",               [ROLLOUT_HOST_CONFIRMED] = "confirmed",
+        [ROLLOUT_HOST_UNDOING] = "going back",    [ROLLOUT_HOST_UNDONE] = "went back",
+        [ROLLOUT_HOST_REFUSED] = "refused",       [ROLLOUT_HOST_LOST] = "unreachable",
+        [ROLLOUT_HOST_STRAY] = "stray",
+        /* clang-format on */
+    };
+    return names[state];
+}

@@ -1,0 +1,619 @@
+/* rollout_stage.c - the contract is in rollout_stage.h. */
+#include "deployctl/plan/rollout_stage.h"
+
+#include <string.h>
+
+bool rollout_stage_forward(const struct rollout *r)
+{
+    return r->stage >= ROLLOUT_CANARY && r->stage <= ROLLOUT_BATCHES;
+}
+
+static bool taking_part(const struct rollout_host *h)
+{
+    return !h->away && h->state != ROLLOUT_HOST_REFUSED;
+}
+
+void rollout_stage_ask(struct rollout *r, size_t host, enum rollout_act act)
+{
+    if (r->norders < r->cap)
+        r->orders[r->norders++] = (struct rollout_order){ host, act };
+    if (host < r->count && act != ROLLOUT_ACT_UNLOCK)
+        r->hosts[host].pending = act;
+}
+
+static bool waiting(const struct rollout *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->hosts[i].pending != ROLLOUT_ACT_NONE)
+            return true;
+    return r->deciding;
+}
+
+static size_t away(const struct rollout *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++)
+        n += r->hosts[i].away;
+    return n;
+}
+
+static size_t failed(const struct rollout *r, size_t *ret_first, bool *ret_bad)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (!r->hosts[i].failed)
+            continue;
+        if (n++ == 0 || (r->hosts[i].bad && !*ret_bad))
+            *ret_first = i;
+        *ret_bad = *ret_bad || r->hosts[i].bad;
+    }
+    return n;
+}
+
+bool rollout_stage_touched(const struct rollout *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->hosts[i].touched)
+            return true;
+    return false;
+}
+
+static size_t broadcast(struct rollout *r, enum rollout_act act)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (taking_part(&r->hosts[i])) {
+            rollout_stage_ask(r, i, act);
+            n++;
+        }
+    return n;
+}
+
+bool rollout_stage_over(struct rollout *r, enum rollout_outcome outcome)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->hosts[i].locked && !r->hosts[i].away)
+            rollout_stage_ask(r, i, ROLLOUT_ACT_UNLOCK);
+        r->hosts[i].locked = false;
+        r->hosts[i].pending = ROLLOUT_ACT_NONE;
+    }
+    r->outcome = outcome;
+    r->deciding = false;
+    r->stage = ROLLOUT_OVER;
+    return true;
+}
+
+/* Nothing was switched: what was staged goes, whatever a host is doing at the moment. */
+static bool clean(struct rollout *r, enum rollout_outcome outcome)
+{
+    r->outcome = outcome;
+    r->stage = ROLLOUT_CLEANING;
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        h->pending = ROLLOUT_ACT_NONE;
+        if (h->fenced && !h->away)
+            rollout_stage_ask(r, i, ROLLOUT_ACT_CLEAN);
+    }
+    return true;
+}
+
+static bool unwind(struct rollout *r, enum rollout_outcome outcome, size_t culprit)
+{
+    r->outcome = outcome;
+    r->culprit = culprit;
+    r->stage = ROLLOUT_UNWINDING;
+    return true;
+}
+
+static bool leave_open(struct rollout *r, enum rollout_outcome outcome)
+{
+    r->outcome = outcome;
+    r->stage = ROLLOUT_PAUSING;
+    return true;
+}
+
+static bool fail(struct rollout *r, enum rollout_outcome outcome, size_t culprit)
+{
+    r->culprit = culprit;
+    if (r->limits.pause_on_failure)
+        return leave_open(r, ROLLOUT_PAUSED);
+    return unwind(r, outcome, culprit);
+}
+
+/* --- the phases in which every host does the same -------------------------------------------- */
+
+static bool end_looking(struct rollout *r)
+{
+    bool strict = r->kind == ROLLOUT_RELEASE || r->kind == ROLLOUT_RESUME ||
+                  r->kind == ROLLOUT_PROMOTE || r->kind == ROLLOUT_CATCH_UP;
+    size_t gone = away(r);
+    if (gone == r->count || (strict && gone > r->limits.unreachable))
+        return rollout_stage_over(r, ROLLOUT_UNREACHABLE);
+    if (strict && rollout_counts(r, ROLLOUT_HOST_REFUSED) > 0)
+        return rollout_stage_over(r, ROLLOUT_FAILED);
+    r->stage = ROLLOUT_DECIDING;
+    r->deciding = true;
+    rollout_stage_ask(r, ROLLOUT_NOBODY, ROLLOUT_ACT_DECIDE);
+    return true;
+}
+
+/* The canary hosts: those named, else the first that can take part. */
+static void choose_canary(struct rollout *r)
+{
+    size_t left = r->limits.canary;
+    bool named = false;
+    for (size_t i = 0; i < r->count; i++)
+        named = named || r->hosts[i].named;
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        bool fits = taking_part(h) && !h->skip && left > 0;
+        h->canary = fits && (!named || h->named);
+        left -= h->canary;
+    }
+}
+
+static bool end_deciding(struct rollout *r)
+{
+    if (r->kind == ROLLOUT_RELEASE)
+        choose_canary(r);
+    r->stage = ROLLOUT_LOCKING;
+    r->lock_end_ms = r->now_ms + ROLLOUT_HELD_MAX_MS;
+    broadcast(r, ROLLOUT_ACT_LOCK);
+    return true;
+}
+
+static size_t first_by_name(const struct rollout *r)
+{
+    size_t first = ROLLOUT_NOBODY;
+    for (size_t i = 0; i < r->count; i++)
+        if (taking_part(&r->hosts[i]) &&
+            (first == ROLLOUT_NOBODY || strcmp(r->hosts[i].name, r->hosts[first].name) < 0))
+            first = i;
+    return first;
+}
+
+static bool too_few(struct rollout *r)
+{
+    bool bad = false;
+    size_t first = ROLLOUT_NOBODY;
+    bool forgiving =
+        r->kind == ROLLOUT_ROLLBACK || r->kind == ROLLOUT_ABORT || r->kind == ROLLOUT_PARK;
+    if (away(r) == r->count || (!forgiving && away(r) > r->limits.unreachable))
+        return clean(r, ROLLOUT_UNREACHABLE);
+    if (!forgiving && failed(r, &first, &bad) > r->limits.failed) {
+        r->culprit = first;
+        return clean(r, ROLLOUT_FAILED);
+    }
+    return false;
+}
+
+static bool end_locking(struct rollout *r)
+{
+    size_t first = first_by_name(r);
+    size_t held = ROLLOUT_NOBODY;
+    for (size_t i = r->count; i-- > 0;)
+        if (taking_part(&r->hosts[i]) && r->hosts[i].held)
+            held = i;
+    if (too_few(r))
+        return true;
+    if (held == ROLLOUT_NOBODY) {
+        r->stage = ROLLOUT_FENCING;
+        broadcast(r, ROLLOUT_ACT_FENCE);
+        return true;
+    }
+    if (r->hosts[first].held || r->now_ms >= r->lock_end_ms) {
+        r->culprit = r->hosts[first].held ? first : held;
+        return rollout_stage_over(r, ROLLOUT_LOCKED);
+    }
+    if (r->lock_retry_ms < 0)
+        r->lock_retry_ms = r->now_ms + ROLLOUT_HELD_RETRY_MS;
+    if (r->now_ms < r->lock_retry_ms)
+        return false;
+    r->lock_retry_ms = -1;
+    for (size_t i = 0; i < r->count; i++)
+        if (taking_part(&r->hosts[i]) && r->hosts[i].held)
+            rollout_stage_ask(r, i, ROLLOUT_ACT_LOCK);
+    return false;
+}
+
+static bool begin_recording(struct rollout *r)
+{
+    r->stage = ROLLOUT_RECORDING;
+    r->absent = r->count - broadcast(r, ROLLOUT_ACT_RECORD);
+    return true;
+}
+
+static bool end_fencing(struct rollout *r)
+{
+    if (too_few(r))
+        return true;
+    switch (r->kind) {
+    case ROLLOUT_RELEASE:
+    case ROLLOUT_CATCH_UP:
+        r->stage = ROLLOUT_STAGING;
+        broadcast(r, ROLLOUT_ACT_STAGE);
+        return true;
+    case ROLLOUT_ROLLBACK:
+    case ROLLOUT_RESUME:
+    case ROLLOUT_PROMOTE:
+        return begin_recording(r);
+    case ROLLOUT_ABORT:
+        return unwind(r, ROLLOUT_ABORTED, ROLLOUT_NOBODY);
+    case ROLLOUT_PARK:
+        return leave_open(r, ROLLOUT_PAUSED);
+    }
+    return false;
+}
+
+static bool canary_is_through(const struct rollout *r)
+{
+    bool any = false, all = true, others = false;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct rollout_host *h = &r->hosts[i];
+        bool confirmed = h->state == ROLLOUT_HOST_CONFIRMED && !h->skip;
+        if (h->canary)
+            any = true, all = all && confirmed;
+        else
+            others = others || confirmed;
+    }
+    return !any || all || others;
+}
+
+static bool end_recording(struct rollout *r)
+{
+    if (too_few(r))
+        return true;
+    size_t present = 0;
+    for (size_t i = 0; i < r->count; i++)
+        present += taking_part(&r->hosts[i]);
+    if (r->count - present != r->absent) /* the record names who is absent: write it again */
+        return begin_recording(r);
+    r->progress_ms = r->now_ms;
+    if (r->kind == ROLLOUT_PROMOTE)
+        r->stage = ROLLOUT_PROMOTING;
+    else
+        r->stage = canary_is_through(r) ? ROLLOUT_BATCHES : ROLLOUT_CANARY;
+    return true;
+}
+
+/* --- forward ---------------------------------------------------------------------------------- */
+
+static bool is_out(const struct rollout *r, const struct rollout_host *h)
+{
+    if (!h->was_healthy || h->skip || (r->kind == ROLLOUT_ROLLBACK && h->overlap))
+        return false;
+    return h->state == ROLLOUT_HOST_SWITCHING || (h->state == ROLLOUT_HOST_NEW && !h->ready) ||
+           (h->state == ROLLOUT_HOST_UNDOING && !h->away);
+}
+
+size_t rollout_stage_out(const struct rollout *rollout)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < rollout->count; i++)
+        n += is_out(rollout, &rollout->hosts[i]);
+    return n;
+}
+
+static bool in_group(const struct rollout *r, const struct rollout_host *h)
+{
+    return r->stage == ROLLOUT_BATCHES ? h->batch == r->batch && r->batch > 0 : h->canary;
+}
+
+static void switch_some(struct rollout *r)
+{
+    size_t most = r->kind == ROLLOUT_ROLLBACK ? r->limits.undo_unavailable : r->limits.unavailable;
+    size_t out = rollout_stage_out(r);
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        bool counts = h->was_healthy && !(r->kind == ROLLOUT_ROLLBACK && h->overlap);
+        if (!in_group(r, h) || h->state != ROLLOUT_HOST_OLD || !taking_part(h) || h->pending)
+            continue;
+        if (counts && out >= most)
+            continue;
+        out += counts;
+        h->state = ROLLOUT_HOST_SWITCHING;
+        h->touched = true;
+        h->ready = false;
+        rollout_stage_ask(r, i, ROLLOUT_ACT_SWITCH);
+    }
+}
+
+static void extend_leases(struct rollout *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        if (h->state == ROLLOUT_HOST_NEW && !h->away && !h->pending && r->now_ms >= h->extend_at_ms)
+            rollout_stage_ask(r, i, ROLLOUT_ACT_EXTEND);
+    }
+}
+
+static void undo(struct rollout *r, size_t host)
+{
+    struct rollout_host *h = &r->hosts[host];
+    h->paced = h->ready && !h->overlap && !h->away;
+    h->maybe_confirmed = h->maybe_confirmed || h->state == ROLLOUT_HOST_CONFIRMED;
+    h->state = ROLLOUT_HOST_UNDOING;
+    h->undo_tried = true;
+    rollout_stage_ask(r, host, ROLLOUT_ACT_UNDO);
+}
+
+static bool may_undo(const struct rollout_host *h)
+{
+    return !h->skip && !h->pending &&
+           (h->state == ROLLOUT_HOST_NEW || h->state == ROLLOUT_HOST_CONFIRMED);
+}
+
+/* Within the failure budget the hosts that a gate judged go back alone. */
+static void undo_bad(struct rollout *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        bool broken = h->state == ROLLOUT_HOST_STRAY && !h->undo_tried && !h->pending;
+        if (h->bad && !h->away && (may_undo(h) || broken))
+            undo(r, i);
+    }
+}
+
+/* Orders and budgets while going forward; true when the stage was left. */
+static bool judge(struct rollout *r)
+{
+    size_t first = ROLLOUT_NOBODY;
+    bool bad = false;
+    if (r->abort_asked)
+        return unwind(r, ROLLOUT_ABORTED, ROLLOUT_NOBODY);
+    if (r->interrupted || r->pause_asked)
+        return leave_open(r, ROLLOUT_PAUSED);
+    if (r->kind == ROLLOUT_ROLLBACK)
+        return false;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->hosts[i].canary && r->hosts[i].bad && r->stage < ROLLOUT_BATCHES)
+            return fail(r, ROLLOUT_BAD, i);
+    if (failed(r, &first, &bad) > r->limits.failed)
+        return fail(r, bad ? ROLLOUT_BAD : ROLLOUT_FAILED, first);
+    if (away(r) > r->limits.unreachable)
+        return fail(r, ROLLOUT_UNREACHABLE, ROLLOUT_NOBODY);
+    if (r->stage != ROLLOUT_BAKING && r->limits.progress_deadline_ms > 0 &&
+        r->now_ms - r->progress_ms >= r->limits.progress_deadline_ms) {
+        r->stalled = true;
+        return fail(r, ROLLOUT_FAILED, ROLLOUT_NOBODY);
+    }
+    return false;
+}
+
+static bool do_canary(struct rollout *r)
+{
+    size_t new = 0;
+    switch_some(r);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct rollout_host *h = &r->hosts[i];
+        if (!h->canary || h->away)
+            continue;
+        if (h->state == ROLLOUT_HOST_OLD || h->state == ROLLOUT_HOST_SWITCHING)
+            return false;
+        new += h->state == ROLLOUT_HOST_NEW || h->state == ROLLOUT_HOST_CONFIRMED;
+    }
+    if (new == 0) /* nobody is left who could tell whether the release is good */
+        return fail(r, ROLLOUT_FAILED, ROLLOUT_NOBODY);
+    r->stage = ROLLOUT_BAKING;
+    r->bake_end_ms = r->now_ms + r->limits.bake_ms;
+    return true;
+}
+
+static bool do_baking(struct rollout *r)
+{
+    bool any = false;
+    extend_leases(r);
+    if (r->now_ms < r->bake_end_ms)
+        return false;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct rollout_host *h = &r->hosts[i];
+        if (h->canary && h->state == ROLLOUT_HOST_NEW && !h->away && !h->ready)
+            return false;
+        any = any || (h->canary && !h->away && h->state >= ROLLOUT_HOST_NEW &&
+                      h->state <= ROLLOUT_HOST_CONFIRMED);
+    }
+    if (!any)
+        return fail(r, ROLLOUT_FAILED, ROLLOUT_NOBODY);
+    if (r->limits.hold)
+        return leave_open(r, ROLLOUT_HELD_OPEN);
+    r->stage = ROLLOUT_PROMOTING;
+    r->progress_ms = r->now_ms;
+    return true;
+}
+
+static void confirm(struct rollout *r, size_t host)
+{
+    r->hosts[host].maybe_confirmed = true;
+    rollout_stage_ask(r, host, ROLLOUT_ACT_CONFIRM);
+}
+
+static bool do_promoting(struct rollout *r)
+{
+    bool settled = true;
+    extend_leases(r);
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        if (h->state != ROLLOUT_HOST_NEW || h->away)
+            continue;
+        settled = false;
+        if (!h->pending)
+            confirm(r, i);
+    }
+    if (settled)
+        r->stage = ROLLOUT_BATCHES;
+    return settled;
+}
+
+static bool close_with(struct rollout *r, enum rollout_outcome outcome)
+{
+    r->outcome = outcome;
+    r->stage = ROLLOUT_CLOSING;
+    for (size_t i = 0; i < r->count; i++)
+        if (!r->hosts[i].away && r->hosts[i].fenced)
+            rollout_stage_ask(r, i, ROLLOUT_ACT_CLOSE);
+    return true;
+}
+
+/* Hosts that went away while going forward are within the budget by now; they are named. */
+static enum rollout_outcome forward_outcome(const struct rollout *r)
+{
+    bool rollback = r->kind == ROLLOUT_ROLLBACK;
+    size_t stray = 0;
+    for (size_t i = 0; i < r->count; i++)
+        stray += r->hosts[i].state == ROLLOUT_HOST_STRAY && (rollback || !r->hosts[i].away);
+    if (stray > 0 || (rollback && away(r) > r->limits.unreachable))
+        return ROLLOUT_INCOMPLETE;
+    return ROLLOUT_DONE;
+}
+
+static bool next_batch(struct rollout *r)
+{
+    size_t most = r->kind == ROLLOUT_ROLLBACK ? r->count : r->limits.batch;
+    size_t n = 0;
+    for (size_t i = 0; i < r->count && n < most; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        bool behind =
+            h->state == ROLLOUT_HOST_OLD || (h->state == ROLLOUT_HOST_NEW && h->batch == 0);
+        if (!taking_part(h) || !behind || h->skip)
+            continue;
+        h->batch = r->batch + 1;
+        n++;
+    }
+    if (n == 0)
+        return close_with(r, forward_outcome(r));
+    r->batch++;
+    r->progress_ms = r->now_ms;
+    return true;
+}
+
+static bool do_batches(struct rollout *r)
+{
+    bool settled = true;
+    if (r->kind != ROLLOUT_ROLLBACK)
+        undo_bad(r);
+    switch_some(r);
+    extend_leases(r);
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        if (h->state == ROLLOUT_HOST_UNDOING || h->pending)
+            settled = false;
+        if (!in_group(r, h) || h->away)
+            continue;
+        if (h->state == ROLLOUT_HOST_OLD || h->state == ROLLOUT_HOST_SWITCHING ||
+            h->state == ROLLOUT_HOST_NEW)
+            settled = false;
+        if (h->state == ROLLOUT_HOST_NEW && !h->pending && h->ready &&
+            r->now_ms - h->ready_since_ms >= r->limits.healthy_for_ms)
+            confirm(r, i);
+    }
+    return settled && next_batch(r);
+}
+
+/* --- backward --------------------------------------------------------------------------------- */
+
+static bool do_unwinding(struct rollout *r)
+{
+    size_t paced = 0;
+    bool settled = true;
+    for (size_t i = 0; i < r->count; i++)
+        paced += r->hosts[i].state == ROLLOUT_HOST_UNDOING && r->hosts[i].paced;
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        bool astray = h->touched && !h->undo_tried && !h->pending &&
+                      (h->state == ROLLOUT_HOST_LOST || h->state == ROLLOUT_HOST_STRAY);
+        if (h->skip || !h->touched)
+            continue;
+        if (may_undo(h) || astray) {
+            bool slow = h->ready && !h->overlap && !h->away;
+            if (!slow || paced < r->limits.undo_unavailable) {
+                paced += slow;
+                undo(r, i);
+            }
+        }
+        settled = settled && !h->pending && h->state != ROLLOUT_HOST_NEW &&
+                  h->state != ROLLOUT_HOST_CONFIRMED;
+    }
+    if (!settled)
+        return false;
+    bool incomplete = rollout_counts(r, ROLLOUT_HOST_STRAY) > 0;
+    return close_with(r, incomplete ? ROLLOUT_INCOMPLETE : r->outcome);
+}
+
+static bool do_pausing(struct rollout *r)
+{
+    bool settled = true;
+    if (r->abort_asked)
+        return unwind(r, ROLLOUT_ABORTED, ROLLOUT_NOBODY);
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        if (h->pending)
+            settled = false;
+        if (h->away || h->pending || h->state != ROLLOUT_HOST_NEW)
+            continue;
+        if (r->interrupted || h->bad)
+            undo(r, i);
+        else if (!h->held_over)
+            rollout_stage_ask(r, i, ROLLOUT_ACT_HOLD);
+        settled = settled && !h->pending;
+    }
+    if (!settled)
+        return false;
+    return rollout_stage_over(r, r->outcome);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+/* Before the first switch an order to stop ends everything at once. */
+static bool stop_early(struct rollout *r)
+{
+    if (!r->interrupted && !r->pause_asked && !r->abort_asked)
+        return false;
+    if (rollout_stage_touched(r)) /* an open rollout that was to go on: it stays open */
+        return r->stage < ROLLOUT_FENCING ? rollout_stage_over(r, ROLLOUT_PAUSED) : false;
+    enum rollout_outcome outcome = r->abort_asked ? ROLLOUT_ABORTED : ROLLOUT_INTERRUPTED;
+    return r->stage < ROLLOUT_LOCKING ? rollout_stage_over(r, outcome) : clean(r, outcome);
+}
+
+bool rollout_stage_advance(struct rollout *r)
+{
+    if (r->stage < ROLLOUT_CANARY && stop_early(r))
+        return true;
+    if (r->stage < ROLLOUT_CANARY && waiting(r))
+        return false;
+    if (rollout_stage_forward(r) && judge(r))
+        return true;
+    switch (r->stage) {
+    case ROLLOUT_LOOKING:
+        return end_looking(r);
+    case ROLLOUT_DECIDING:
+        return end_deciding(r);
+    case ROLLOUT_LOCKING:
+        return end_locking(r);
+    case ROLLOUT_FENCING:
+        return end_fencing(r);
+    case ROLLOUT_STAGING:
+        return too_few(r) || begin_recording(r);
+    case ROLLOUT_RECORDING:
+        return end_recording(r);
+    case ROLLOUT_CANARY:
+        extend_leases(r);
+        return do_canary(r);
+    case ROLLOUT_BAKING:
+        return do_baking(r);
+    case ROLLOUT_PROMOTING:
+        return do_promoting(r);
+    case ROLLOUT_BATCHES:
+        return do_batches(r);
+    case ROLLOUT_UNWINDING:
+        return do_unwinding(r);
+    case ROLLOUT_PAUSING:
+        return do_pausing(r);
+    case ROLLOUT_CLEANING:
+    case ROLLOUT_CLOSING:
+        return waiting(r) ? false : rollout_stage_over(r, r->outcome);
+    case ROLLOUT_OVER:
+    case ROLLOUT_NSTAGES:
+        break;
+    }
+    return false;
+}
