@@ -70,11 +70,12 @@ struct release_last {
 
 struct release_pin {
     enum release_phase phase;
-    char id[RELEASE_ID_MAX];         /* what a fresh start runs; "" = none */
-    char from[RELEASE_ID_MAX];       /* what an undo returns to; "" = none (first release) */
-    char undone[RELEASE_ID_MAX];     /* REVERTING: the one being left */
-    bool undoable;                   /* `from` is meant: the present `id` came by a switch */
-    bool stay;                       /* on_fail=stay */
+    char id[RELEASE_ID_MAX];     /* what a fresh start runs; "" = none */
+    char from[RELEASE_ID_MAX];   /* what an undo returns to; "" = none (first release) */
+    char undone[RELEASE_ID_MAX]; /* REVERTING: the one being left */
+    bool undoable;               /* `from` is meant: the present `id` came by a switch */
+    bool stay;                   /* on_fail=stay */
+    bool again; /* SWITCHING to what was STEADY already: ends there whatever comes */
     char token[RELEASE_TOKEN_MAX];   /* of the holder, "" = by hand */
     int64_t epoch;                   /* highest seen */
     int64_t lease_ms;                /* confirm_within as last given, 0 = none */
@@ -90,7 +91,7 @@ struct release_pin {
 struct release_member {
     char id[RELEASE_ID_MAX]; /* what it was last ready on */
     bool ready;
-    bool gave_up;  /* failed after being asked in this pass */
+    bool gave_up;  /* failed after being asked in this pass, where nothing is given up for it */
     unsigned pass; /* the pass in which it was last asked for */
 };
 
@@ -105,6 +106,7 @@ struct release {
     bool baking;                     /* RELEASE_ACT_BAKE was given */
     bool rush;                       /* stay, out of time: replace the rest without waiting */
     bool stop_asked, stopped;
+    bool ask_all; /* after a crash of the core: what was under way is asked for once more */
     int64_t step_deadline_ms; /* of the instance under way on the way back */
     unsigned pass;
 };
@@ -117,7 +119,6 @@ enum release_act_kind {
     RELEASE_ACT_REPLACE,  /* make `member` run `id`; release_ready() or release_down() follows */
     RELEASE_ACT_STOP_ALL, /* first release undone; release_stopped() follows */
     RELEASE_ACT_BAKE,     /* probe faster from now on (`on`) or as usual */
-    RELEASE_ACT_GAVE_UP,  /* to be reported: `member` did not get ready on the way back */
     RELEASE_ACT_ANSWER,   /* all who wait for the end of the switch get pin.last */
     RELEASE_NACTS
 };
@@ -141,8 +142,8 @@ struct release_order {
 };
 /* Orders.  1 = accepted, an ANSWER will follow; 0 = it is so already, the answer is pin.last;
  * or a negative err_code and nothing has changed: ERR_STALE names the holder.
- * The caller has validated id and token.  After an accepted order `commit` is set: a
- * caller that cannot write the pin puts back the copy it made before and refuses. */
+ * The caller has validated id and token.  When `commit` is set after an order, a caller that cannot
+ * write the pin puts back the copy of *release it made before, and refuses. */
 int release_switch(struct release *release, const struct release_order *order, int64_t now_ms,
                    struct err *err);
 /* Ends the lease; 0 also when it was confirmed before. */
