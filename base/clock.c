@@ -43,9 +43,11 @@ void clock_boot_id(char id[static CLOCK_BOOT_ID_MAX])
 const char *clock_text(int64_t wall_us, char text[static CLOCK_TEXT_MAX])
 {
     int64_t us = wall_us % 1000000;
-    if (us < 0)
+    time_t seconds = (time_t)(wall_us / 1000000);
+    if (us < 0) {
         us += 1000000;
-    time_t seconds = (time_t)((wall_us - us) / 1000000);
+        seconds--;
+    }
     struct tm tm;
 
     if (!localtime_r(&seconds, &tm)) {

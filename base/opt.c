@@ -288,7 +288,9 @@ static void put_type(const struct opt *row, struct buf *out)
 
     buf_init(&range, TEXT_MAX);
     opt_range_text(row, &range);
-    if (row->type == OPT_CHOICE)
+    if (row->type == OPT_BOOLEAN)
+        buf_puts(out, "true or false");
+    else if (row->type == OPT_CHOICE)
         buf_printf(out, "one of %s", buf_text(&range));
     else
         buf_printf(out, "%s%s%s", opt_type_name(row->type), range.len ? ", " : "",

@@ -105,8 +105,10 @@ int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t 
 {
     struct reader r = { .at = text, .out = word_room(arena, text), .err = err };
     struct list list = { 0 };
-    int rc = r.out ? 0 : err_set(err, ERR_MEMORY, "out of memory");
+    int rc = 0;
 
+    if (!r.out)
+        return err_set(err, ERR_MEMORY, "out of memory");
     while (rc == 0) {
         while (is_blank(*r.at) || (r.at[0] == '\\' && r.at[1] == '\n'))
             r.at += *r.at == '\\' ? 2 : 1;
@@ -187,8 +189,10 @@ int words_environment(const char *text, struct arena *arena, char ***ret_pairs, 
 {
     struct reader r = { .at = text, .out = word_room(arena, text), .err = err };
     struct list list = { 0 };
-    int rc = r.out ? 0 : err_set(err, ERR_MEMORY, "out of memory");
+    int rc = 0;
 
+    if (!r.out)
+        return err_set(err, ERR_MEMORY, "out of memory");
     while (rc == 0) {
         while (is_blank(*r.at) || *r.at == ',')
             r.at++;

@@ -51,7 +51,7 @@ static void times_are_rfc_3339(void **unused)
     print_in("XXX3:30", 1795481501123456, "2026-11-23T21:21:41.123456-03:30");
     /* No date that fits the text, but no overflow either. */
     assert_true(strlen(clock_text(INT64_MAX, text)) < CLOCK_TEXT_MAX);
-    assert_true(strlen(clock_text(INT64_MIN + 1000000, text)) < CLOCK_TEXT_MAX);
+    assert_true(strlen(clock_text(INT64_MIN, text)) < CLOCK_TEXT_MAX);
 }
 
 int main(void)

@@ -27,6 +27,26 @@ static void lower_rank_then_number_goes_first(void **unused)
     arena_done(&scratch);
 }
 
+/* Enough free nodes at once for a heap of several levels. */
+static void ranks_are_sorted(void **unused)
+{
+    enum { COUNT = 500 };
+    size_t order[COUNT], cycle[COUNT], len;
+    int rank[COUNT];
+    struct arena scratch;
+
+    (void)unused;
+    arena_init(&scratch);
+    for (size_t i = 0; i < COUNT; i++)
+        rank[i] = (int)(i * 7919 % 97) - 40;
+    assert_true(graph_order(COUNT, NULL, 0, rank, &scratch, order, cycle, &len));
+    for (size_t i = 1; i < COUNT; i++) {
+        size_t a = order[i - 1], b = order[i];
+        assert_true(rank[a] < rank[b] || (rank[a] == rank[b] && a < b));
+    }
+    arena_done(&scratch);
+}
+
 static bool has_edge(const struct graph_edge *edges, size_t nedges, size_t before, size_t after)
 {
     for (size_t i = 0; i < nedges; i++)
@@ -116,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lower_rank_then_number_goes_first),
+        cmocka_unit_test(ranks_are_sorted),
         cmocka_unit_test(every_small_graph),
         cmocka_unit_test(large_graphs_are_quick),
     };

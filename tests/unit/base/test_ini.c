@@ -368,6 +368,18 @@ static void a_file_beyond_the_limit_is_refused(void **unused)
     free(text);
 }
 
+static void a_quote_ends_with_its_value(void **unused)
+{
+    (void)unused;
+    struct fixture f = parse("[s]\na = don't ; kept\nb = 1 ; gone\n[t] ; gone\nc = 2 ; gone\n");
+
+    assert_int_equal(f.rc, 0);
+    expect_entry(&f, 1, "s", "a", "don't ; kept", 2);
+    expect_entry(&f, 2, "s", "b", "1", 3);
+    expect_entry(&f, 4, "t", "c", "2", 5);
+    done(&f);
+}
+
 static void a_thousand_errors_are_counted(void **unused)
 {
     (void)unused;
@@ -399,6 +411,14 @@ static void an_inih_that_cuts_is_noticed(void **unused)
     ini_allow_multiline = true;
     assert_int_equal(f.rc, ERR_INVALID);
     done(&f);
+
+    /* Dropped without a word: only counting tells. */
+    char *prefixes = ini_start_comment_prefixes;
+    ini_start_comment_prefixes = (char *)"P";
+    f = parse("[s]\na = 1\n");
+    ini_start_comment_prefixes = prefixes;
+    assert_int_equal(f.rc, ERR_INVALID);
+    done(&f);
 }
 
 int main(void)
@@ -420,6 +440,7 @@ int main(void)
         cmocka_unit_test(all_errors_are_told_and_the_rest_is_read),
         cmocka_unit_test(keys_given_twice_are_both_there),
         cmocka_unit_test(a_file_beyond_the_limit_is_refused),
+        cmocka_unit_test(a_quote_ends_with_its_value),
         cmocka_unit_test(a_thousand_errors_are_counted),
         cmocka_unit_test(an_inih_that_cuts_is_noticed),
     };

@@ -155,6 +155,22 @@ static void a_full_sink_loses_lines_and_counts_them(void **unused)
     close_log(ends);
 }
 
+static void a_full_disk_leaves_errno_alone(void **unused)
+{
+    (void)unused;
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    uint64_t before = log_lost();
+
+    assert_true(full >= 0);
+    log_open(full, LOG_LEVEL_INFO, "core");
+    errno = EXDEV;
+    log_info("m", NULL);
+    assert_int_equal(errno, EXDEV);
+    assert_int_equal(log_lost(), before + 1);
+    log_open(STDERR_FILENO, LOG_LEVEL_INFO, "core");
+    close(full);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +179,7 @@ int main(void)
         cmocka_unit_test(levels_are_kept),
         cmocka_unit_test(long_lines_are_cut_and_say_so),
         cmocka_unit_test(a_full_sink_loses_lines_and_counts_them),
+        cmocka_unit_test(a_full_disk_leaves_errno_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

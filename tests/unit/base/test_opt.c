@@ -265,7 +265,7 @@ static void samples_are_commented_files(void **unused)
     opt_sample(&table, &out);
     const char *text = buf_text(&out);
     assert_ptr_equal(strstr(text, "; One thing of many.\n;[thing:NAME]\n\n; Whether it is so.\n"
-                                  "; (boolean, true, false; default true)\n;flag = true\n\n"),
+                                  "; (true or false; default true)\n;flag = true\n\n"),
                      text);
     assert_non_null(strstr(text, ";command = /bin/web\n;    --port 80\n"));
     assert_non_null(strstr(text, ";unset_mask =\n"));
