@@ -48,15 +48,37 @@ int instance_make(const struct plan *plan, const struct spec_service *service, i
                   const struct instance_release *release, char *const *user_environment,
                   bool read_files, struct arena *arena, struct instance *ret, struct err *err);
 
+/* As instance_make without reading files, to check a configuration: every key that is wrong is
+ * told to `report`, not only the first.  Returns 0, or the code of the last error. */
+typedef void instance_report(void *context, const char *key, const char *what);
+int instance_try(const struct plan *plan, const struct spec_service *service, int64_t number,
+                 const struct instance_release *release, struct arena *arena, struct instance *ret,
+                 instance_report *report, void *context);
+
+/* Pairs "name=value" for instance_expand: what all keys of a section know.  `program` and
+ * `group` may be NULL, `numprocs` -1.  NULL without memory. */
+char **instance_names(const char *here, const char *host, const char *program, const char *group,
+                      int64_t numprocs, struct arena *arena);
+/* `base` with `more` over it, NULL-terminated; either may be NULL.  NULL without memory. */
+char **instance_overlay(char *const *base, char *const *more, struct arena *arena);
+/* Words of environment = ..., with %(...)s filled in after the split, so that no value can add
+ * another variable. */
+int instance_environment(const char *text, char *const *names, char *const *envp,
+                         struct arena *arena, char ***ret_pairs, struct err *err);
+
 /* One check target: "http://127.0.0.1:80/health", "tcp://...", "unix:/path", "exec:cmd",
  * "notify", "fd:3", "delay". */
 int instance_check_parse(const char *text, struct arena *arena, struct instance_check *ret,
                          struct err *err);
 
-/* %(name)s, %(process_num)02d, %(ENV_X)s, %%.  Names and values: NULL-terminated pairs
+/* In instance_check.c and instance_expand.c.
+ *
+ * %(name)s, %(process_num)02d, %(ENV_X)s, %%.  Names and values: NULL-terminated pairs
  * "name=value" in `names`, looked up in order, then ENV_ in envp.  ERR_INVALID names the
  * expansion and lists the known ones. */
 int instance_expand(const char *text, char *const *names, char *const *envp, struct arena *arena,
                     const char **ret, struct err *err);
+/* Whether `text` asks for %(NAME). */
+bool instance_mentions(const char *text, const char *name);
 
 #endif

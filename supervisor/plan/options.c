@@ -69,7 +69,7 @@ static const struct opt socket_rows[] = {
 #define FIELD(member) OPT_FIELD(struct spec_group, member)
 static const struct opt group_rows[] = {
     /* clang-format off */
-    { .key = "programs", .type = OPT_NAMES, FIELD(programs), .example = "web worker",
+    { .key = "programs", .type = OPT_NAMES, FIELD(programs), .example = "example frontend",
       .help = "Services that are addressed together, as GROUP:*." },
     { .key = "priority", .type = OPT_INTEGER, FIELD(priority), .initial = "999", .min = -1000000,
       .max = 1000000, .help = "Among groups the lower one starts first." },

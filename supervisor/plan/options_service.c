@@ -40,8 +40,7 @@ static const struct opt rows[] = {
     { .key = "directory", .type = OPT_TEXT, FIELD(directory), .flags = INSTANCE,
       .example = "/var/lib/web",
       .help = "Working directory; a relative one is inside the release." },
-    { .key = "umask", .type = OPT_OCTAL, FIELD(umask), .min = -1, .max = 0777, .initial = "-1",
-      .example = "022",
+    { .key = "umask", .type = OPT_OCTAL, FIELD(umask), .min = 0, .max = 0777, .example = "022",
       .help = "File mode creation mask; without it the supervisor's own is kept." },
     { .key = "user", .type = OPT_TEXT, FIELD(user), .example = "www-data",
       .help = "User name or number to run as; sets HOME, USER, LOGNAME, SHELL and the "

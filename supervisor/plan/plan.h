@@ -14,7 +14,12 @@
 #include "base/err.h"
 #include "supervisor/plan/spec.h"
 
-enum { PLAN_FILES_MAX = 4096, PLAN_SERVICES_MAX = 10000, PLAN_SOURCE_MAX = 64 * 1024 * 1024 };
+enum {
+    PLAN_FILES_MAX = 4096,
+    PLAN_SERVICES_MAX = 10000,
+    PLAN_INSTANCES_MAX = 20000,
+    PLAN_SOURCE_MAX = 64 * 1024 * 1024
+};
 
 struct plan_file {
     const char *path; /* absolute */

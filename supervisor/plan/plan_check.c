@@ -1,0 +1,186 @@
+/* plan_check.c - every instance is made once, and what only shows between them is found. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "supervisor/plan/instance.h"
+#include "supervisor/plan/options.h"
+#include "supervisor/plan/plan_build.h"
+
+enum { ENOUGH = 2 }; /* instances that show whether a fixed file name is shared */
+
+/* One stream of one instance that goes to a file. */
+struct log_use {
+    const char *path;
+    size_t service;
+    int64_t number;
+    size_t order;
+    bool errors; /* stderr */
+};
+struct checking {
+    struct plan_build *build;
+    size_t service;
+    int64_t number;
+    bool failed;
+    struct log_use *uses;
+    size_t nuses, room;
+};
+
+static void report(void *context, const char *key, const char *what)
+{
+    struct checking *c = context;
+    const struct spec_service *service = &c->build->plan->services[c->service];
+
+    c->failed = true;
+    if (service->numprocs > 1)
+        plan_build_service_error(c->build, c->service, key, "%s (for %s:%lld)", what, service->name,
+                                 (long long)c->number);
+    else
+        plan_build_service_error(c->build, c->service, key, "%s", what);
+}
+
+/* Whether instances can differ in more than their number. */
+static bool is_numbered(const struct spec_service *service)
+{
+    for (size_t i = 0; i < options_service.count; i++)
+        if (service->texts[i] && options_service.rows[i].flags & OPTIONS_INSTANCE &&
+            instance_mentions(service->texts[i], "process_num"))
+            return true;
+    return false;
+}
+
+static void note_use(struct checking *c, const char *path, bool errors)
+{
+    if (!path || *path != '/')
+        return;
+    if (c->nuses == c->room) {
+        size_t room = c->room ? c->room * 2 : 64;
+        struct log_use *uses = plan_build_scratch(c->build, room, sizeof(*uses));
+        if (!uses)
+            return;
+        if (c->nuses)
+            memcpy(uses, c->uses, c->nuses * sizeof(*uses));
+        c->uses = uses;
+        c->room = room;
+    }
+    const char *copy = arena_strdup(&c->build->scratch, path);
+    c->build->no_memory |= !copy;
+    if (copy) {
+        c->uses[c->nuses] = (struct log_use){ copy, c->service, c->number, c->nuses, errors };
+        c->nuses++;
+    }
+}
+
+static void check_service(struct checking *c)
+{
+    const struct spec_service *service = &c->build->plan->services[c->service];
+    int64_t count = service->numprocs;
+    struct instance_release release = { .id = "000000-00000000" };
+
+    if (count > ENOUGH && !is_numbered(service))
+        count = ENOUGH;
+    if (count == 0) /* scaled to none; it must be right all the same */
+        count = 1;
+    c->failed = false;
+    for (int64_t i = 0; i < count && !c->failed && service->command; i++) {
+        struct arena arena;
+        struct instance instance;
+        arena_init(&arena);
+        c->number = service->numprocs_start + i;
+        release.dir = service->release
+                          ? arena_printf(&arena, "%s/releases/%s", service->release, release.id)
+                          : "";
+        if (release.dir && instance_try(c->build->plan, service, c->number, &release, &arena,
+                                        &instance, report, c) == 0) {
+            note_use(c, instance.stdout_log, false);
+            note_use(c, instance.stderr_log, true);
+        }
+        c->build->no_memory |= arena.failed;
+        arena_done(&arena);
+    }
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const struct log_use *x = a, *y = b;
+    int order = strcmp(x->path, y->path);
+
+    return order ? order : x->order < y->order ? -1 : 1;
+}
+
+static const char *key_of(const struct log_use *use)
+{
+    return use->errors ? "stderr_logfile" : "stdout_logfile";
+}
+
+static void set_apart(struct plan *plan, const struct log_use *use)
+{
+    struct spec_service *service = &plan->services[use->service];
+    struct spec_output *output = use->errors ? &service->err : &service->out;
+
+    output->apart = true;
+}
+
+/* Uses of one path by more than one stream.  Programs of supervisord often do that; they get
+ * files of their own, because two writers of one file would spoil each other's lines. */
+static void check_shared(struct plan_build *build, const struct log_use *uses, size_t count)
+{
+    struct plan *plan = build->plan;
+    bool lenient = true;
+
+    for (size_t i = 0; i < count; i++)
+        lenient &= plan->services[uses[i].service].kind == SPEC_PROGRAM;
+    for (size_t i = 0; i < count; i++) {
+        if (lenient)
+            set_apart(plan, &uses[i]);
+        if (lenient && (i == 0 || uses[i].service != uses[i - 1].service))
+            plan_build_service_warn(build, uses[i].service, key_of(&uses[i]),
+                                    "%s is shared, each instance writes its own file with -%s-N "
+                                    "in the name",
+                                    uses[i].path, plan->services[uses[i].service].name);
+    }
+    for (size_t i = 1; i < count && !lenient; i++) {
+        const struct spec_service *first = &plan->services[uses[0].service];
+        plan_build_service_error(
+            build, uses[i].service, key_of(&uses[i]),
+            "%s is also written by %s:%lld (%s:%d), try %%(program_name)s and %%(process_num)d "
+            "in the name",
+            uses[i].path, first->name, (long long)uses[0].number, first->file, first->line);
+        while (i + 1 < count && uses[i + 1].service == uses[i].service)
+            i++;
+    }
+}
+
+static bool count_instances(struct plan_build *build)
+{
+    int64_t total = 0;
+
+    for (size_t i = 0; i < build->plan->nservices; i++) {
+        total += build->plan->services[i].numprocs;
+        if (total > PLAN_INSTANCES_MAX) {
+            plan_build_service_error(build, i, "numprocs", "more than %d instances in all",
+                                     PLAN_INSTANCES_MAX);
+            return false;
+        }
+    }
+    return true;
+}
+
+void plan_check_all(struct plan_build *build)
+{
+    struct checking c = { .build = build };
+
+    if (!count_instances(build))
+        return;
+    for (size_t i = 0; i < build->plan->nservices && !build->no_memory; i++) {
+        c.service = i;
+        check_service(&c);
+    }
+    if (c.nuses)
+        qsort(c.uses, c.nuses, sizeof(*c.uses), by_path);
+    for (size_t i = 0, next; i < c.nuses; i = next) {
+        for (next = i + 1; next < c.nuses && strcmp(c.uses[i].path, c.uses[next].path) == 0;)
+            next++;
+        if (next - i > 1)
+            check_shared(build, &c.uses[i], next - i);
+    }
+}

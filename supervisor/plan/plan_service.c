@@ -1,0 +1,247 @@
+/* plan_service.c - one [service:] or [program:] made into a spec_service. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "supervisor/plan/instance.h"
+#include "supervisor/plan/options.h"
+#include "supervisor/plan/plan_build.h"
+
+/* A section while it is filled. */
+struct filling {
+    struct plan_build *build;
+    const struct plan_section *section;
+    struct spec_service *service;
+    struct plan_lines *lines;
+};
+
+static size_t row_of(const char *key)
+{
+    const struct opt *row = opt_find(&options_service, key);
+    return row ? (size_t)(row - options_service.rows) : options_service.count;
+}
+
+static bool given(const struct filling *f, const char *key)
+{
+    size_t row = row_of(key);
+    return row < options_service.count && f->service->texts[row];
+}
+
+static void complain(const struct filling *f, const char *key, const char *what, const char *value)
+{
+    size_t row = row_of(key);
+    struct plan_place place = { f->section->file, f->section->line };
+
+    if (row < options_service.count && f->lines->places[row].line)
+        place = f->lines->places[row];
+    if (value)
+        plan_build_error(f->build, place.file, place.line, f->section->title, key, "\"%.64s\" %s",
+                         value, what);
+    else
+        plan_build_error(f->build, place.file, place.line, f->section->title, key, "%s", what);
+}
+
+static int by_program(const void *key, const void *member)
+{
+    return strcmp(key, ((const struct plan_membership *)member)->program);
+}
+
+static const char *group_of(const struct filling *f)
+{
+    const struct plan_build *build = f->build;
+    const struct plan_membership *member = NULL;
+
+    if (build->nmembers)
+        member = bsearch(f->section->name, build->members, build->nmembers, sizeof(*build->members),
+                         by_program);
+    return member ? build->plan->groups[member->group].name : f->section->name;
+}
+
+static bool fill_defaults(const struct filling *f)
+{
+    struct arena *arena = &f->build->plan->arena;
+    struct err err;
+
+    if (opt_defaults(&options_service, arena, f->service, &err) < 0)
+        return false;
+    for (size_t i = 0; f->section->kind == PLAN_KIND_PROGRAM && i < options_service.count; i++) {
+        const char *key = options_service.rows[i].key, *initial = options_program_initial(key);
+        if (initial && opt_set(&options_service, key, initial, arena, f->service, &err) < 0)
+            return false;
+    }
+    return true;
+}
+
+static void fill_one(const struct filling *f, const struct plan_key *key, char *const *names)
+{
+    if (!plan_fill_key(f->build, f->section, &options_service, key, names, f->service))
+        return;
+    size_t row = row_of(key->key);
+    f->service->texts[row] = key->value;
+    f->lines->places[row] = (struct plan_place){ key->file, key->line };
+}
+
+static char **names_of(const struct filling *f, size_t file, int64_t numprocs)
+{
+    const struct spec_service *service = f->service;
+    const char *here = file == f->section->file ? service->here : plan_build_here(f->build, file);
+    char **names = instance_names(here, f->build->source->host, service->name, service->group,
+                                  numprocs, &f->build->scratch);
+    f->build->no_memory |= !names;
+    return names;
+}
+
+/* numprocs first, because the others may ask for it. */
+static void fill_keys(const struct filling *f)
+{
+    const struct plan_key *numprocs = plan_sections_key(f->section, "numprocs");
+    const struct plan_source *source = f->build->source;
+    char **names = names_of(f, f->section->file, -1);
+
+    if (names && numprocs)
+        fill_one(f, numprocs, names);
+    for (size_t i = 0; i < source->nscales; i++)
+        if (strcmp(source->scales[i].service, f->service->name) == 0)
+            f->service->numprocs = source->scales[i].count;
+    if (f->service->numprocs < 0 || f->service->numprocs > SPEC_NUMPROCS_MAX)
+        complain(f, "numprocs", "the scale that was set is out of range, try 0 to 1000", NULL);
+    names = names_of(f, f->section->file, f->service->numprocs);
+    for (size_t i = 0; i < f->section->nkeys && names; i++) {
+        const struct plan_key *key = &f->section->keys[i];
+        if (key == numprocs)
+            continue;
+        char **here =
+            key->file == f->section->file ? names : names_of(f, key->file, f->service->numprocs);
+        if (here)
+            fill_one(f, key, here);
+    }
+}
+
+/* "/srv//web/./" -> "/srv/web", so that equal folders are equal texts. */
+static const char *normal_path(const char *path, struct arena *arena)
+{
+    char *ret = arena_strdup(arena, path), *out = ret;
+
+    for (const char *at = path; ret && *at;) {
+        at += strspn(at, "/");
+        size_t len = strcspn(at, "/");
+        if (len && !(len == 1 && *at == '.')) {
+            *out++ = '/';
+            memmove(out, at, len);
+            out += len;
+        }
+        at += len;
+    }
+    if (ret)
+        *out = '\0';
+    return ret;
+}
+
+static bool has_dotdot(const char *path)
+{
+    while (*path) {
+        size_t len = strcspn(path, "/");
+        if (len == 2 && path[0] == '.' && path[1] == '.')
+            return true;
+        path += len + strspn(path + len, "/");
+    }
+    return false;
+}
+
+static void check_release(const struct filling *f)
+{
+    struct spec_service *service = f->service;
+
+    if (service->release) {
+        if (*service->release != '/')
+            complain(f, "release", "is relative, try an absolute path as /srv/web",
+                     service->release);
+        else if (has_dotdot(service->release))
+            complain(f, "release", "has .. in it, try the path without", service->release);
+        service->release = normal_path(service->release, &f->build->plan->arena);
+        if (service->release && !*service->release)
+            complain(f, "release", "is the root folder, try /srv/web", "/");
+    }
+    if (!service->release_config)
+        return;
+    if (!service->release)
+        complain(f, "release_config", "is only for services with release, add release = /srv/web",
+                 NULL);
+    if (*service->release_config == '/' || has_dotdot(service->release_config))
+        complain(f, "release_config", "is not inside the release, try a relative path without ..",
+                 service->release_config);
+}
+
+static void check_stopping(const struct filling *f)
+{
+    struct spec_service *service = f->service;
+
+    service->killasgroup_given = given(f, "killasgroup");
+    if (!service->killasgroup_given)
+        service->killasgroup = service->stopasgroup;
+    if (service->stopasgroup && !service->killasgroup)
+        complain(f, "killasgroup",
+                 "is false while stopasgroup is true, so KILL would reach fewer than the stop "
+                 "signal; try killasgroup = true",
+                 NULL);
+}
+
+static void check_output(const struct filling *f)
+{
+    struct spec_service *service = f->service;
+
+    if (!given(f, "stderr_logfile"))
+        return;
+    if (!given(f, "redirect_stderr"))
+        service->redirect_stderr = false;
+    else if (service->redirect_stderr && service->kind == SPEC_SERVICE)
+        complain(f, "stderr_logfile",
+                 "has no effect while redirect_stderr is true, try redirect_stderr = false", NULL);
+}
+
+static void check_rest(const struct filling *f)
+{
+    struct spec_service *service = f->service;
+
+    if (!service->command && !plan_sections_key(f->section, "command"))
+        complain(f, "command", "is missing, try command = /usr/bin/PROGRAM ARG", NULL);
+    else if (!service->command && service->kind == SPEC_PROGRAM)
+        complain(f, "command", "is empty, try command = /usr/bin/PROGRAM ARG", NULL);
+    if (service->kind == SPEC_PROGRAM && service->numprocs > 1 &&
+        !instance_mentions(service->process_name, "process_num"))
+        complain(f, "process_name",
+                 "has no %(process_num)d while numprocs is more than 1, try process_name = "
+                 "%(program_name)s_%(process_num)02d",
+                 NULL);
+    if (service->backoff_max_ms < service->backoff_min_ms)
+        complain(f, given(f, "backoff_max") ? "backoff_max" : "backoff_min",
+                 "backoff_max is less than backoff_min, try a longer backoff_max", NULL);
+    service->backoff_linear = service->kind == SPEC_PROGRAM && !given(f, "backoff_factor");
+    service->set_oom_score = given(f, "oom_score_adj");
+    service->startup.successes = 1;
+    service->live.successes = 1;
+}
+
+void plan_service_fill(struct plan_build *build, const struct plan_section *section,
+                       struct spec_service *service, struct plan_lines *lines)
+{
+    struct filling f = { build, section, service, lines };
+
+    service->name = section->name;
+    service->group = group_of(&f);
+    service->kind = section->kind == PLAN_KIND_PROGRAM ? SPEC_PROGRAM : SPEC_SERVICE;
+    service->file = plan_build_path(build, section->file);
+    service->line = section->line;
+    service->here = plan_build_here(build, section->file);
+    service->texts = plan_build_keep(build, options_service.count, sizeof(*service->texts));
+    lines->section = section;
+    lines->places = plan_build_scratch(build, options_service.count, sizeof(*lines->places));
+    if (build->no_memory || !fill_defaults(&f)) {
+        build->no_memory = true;
+        return;
+    }
+    fill_keys(&f);
+    check_release(&f);
+    check_stopping(&f);
+    check_output(&f);
+    check_rest(&f);
+}
