@@ -24,7 +24,8 @@ void buf_put(struct buf *buf, const void *data, size_t len);
 void buf_puts(struct buf *buf, const char *text);
 void buf_putc(struct buf *buf, char c);
 void buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_vprintf(struct buf *buf, const char *fmt, va_list args);
+void buf_vprintf(struct buf *buf, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Makes room for `len` more bytes at data + len; false if that passes `max`. */
 bool buf_reserve(struct buf *buf, size_t len);
 /* Forgets the first `len` bytes (at most all of them). */

@@ -1,7 +1,8 @@
 /* cli.h - command lines from tables: the same rows parse, check and print the help.
  *
  * Options may stand before or after the words ("supervisor status web --json").  "--" ends them.
- * A long option may be written --name VALUE or --name=VALUE; short ones do not cluster values.
+ * A long option may be written --name VALUE or --name=VALUE; short flags
+ * may share a dash ("-vf"), a value always stands apart ("-n 5").
  */
 #ifndef BASE_CLI_H
 #define BASE_CLI_H
@@ -25,7 +26,7 @@ struct cli_command {
     const char *words;                /* usage of the positional words: "NAME..." ; "" = none */
     const char *help;                 /* first line is the summary */
     const struct cli_option *options; /* own options, terminated by a row with name NULL; or NULL */
-    size_t min_words, max_words;      /* max 0 with words "" = none allowed */
+    size_t min_words, max_words;      /* max 0: none with words "", else any number */
     int (*run)(struct cli *cli);      /* returns the exit code */
     bool hidden;
 };
@@ -55,7 +56,8 @@ bool cli_flag(const struct cli *cli, const char *name);
 
 /* Parses argv, runs the command and returns its exit code; usage errors go to stderr with the
  * nearest right name and exit code 2.  `NAME help [COMMAND]`, --help and --version work for all.
- * argv is permuted. */
+ * argv is permuted.  Help is on stdout with exit code 0; a program may bring its own "version" or
+ * "help" command, which then goes before the built-in one. */
 int cli_main(const struct cli_program *program, int argc, char **argv, void *context);
 void cli_help(const struct cli_program *program, const struct cli_command *command,
               struct buf *out);

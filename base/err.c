@@ -30,7 +30,8 @@ static const struct {
 };
 
 /* Formats beside err->text first, because the arguments may point into it. */
-static void put_text(struct err *err, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void put_text(struct err *err, const char *fmt,
+                                                           va_list args)
 {
     char text[ERR_TEXT_MAX];
 
