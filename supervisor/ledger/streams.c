@@ -191,7 +191,11 @@ uint64_t streams_order_drain(struct streams *streams, size_t slot)
 
 bool streams_drained(const struct streams *streams, size_t slot, uint64_t order)
 {
-    return slot >= STREAMS_SLOTS || streams_drain_done(streams, slot) >= order;
+    if (slot >= STREAMS_SLOTS)
+        return true;
+    if (order == 0)
+        order = streams_drain_ordered(streams, slot);
+    return streams_drain_done(streams, slot) >= order;
 }
 
 void streams_order_close(struct streams *streams, size_t slot)

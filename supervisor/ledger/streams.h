@@ -54,6 +54,7 @@ ssize_t streams_claim(struct streams *streams, const struct streams_settings *se
 void streams_set(struct streams *streams, size_t slot, const struct streams_settings *settings);
 /* Asks for everything written to the pipe so far to be on file; returns the number to wait for. */
 uint64_t streams_order_drain(struct streams *streams, size_t slot);
+/* `order` 0: all that were given. */
 bool streams_drained(const struct streams *streams, size_t slot, uint64_t order);
 /* The instance is gone for good: drain, close, free the slot.  The logger frees it and pokes the
  * core; only when streams_state() is STREAMS_FREE may log.INDEX.r and .w leave the store. */

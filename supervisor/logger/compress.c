@@ -1,0 +1,194 @@
+/* compress.c - the contract is in compress.h. */
+#include "supervisor/logger/compress.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/log.h"
+#include "supervisor/logger/rotate.h"
+
+enum { NAME_BYTES = STREAMS_PATH_MAX + 32, LOWEST_PRIORITY = 19, FILE_MODE = 0640 };
+
+void compress_init(struct compress *compress) { *compress = (struct compress){ .pidfd = -1 }; }
+
+static void temporary_name(const struct compress *compress, char name[static NAME_BYTES])
+{
+    (void)rotate_name(name, NAME_BYTES, compress->path, 0, ".zst.tmp");
+}
+
+static void remove_temporary(const struct compress *compress)
+{
+    char name[NAME_BYTES];
+    temporary_name(compress, name);
+    unlink(name);
+}
+
+/* Waits for the child; true if it did its work. */
+static bool reap(struct compress *compress)
+{
+    siginfo_t info = { 0 };
+    int rc;
+
+    do {
+        rc = waitid(P_PID, (id_t)compress->pid, &info, WEXITED);
+    } while (rc != 0 && errno == EINTR);
+    close(compress->pidfd);
+    compress->pidfd = -1;
+    return rc == 0 && info.si_code == CLD_EXITED && info.si_status == 0;
+}
+
+void compress_done(struct compress *compress)
+{
+    if (compress->pidfd >= 0) {
+        (void)child_pidfd_signal(compress->pidfd, SIGKILL);
+        (void)reap(compress);
+        remove_temporary(compress);
+    }
+    free(compress->program);
+    compress->program = NULL;
+}
+
+bool compress_busy(const struct compress *compress) { return compress->pidfd >= 0; }
+
+static bool find_program(struct compress *compress)
+{
+    struct err err = { 0 };
+
+    if (!compress->looked) {
+        compress->looked = true;
+        compress->program = child_find("zstd", environ, &err);
+        if (!compress->program)
+            log_warn("zstd is not installed, rotated logs stay uncompressed", "error", err.text,
+                     NULL);
+    }
+    return compress->program != NULL;
+}
+
+static bool exists(const char *name)
+{
+    struct stat st;
+    return lstat(name, &st) == 0;
+}
+
+/* The lowest number that is there uncompressed; 0 = none. */
+static uint32_t find_work(const char *path, uint32_t backups)
+{
+    char plain[NAME_BYTES], packed[NAME_BYTES];
+
+    for (uint32_t number = 1; number <= backups; number++) {
+        if (!rotate_name(plain, sizeof plain, path, number, "") ||
+            !rotate_name(packed, sizeof packed, path, number, ".zst"))
+            return 0;
+        bool is_packed = exists(packed);
+        if (exists(plain)) {
+            if (!is_packed)
+                return number;
+            unlink(plain); /* we were killed between the rename and this */
+        } else if (!is_packed)
+            return 0; /* numbers have no gaps: nothing older is there */
+    }
+    return 0;
+}
+
+static int open_result(const struct compress *compress, int source)
+{
+    char name[NAME_BYTES];
+    struct stat st;
+
+    remove_temporary(compress);
+    temporary_name(compress, name);
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd >= 0 && fstat(source, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0)
+        return fd; /* not root: it is ours, as all the others */
+    return fd;
+}
+
+static bool start_child(struct compress *compress, int source, int result)
+{
+    char *argv[] = { "zstd", "-q", "-c", NULL };
+    const struct child_fd fds[] = { { source, 0 }, { result, 1 }, { -1, 2 } };
+    struct err err = { 0 };
+    struct child_spec spec = {
+        .path = compress->program,
+        .argv = argv,
+        .envp = environ,
+        .fds = fds,
+        .nfds = sizeof fds / sizeof fds[0],
+        .directory_fd = -1,
+        .umask = -1,
+        .nice = LOWEST_PRIORITY,
+        .new_group = true,
+        .death_signal = SIGKILL,
+        .report = &compress->report,
+    };
+
+    compress->report = (struct child_report){ 0 };
+    if (child_start(&spec, &compress->pid, &err) != 0) {
+        log_warn("cannot start zstd, a rotated log stays uncompressed", "error", err.text, NULL);
+        return false;
+    }
+    compress->pidfd = child_pidfd(compress->pid);
+    if (compress->pidfd >= 0)
+        return true;
+    kill(compress->pid, SIGKILL); /* ours and not reaped: the pid is still its */
+    while (waitpid(compress->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    compress->pidfd = -1;
+    return false;
+}
+
+bool compress_start(struct compress *compress, size_t slot, const char *path, uint32_t backups)
+{
+    char name[NAME_BYTES];
+
+    if (compress_busy(compress))
+        return false;
+    uint32_t number = find_work(path, backups);
+    if (number == 0 || !find_program(compress))
+        return false;
+    snprintf(compress->path, sizeof compress->path, "%s", path);
+    compress->slot = slot;
+    compress->number = number;
+    if (!rotate_name(name, sizeof name, path, number, ""))
+        return false;
+    AUTO_CLOSE int source = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (source < 0)
+        return false;
+    AUTO_CLOSE int result = open_result(compress, source);
+    if (result >= 0 && start_child(compress, source, result))
+        return true;
+    remove_temporary(compress);
+    return false;
+}
+
+void compress_moved(struct compress *compress, size_t slot, uint32_t from, uint32_t to)
+{
+    if (compress_busy(compress) && compress->slot == slot && compress->number == from)
+        compress->number = to;
+}
+
+bool compress_finish(struct compress *compress)
+{
+    char temporary[NAME_BYTES], plain[NAME_BYTES], packed[NAME_BYTES];
+    bool well = reap(compress);
+
+    temporary_name(compress, temporary);
+    if (well && compress->number > 0 &&
+        rotate_name(plain, sizeof plain, compress->path, compress->number, "") &&
+        rotate_name(packed, sizeof packed, compress->path, compress->number, ".zst") &&
+        rename(temporary, packed) == 0) {
+        unlink(plain);
+        return true;
+    }
+    unlink(temporary);
+    if (!well)
+        log_warn("zstd failed, a rotated log stays uncompressed", "file", compress->path, NULL);
+    return compress->number == 0;
+}

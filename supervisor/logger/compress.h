@@ -1,0 +1,40 @@
+/* compress.h - rotated files through `zstd`, one at a time, in a child that gives way to everybody.
+ *
+ * The child reads PATH.N and writes PATH.zst.tmp; when it has left well the result is renamed to
+ * PATH.N.zst and PATH.N removed.  A rotation meanwhile is told to compress_moved.  The child dies
+ * with the logger; what is not compressed then is found by the next look.
+ */
+#ifndef SUPERVISOR_LOGGER_COMPRESS_H
+#define SUPERVISOR_LOGGER_COMPRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "io/child.h"
+#include "supervisor/ledger/streams.h"
+
+struct compress {
+    char *program; /* owned; NULL = none found */
+    bool looked;
+    int pidfd; /* owned; of the child at work, else -1 */
+    pid_t pid;
+    size_t slot;
+    uint32_t number; /* what the file is called now; 0 = it was dropped */
+    char path[STREAMS_PATH_MAX];
+    struct child_report report;
+};
+
+void compress_init(struct compress *compress);
+/* Kills the child. */
+void compress_done(struct compress *compress);
+bool compress_busy(const struct compress *compress);
+/* Starts on the newest old file of `path` that is not compressed.  False: there is none, or it
+ * cannot be (told once in the log). */
+bool compress_start(struct compress *compress, size_t slot, const char *path, uint32_t backups);
+void compress_moved(struct compress *compress, size_t slot, uint32_t from, uint32_t to);
+/* The child has left (pidfd is readable): puts the result in its place.  False: it failed. */
+bool compress_finish(struct compress *compress);
+
+#endif

@@ -1,0 +1,24 @@
+/* rotate.c - the contract is in rotate.h. */
+#include "supervisor/logger/rotate.h"
+
+#include <stdio.h>
+
+struct rotate_step rotate_plan(uint32_t step, uint32_t backups)
+{
+    if (backups == 0)
+        return (struct rotate_step){ .act = ROTATE_TRUNCATE };
+    if (step <= ROTATE_FIRST)
+        return (struct rotate_step){ .act = ROTATE_DROP, .from = backups };
+    if (step <= backups + 1)
+        return (struct rotate_step){ .act = ROTATE_MOVE,
+                                     .from = backups + 1 - step,
+                                     .to = backups + 2 - step };
+    return (struct rotate_step){ .act = ROTATE_OPEN };
+}
+
+bool rotate_name(char *name, size_t size, const char *path, uint32_t number, const char *suffix)
+{
+    int n = number > 0 ? snprintf(name, size, "%s.%u%s", path, number, suffix)
+                       : snprintf(name, size, "%s%s", path, suffix);
+    return n >= 0 && (size_t)n < size;
+}

@@ -1,0 +1,404 @@
+/* sink.c - the contract is in sink.h. */
+#include "supervisor/logger/sink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "supervisor/logger/rotate.h"
+
+enum { NAME_MAX_BYTES = STREAMS_PATH_MAX + 32 };
+
+void sink_init(struct sink *sink, struct sink_desk *desk, size_t slot, bool dirty)
+{
+    bool draining;
+
+    *sink = (struct sink){ .desk = desk, .slot = slot };
+    file_init(&sink->file);
+    streams_mark(desk->table, slot, &sink->mark, &draining);
+    sink->dirty = dirty || sink->mark.spill_len > 0 || sink->mark.ending;
+}
+
+void sink_done(struct sink *sink)
+{
+    file_close(&sink->file);
+    free(sink->path);
+    free(sink->instance);
+    sink->path = sink->instance = NULL;
+}
+
+void sink_commit(struct sink *sink, const struct streams_mark *mark, bool draining)
+{
+    sink->mark = *mark;
+    streams_commit(sink->desk->table, sink->slot, mark, draining);
+}
+
+static void stamp(struct sink *sink)
+{
+    char now[CLOCK_TEXT_MAX] = "";
+    if (sink->kind != STREAMS_RAW || sink->mark.bytes_lost > sink->mark.lost_told)
+        clock_text(clock_wall_us(), now);
+    format_init(&sink->desk->format, sink->kind, sink->instance ? sink->instance : "", sink->output,
+                now);
+}
+
+/* Leaves the file: the next one begins with nothing known of it. */
+static void forget_file(struct sink *sink)
+{
+    sink_end_line(sink);
+    struct streams_mark next = sink->mark;
+    next.offset = next.dev = next.ino = 0;
+    next.step = 0;
+    next.line = (struct streams_line){ 0 };
+    file_close(&sink->file);
+    sink->dirty = false;
+    sink_commit(sink, &next, false);
+}
+
+int sink_settings(struct sink *sink, const struct streams_settings *settings)
+{
+    char *path = strdup(settings->path), *instance = strdup(settings->instance);
+    if (!path || !instance) {
+        free(path);
+        free(instance);
+        return -ENOMEM;
+    }
+    if (sink->path && strcmp(sink->path, path) != 0)
+        forget_file(sink);
+    else if (sink->path && (int32_t)sink->kind != settings->format)
+        sink_end_line(sink);
+    free(sink->path);
+    free(sink->instance);
+    sink->path = path;
+    sink->instance = instance;
+    memcpy(sink->output, settings->output, sizeof sink->output);
+    sink->kind = (enum streams_format)settings->format;
+    sink->maxbytes = settings->maxbytes;
+    sink->backups = settings->backups < 0                    ? 0
+                    : settings->backups > ROTATE_BACKUPS_MAX ? ROTATE_BACKUPS_MAX
+                                                             : (uint32_t)settings->backups;
+    sink->uid = settings->uid;
+    sink->gid = settings->gid;
+    return 0;
+}
+
+void sink_reopen(struct sink *sink) { file_close(&sink->file); }
+
+/* Writes bytes that no batch stands behind.  The mark says so first: after a kill they are cut off
+ * and written again or not, but never half there. */
+static int put_ending(struct sink *sink, struct streams_mark *next, const char *data, size_t len)
+{
+    struct streams_mark ending = sink->mark;
+
+    ending.ending = 1;
+    sink_commit(sink, &ending, false);
+    int rc = file_write(&sink->file, data, len, sink->mark.offset);
+    if (rc == 0) {
+        next->offset += len;
+        return 0;
+    }
+    sink->dirty = file_truncate(&sink->file, sink->mark.offset) != 0;
+    ending.ending = sink->dirty;
+    sink_commit(sink, &ending, false);
+    return rc;
+}
+
+void sink_end_line(struct sink *sink)
+{
+    struct streams_mark next = sink->mark;
+
+    if (!next.line.midline || sink->kind == STREAMS_RAW || sink->file.fd < 0 || sink->dirty)
+        return;
+    stamp(sink);
+    size_t len = format_end(&sink->desk->format, &next.line, sink->desk->out);
+    next.ending = 0;
+    if (len > 0 && put_ending(sink, &next, sink->desk->out, len) == 0)
+        sink_commit(sink, &next, false);
+}
+
+static void say(const struct sink *sink, const char *message, int rc)
+{
+    log_warn(message, "instance", sink->instance ? sink->instance : "", "output", sink->output,
+             "file", sink->path ? sink->path : "", rc ? "error" : NULL, rc ? strerror(-rc) : NULL,
+             NULL);
+}
+
+/* Makes mark and file agree.  Bytes behind the offset are ours and uncommitted if we are dirty,
+ * else somebody else's; a file that is too short was cut by somebody. */
+static int adopt(struct sink *sink)
+{
+    struct file *file = &sink->file;
+    struct streams_mark next = sink->mark;
+    bool ours = next.dev == file->dev && next.ino == file->ino;
+
+    if (ours && sink->dirty && file->size > next.offset) {
+        int rc = file_truncate(file, next.offset);
+        if (rc != 0)
+            return rc;
+        file->size = next.offset;
+    }
+    sink->dirty = false;
+    if (ours && !next.ending && (file->size == next.offset || !file->regular))
+        return 0;
+    if (ours && file->regular && file->size < next.offset) {
+        next.cuts++;
+        say(sink, "the log file was cut by somebody else, going on at its end", 0);
+    }
+    bool fresh = next.dev == 0 && file->size == 0; /* as our rotation leaves it */
+    if (!fresh && !(ours && file->size == next.offset))
+        next.line = (struct streams_line){ .broken = !file_ends_in_line(file) };
+    next.offset = file->size;
+    next.dev = file->dev;
+    next.ino = file->ino;
+    next.ending = 0;
+    sink_commit(sink, &next, false);
+    return 0;
+}
+
+static int move_old(const struct sink *sink, uint32_t from, uint32_t to, const char *suffix)
+{
+    char old[NAME_MAX_BYTES], new[NAME_MAX_BYTES];
+
+    if (!rotate_name(old, sizeof old, sink->path, from, suffix) ||
+        !rotate_name(new, sizeof new, sink->path, to, suffix))
+        return -ENAMETOOLONG;
+    int rc = to > 0 ? rename(old, new) : unlink(old);
+    return rc == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+/* The file itself becomes PATH.1, unless it was that already when we were killed and another one
+ * has its name now. */
+static int move_file(struct sink *sink)
+{
+    struct file now;
+    bool ours = true;
+
+    file_init(&now);
+    if (file_open(&now, sink->path, false, 0, 0) == 0)
+        ours = now.dev == sink->mark.dev && now.ino == sink->mark.ino;
+    file_close(&now);
+    return ours ? move_old(sink, 0, 1, "") : 0;
+}
+
+static int take_step(struct sink *sink, struct rotate_step step)
+{
+    int rc = 0;
+
+    switch (step.act) {
+    case ROTATE_DROP:
+    case ROTATE_MOVE:
+        if (step.act == ROTATE_MOVE && step.from == 0)
+            rc = move_file(sink);
+        else if ((rc = move_old(sink, step.from, step.to, "")) == 0)
+            rc = move_old(sink, step.from, step.to, ".zst");
+        if (rc == 0 && sink->desk->moved)
+            sink->desk->moved(sink->desk->context, sink->slot, step.from, step.to);
+        return rc;
+    case ROTATE_TRUNCATE:
+        return sink->file.fd >= 0 ? file_truncate(&sink->file, 0) : 0;
+    case ROTATE_OPEN:
+        file_close(&sink->file);
+        return 0;
+    }
+    return 0;
+}
+
+/* From the committed step to the end.  Afterwards the file is closed or empty. */
+static int rotate_on(struct sink *sink)
+{
+    for (;;) {
+        struct rotate_step step = rotate_plan(sink->mark.step, sink->mark.step_backups);
+        int rc = take_step(sink, step);
+        if (rc != 0) {
+            sink->rotate_not_before_ms = clock_mono_ms() + SINK_ROTATE_PAUSE_MS;
+            say(sink, "cannot rotate the log, going on with the old file for now", rc);
+            return rc;
+        }
+        struct streams_mark next = sink->mark;
+        bool last = step.act == ROTATE_OPEN || step.act == ROTATE_TRUNCATE;
+        next.step = last ? 0 : next.step + 1;
+        if (last) {
+            next.offset = 0;
+            if (sink->file.fd < 0)
+                next.dev = next.ino = 0;
+        }
+        sink_commit(sink, &next, false);
+        if (last)
+            return 0;
+    }
+}
+
+static int rotate_begin(struct sink *sink)
+{
+    struct streams_mark next = sink->mark;
+
+    if (next.line.midline && sink->kind == STREAMS_JSON) {
+        stamp(sink);
+        size_t len = format_cut(&sink->desk->format, &next.line, sink->desk->out);
+        int rc = put_ending(sink, &next, sink->desk->out, len);
+        if (rc != 0)
+            return rc;
+    }
+    next.step = ROTATE_FIRST;
+    next.step_backups = sink->backups;
+    sink_commit(sink, &next, false);
+    return 0;
+}
+
+static bool rotation_paused(const struct sink *sink)
+{
+    return sink->rotate_not_before_ms > 0 && clock_mono_ms() < sink->rotate_not_before_ms;
+}
+
+static bool rotation_due(const struct sink *sink)
+{
+    uint64_t max = (uint64_t)sink->maxbytes, offset = sink->mark.offset;
+
+    if (sink->maxbytes <= 0 || !sink->file.regular || offset < max)
+        return false;
+    if (sink->mark.line.midline && offset - max < SINK_LINE_SLACK)
+        return false;
+    return !rotation_paused(sink);
+}
+
+/* A rotation that a kill interrupted: what it left of the file is put right first. */
+static void resume_rotation(struct sink *sink)
+{
+    if (file_open(&sink->file, sink->path, false, 0, 0) == 0) {
+        bool ours = sink->file.dev == sink->mark.dev && sink->file.ino == sink->mark.ino;
+        if (!ours || adopt(sink) != 0)
+            file_close(&sink->file);
+    }
+    (void)rotate_on(sink);
+}
+
+static int open_file(struct sink *sink)
+{
+    if (sink->mark.step != 0)
+        resume_rotation(sink);
+    if (sink->file.fd >= 0)
+        return 0;
+    int rc = file_open(&sink->file, sink->path, true, sink->uid, sink->gid);
+    if (rc == 0)
+        rc = adopt(sink);
+    if (rc != 0)
+        file_close(&sink->file);
+    return rc;
+}
+
+/* Sees to it that the open file is still the one that the mark means. */
+static int check_file(struct sink *sink)
+{
+    int rc = file_look(&sink->file);
+    if (rc != 0)
+        return rc;
+    if (sink->file.deleted) {
+        struct streams_mark next = sink->mark;
+        next.cuts++;
+        say(sink, "the log file was deleted by somebody else, making a new one", 0);
+        sink_commit(sink, &next, false);
+        file_close(&sink->file);
+        return 0;
+    }
+    bool agrees = !sink->file.regular || sink->file.size == sink->mark.offset;
+    return agrees && !sink->dirty ? 0 : adopt(sink);
+}
+
+int sink_ready(struct sink *sink)
+{
+    int rc = 0;
+
+    if (!sink->path)
+        return -ENOMEM;
+    if (sink->file.fd >= 0)
+        rc = check_file(sink);
+    if (rc == 0 && sink->file.fd < 0)
+        rc = open_file(sink);
+    if (rc != 0 || !rotation_due(sink))
+        return rc;
+    if (sink->mark.step == 0 && (rc = rotate_begin(sink)) != 0)
+        return rc;
+    (void)rotate_on(sink);
+    return sink->file.fd >= 0 ? check_file(sink) : open_file(sink);
+}
+
+static uint64_t room_left(const struct sink *sink)
+{
+    uint64_t max = (uint64_t)sink->maxbytes;
+    if (sink->maxbytes <= 0 || !sink->file.regular || rotation_paused(sink))
+        return UINT64_MAX;
+    return sink->mark.offset < max ? max - sink->mark.offset : 0;
+}
+
+/* The `lead` bytes in desk->out and the piece behind them, in one write where they lie together. */
+static int write_piece(struct sink *sink, const struct format_piece *piece, size_t lead)
+{
+    const char *out = sink->desk->out;
+    uint64_t offset = sink->mark.offset;
+    int rc = 0;
+
+    if (piece->data == out + lead)
+        rc = file_write(&sink->file, out, lead + piece->len, offset);
+    else {
+        if (lead > 0)
+            rc = file_write(&sink->file, out, lead, offset);
+        if (rc == 0)
+            rc = file_write(&sink->file, piece->data, piece->len, offset + lead);
+    }
+    if (rc != 0) /* gives the space back as well */
+        sink->dirty = file_truncate(&sink->file, offset) != 0;
+    return rc;
+}
+
+/* Writes and commits the next piece of a batch of which `done` bytes are on file.  Bytes or -errno.
+ */
+static ssize_t put_piece(struct sink *sink, enum sink_source source, const char *data, size_t len,
+                         size_t done)
+{
+    struct streams_mark next = sink->mark;
+    struct sink_desk *desk = sink->desk;
+    size_t lead = 0;
+
+    if (next.bytes_lost > next.lost_told) {
+        lead =
+            format_notice(&desk->format, &next.line, next.bytes_lost - next.lost_told, desk->out);
+        next.lost_told = next.bytes_lost;
+    }
+    struct format_piece piece = format_run(&desk->format, &next.line, data + done, len - done,
+                                           room_left(sink), desk->out + lead);
+    int rc = write_piece(sink, &piece, lead);
+    if (rc != 0)
+        return rc;
+    bool last = done + piece.used == len;
+    uint32_t now = last ? 0 : (uint32_t)(done + piece.used);
+    next.offset += lead + piece.len;
+    next.has_output = 1;
+    if (source == SINK_HOLD) {
+        next.hold_done = now;
+        next.bytes_in += piece.used;
+    } else {
+        next.spill_done = now;
+        next.spill_len = last ? 0 : next.spill_len;
+    }
+    sink_commit(sink, &next, last && source == SINK_HOLD);
+    return (ssize_t)piece.used;
+}
+
+int sink_put(struct sink *sink, enum sink_source source, const char *data, size_t len)
+{
+    size_t done = source == SINK_HOLD ? sink->mark.hold_done : sink->mark.spill_done;
+
+    stamp(sink);
+    while (done < len) {
+        int rc = sink_ready(sink);
+        ssize_t n = rc != 0 ? rc : put_piece(sink, source, data, len, done);
+        if (n < 0)
+            return (int)n;
+        done += (size_t)n;
+    }
+    return 0;
+}

@@ -1,0 +1,334 @@
+/* stream.c - the contract is in stream.h. */
+#include "supervisor/logger/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+struct stream *stream_new(struct sink_desk *desk, struct hold *hold, int poke, size_t slot,
+                          bool holds_batch)
+{
+    struct stream *stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return NULL;
+    stream->hold = hold;
+    stream->poke = poke;
+    stream->pipe = stream->next_pipe = -1;
+    stream->retry_ms = INT64_MAX;
+    sink_init(&stream->sink, desk, slot, holds_batch);
+    if (stream->sink.mark.spill_len > 0) {
+        stream->blocked = true;
+        stream->retry_ms = 0;
+    }
+    struct streams_progress progress;
+    streams_progress(desk->table, slot, &progress);
+    stream->error = progress.error;
+    return stream;
+}
+
+void stream_free(struct stream *stream)
+{
+    if (!stream)
+        return;
+    sink_done(&stream->sink);
+    if (stream->pipe >= 0)
+        close(stream->pipe);
+    if (stream->next_pipe >= 0)
+        close(stream->next_pipe);
+    free(stream);
+}
+
+static struct streams *table_of(const struct stream *stream) { return stream->sink.desk->table; }
+
+void stream_poke(const struct stream *stream)
+{
+    uint64_t one = 1;
+    ssize_t n = write(stream->poke, &one, sizeof one);
+    (void)n; /* full: the core has been woken often enough */
+}
+
+static void set_error(struct stream *stream, int error)
+{
+    if (stream->error == error)
+        return;
+    if (error)
+        log_error("cannot write the log", "instance", stream->sink.instance, "output",
+                  stream->sink.output, "file", stream->sink.path, "error", strerror(error), NULL);
+    else
+        log_info("the log can be written again", "instance", stream->sink.instance, "output",
+                 stream->sink.output, "file", stream->sink.path, NULL);
+    stream->error = error;
+    streams_error(table_of(stream), stream->sink.slot, error);
+    stream_poke(stream);
+}
+
+static size_t pipe_bytes(int fd)
+{
+    int n = 0;
+    return fd >= 0 && ioctl(fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
+static bool same_pipe(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+void stream_give_pipe(struct stream *stream, int fd)
+{
+    if (stream->pipe < 0)
+        stream->pipe = fd;
+    else if (same_pipe(stream->pipe, fd))
+        close(fd);
+    else {
+        if (stream->next_pipe >= 0)
+            close(stream->next_pipe);
+        stream->next_pipe = fd;
+    }
+    stream->ended = false;
+}
+
+static void load_settings(struct stream *stream)
+{
+    struct streams_settings settings;
+    uint64_t sequence = stream->settings;
+
+    if (!streams_settings(table_of(stream), stream->sink.slot, &sequence, &settings))
+        return;
+    if (sink_settings(&stream->sink, &settings) != 0)
+        return; /* no memory: the next look tries again */
+    stream->settings = sequence;
+    stream->drop_old = settings.overflow == STREAMS_DROP_OLD;
+    stream->compress = settings.compress == STREAMS_COMPRESS_ZSTD;
+    if (stream->blocked)
+        stream->retry_ms = 0;
+    int rc = sink_ready(&stream->sink);
+    if (rc != 0 || !stream->blocked)
+        set_error(stream, -rc);
+    stream->compress_due |= stream->compress && !stream->started;
+    stream->started = true;
+}
+
+/* An order stands for what is in the pipe now. */
+static void set_target(struct stream *stream)
+{
+    stream->drain_target =
+        stream->sink.mark.bytes_in + pipe_bytes(stream->pipe) + pipe_bytes(stream->next_pipe);
+    stream->order_deadline_ms = clock_mono_ms() + STREAM_PIPE_WAIT_MS;
+}
+
+void stream_look(struct stream *stream, bool finish)
+{
+    struct streams *table = table_of(stream);
+    size_t slot = stream->sink.slot;
+    enum streams_state state = streams_state(table, slot);
+
+    if (state == STREAMS_FREE)
+        return;
+    load_settings(stream);
+    uint64_t order = streams_drain_ordered(table, slot);
+    bool drain = order > streams_drain_done(table, slot) && order > stream->drain_order;
+    bool close_now = state == STREAMS_CLOSING && !stream->closing;
+    if (!drain && !close_now && !(finish && !stream->finishing))
+        return;
+    if (drain) {
+        stream->drain_order = order;
+        stream->draining = true;
+    }
+    stream->closing |= close_now;
+    stream->finishing |= finish;
+    if (stream->blocked)
+        stream->retry_ms = 0;
+    set_target(stream);
+}
+
+bool stream_listens(const struct stream *stream)
+{
+    return stream->pipe >= 0 && stream->started && !stream->ended && !stream->stuck &&
+           (!stream->blocked || stream->drop_old);
+}
+
+static void block(struct stream *stream, int64_t delay_ms)
+{
+    stream->blocked = true;
+    stream->retry_delay_ms = delay_ms;
+    stream->retry_ms = clock_mono_ms() + delay_ms;
+}
+
+static void block_after_error(struct stream *stream)
+{
+    int64_t delay_ms = stream->retry_delay_ms * 2;
+
+    if (!stream->blocked || delay_ms < STREAM_RETRY_MIN_MS)
+        delay_ms = STREAM_RETRY_MIN_MS;
+    if (delay_ms > STREAM_RETRY_MAX_MS)
+        delay_ms = STREAM_RETRY_MAX_MS;
+    block(stream, delay_ms);
+}
+
+/* Moves what is left of the batch in hold into the spill area; what was there is lost (drop-old).
+ */
+static int spill(struct stream *stream, const char *data, size_t len)
+{
+    struct sink *sink = &stream->sink;
+    struct streams_mark next = sink->mark;
+    uint32_t left = (uint32_t)len - next.hold_done;
+
+    if (next.spill_len > 0 && !stream->drop_old)
+        return -ENOSPC;
+    next.bytes_lost += next.spill_len - next.spill_done;
+    next.spill_area = (uint8_t)((next.spill_area + 1u) % STREAMS_SPILL_AREAS);
+    int rc = streams_spill_write(table_of(stream), sink->slot, next.spill_area,
+                                 data + next.hold_done, left);
+    if (rc != 0)
+        return rc;
+    next.bytes_in += left;
+    next.spill_len = left;
+    next.spill_done = next.hold_done = 0;
+    sink_commit(sink, &next, true);
+    return 0;
+}
+
+static void empty_hold(struct stream *stream)
+{
+    int rc = hold_empty(stream->hold);
+    if (rc != 0) /* cannot be: both ends are ours; the next start would empty it again */
+        log_error("cannot empty the hold pipe", "error", strerror(-rc), NULL);
+    streams_commit_empty(table_of(stream), stream->sink.slot);
+}
+
+/* The batch that is in hold: on file, or spilt. */
+static void put_held(struct stream *stream)
+{
+    char *in = stream->sink.desk->in;
+    ssize_t len = hold_peek(stream->hold, in, STREAMS_BATCH_MAX);
+    int64_t begin_ms = stream->drop_old ? clock_mono_ms() : 0;
+
+    if (len == 0)
+        return;
+    int rc = len < 0 ? (int)len : 0;
+    if (rc == 0 && !stream->blocked)
+        rc = sink_put(&stream->sink, SINK_HOLD, in, (size_t)len);
+    if (rc != 0)
+        set_error(stream, -rc);
+    if (len > 0 && (rc != 0 || stream->blocked)) {
+        int spilt = spill(stream, in, (size_t)len);
+        stream->stuck = spilt != 0;
+        if (rc != 0 || spilt != 0)
+            block_after_error(stream);
+    }
+    if (len < 0 || stream->stuck) {
+        stream->stuck = true;
+        block_after_error(stream);
+        return;
+    }
+    empty_hold(stream);
+    if (rc != 0 || stream->blocked)
+        return;
+    set_error(stream, 0);
+    if (stream->drop_old) {
+        int64_t took_ms = clock_mono_ms() - begin_ms;
+        if (took_ms >= STREAM_SLOW_MS)
+            block(stream, took_ms < STREAM_RETRY_MAX_MS ? took_ms : STREAM_RETRY_MAX_MS);
+    }
+}
+
+void stream_next_pipe(struct stream *stream)
+{
+    if (stream->next_pipe < 0)
+        return;
+    close(stream->pipe);
+    stream->pipe = stream->next_pipe;
+    stream->next_pipe = -1;
+    stream->ended = false;
+}
+
+bool stream_turn(struct stream *stream)
+{
+    streams_hold_own(table_of(stream), stream->sink.slot);
+    ssize_t n = hold_take(stream->hold, stream->pipe, STREAMS_BATCH_MAX);
+    if (n > 0) {
+        put_held(stream);
+        return true;
+    }
+    stream->ended = n != -EAGAIN;
+    return false;
+}
+
+void stream_recover(struct stream *stream)
+{
+    bool blocked = stream->blocked;
+
+    /* A stream that blocked with bytes in its spill did not take more; what is in hold is newer, so
+     * the spill goes first. */
+    if (blocked)
+        stream_retry(stream);
+    put_held(stream);
+}
+
+static bool put_spilt(struct stream *stream)
+{
+    struct sink *sink = &stream->sink;
+    size_t len = sink->mark.spill_len;
+    int rc = streams_spill_read(table_of(stream), sink->slot, sink->mark.spill_area, sink->desk->in,
+                                len);
+    if (rc == 0)
+        rc = sink_put(sink, SINK_SPILL, sink->desk->in, len);
+    if (rc != 0) {
+        set_error(stream, -rc);
+        return false;
+    }
+    streams_spill_drop(table_of(stream), sink->slot);
+    return true;
+}
+
+void stream_retry(struct stream *stream)
+{
+    stream->retry_ms = INT64_MAX;
+    if (stream->stuck) {
+        stream->stuck = false;
+        put_held(stream);
+        if (stream->stuck)
+            return;
+    }
+    if (stream->sink.mark.spill_len > 0 && !put_spilt(stream)) {
+        block_after_error(stream);
+        return;
+    }
+    stream->blocked = false;
+    stream->retry_delay_ms = 0;
+    set_error(stream, 0);
+}
+
+static bool reached(const struct stream *stream)
+{
+    const struct streams_mark *mark = &stream->sink.mark;
+
+    if (stream->stuck || mark->spill_len > 0)
+        return false;
+    if (stream->pipe < 0)
+        return clock_mono_ms() >= stream->order_deadline_ms;
+    return stream->ended || mark->bytes_in >= stream->drain_target;
+}
+
+bool stream_answer(struct stream *stream)
+{
+    if (!stream->draining && !stream->closing && !stream->finishing)
+        return true;
+    if (!reached(stream))
+        return false;
+    if (stream->draining) {
+        stream->draining = false;
+        streams_drain_set(table_of(stream), stream->sink.slot, stream->drain_order);
+        stream_poke(stream);
+    }
+    return true;
+}
+
+void stream_end(struct stream *stream) { sink_end_line(&stream->sink); }
