@@ -89,8 +89,8 @@ static int expand(struct hosts *hosts, const char *prefix, const char *rest, boo
 static int expand_range(struct hosts *hosts, const char *prefix, const char **at, const char *tail,
                         bool again, struct arena *arena, struct err *err)
 {
-    unsigned first, last;
-    int digits;
+    unsigned first = 1, last = 0;
+    int digits = 0;
     int rc = read_range(at, &first, &last, &digits, *at, err);
     for (unsigned n = first; rc == 0 && n <= last; n++) {
         char next[HOSTS_NAME_MAX * 2];

@@ -1,7 +1,6 @@
 /* share.c - the contract is in share.h. */
 #include "deployctl/plan/share.h"
 
-#include <math.h>
 #include <stdbool.h>
 
 /* 10 % of 30 must be 3, also where the product in binary is 3.0000000000000004. */
@@ -12,7 +11,8 @@ static size_t of(struct unit_share share, size_t total, bool up)
     if (share.percent < 0)
         return share.count < 0 ? 0 : (size_t)share.count;
     double exact = share.percent * (double)total / 100.0;
-    return (size_t)(up ? ceil(exact - slack) : floor(exact + slack));
+    size_t whole = (size_t)(exact + slack);
+    return whole + (up && exact - slack > (double)whole);
 }
 
 static size_t clamp(size_t value, size_t least, size_t most)

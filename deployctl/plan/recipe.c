@@ -1,0 +1,350 @@
+/* recipe.c - the contract is in recipe.h. */
+#include "deployctl/plan/recipe.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ini.h"
+#include "base/near.h"
+#include "base/words.h"
+#include "deployctl/plan/hosts.h"
+#include "deployctl/plan/recipe_options.h"
+
+#define LOCAL_PREFIX "local:"
+#define HOST_PREFIX  "host:"
+
+/* What is being read, and where errors go. */
+struct reader {
+    struct recipe *recipe;
+    struct ini ini;
+    struct err_list *errors;
+    struct hosts names;
+    const struct ini_entry **seen; /* key entries, to find repeated ones */
+    size_t nseen;
+};
+
+void recipe_init(struct recipe *recipe)
+{
+    memset(recipe, 0, sizeof *recipe);
+    arena_init(&recipe->arena);
+}
+
+void recipe_done(struct recipe *recipe)
+{
+    arena_done(&recipe->arena);
+    recipe->count = 0;
+}
+
+static const char *section_at(size_t i, const void *context)
+{
+    const struct opt_table *const *tables = context;
+    return tables[i]->section;
+}
+
+static const struct opt_table *table_of(const char *section)
+{
+    if (strncmp(section, HOST_PREFIX, strlen(HOST_PREFIX)) == 0)
+        return &recipe_options_host;
+    for (size_t i = 0; recipe_tables[i]; i++)
+        if (strcmp(recipe_tables[i]->section, section) == 0)
+            return recipe_tables[i];
+    return NULL;
+}
+
+static void *target_of(struct recipe *recipe, const struct opt_table *table, const char *section)
+{
+    if (table == &recipe_options_host) {
+        for (size_t i = 0; i < recipe->count; i++)
+            if (strcmp(recipe->hosts[i].name, section + strlen(HOST_PREFIX)) == 0)
+                return &recipe->hosts[i];
+        return NULL;
+    }
+    const struct {
+        const struct opt_table *table;
+        void *target;
+    } rows[] = {
+        { &recipe_options_deploy, &recipe->deploy },
+        { &recipe_options_fleet, &recipe->fleet },
+        { &recipe_options_canary, &recipe->canary },
+        { &recipe_options_rollout, &recipe->rollout },
+        { &recipe_options_rollback, &recipe->rollback },
+        { &recipe_options_hooks, &recipe->hooks },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].table == table)
+            return rows[i].target;
+    return NULL;
+}
+
+static void complain(struct reader *reader, const struct ini_entry *entry, const char *what)
+{
+    err_list_add(reader->errors, "%s:%d: [%s] %s%s%s", reader->recipe->file, entry->line,
+                 entry->section, entry->key ? entry->key : "", entry->key ? ": " : "", what);
+}
+
+static void unknown_section(struct reader *reader, const struct ini_entry *entry)
+{
+    size_t count = 0;
+    struct err err;
+    while (recipe_tables[count])
+        count++;
+    if (recipe_options_not_yet(entry->section, NULL)) {
+        complain(reader, entry, "not supported by this version yet");
+        return;
+    }
+    const char *nearest = near_name(entry->section, count, section_at, recipe_tables);
+    if (nearest)
+        err_set(&err, ERR_NOT_FOUND, "unknown section, did you mean [%s]?", nearest);
+    else
+        err_set(&err, ERR_NOT_FOUND, "unknown section; `deployctl options` lists them");
+    complain(reader, entry, err.text);
+}
+
+static bool repeated(struct reader *reader, const struct ini_entry *entry)
+{
+    struct err err;
+    for (size_t i = 0; i < reader->nseen; i++) {
+        const struct ini_entry *other = reader->seen[i];
+        if (strcmp(other->section, entry->section) != 0 || strcmp(other->key, entry->key) != 0)
+            continue;
+        err_set(&err, ERR_EXISTS, "given twice, first on line %d", other->line);
+        complain(reader, entry, err.text);
+        return true;
+    }
+    reader->seen[reader->nseen++] = entry;
+    return false;
+}
+
+static void set_key(struct reader *reader, const struct ini_entry *entry,
+                    const struct opt_table *table, void *target)
+{
+    struct err err;
+    if (repeated(reader, entry))
+        return;
+    if (recipe_options_not_yet(entry->section, entry->key))
+        complain(reader, entry, "not supported by this version yet");
+    else if (opt_set(table, entry->key, entry->value, &reader->recipe->arena, target, &err) < 0)
+        complain(reader, entry, err.text);
+}
+
+/* First everything but [host:], which needs to know the hosts. */
+static void read_entries(struct reader *reader, bool hosts)
+{
+    for (size_t i = 0; i < reader->ini.count; i++) {
+        const struct ini_entry *entry = &reader->ini.entries[i];
+        const struct opt_table *table = table_of(entry->section);
+        bool is_host = table == &recipe_options_host;
+        if (is_host != hosts)
+            continue;
+        if (!table) {
+            if (!entry->key)
+                unknown_section(reader, entry);
+            continue;
+        }
+        void *target = target_of(reader->recipe, table, entry->section);
+        if (entry->key && target)
+            set_key(reader, entry, table, target);
+        else if (!target && !entry->key && reader->recipe->count > 0)
+            complain(reader, entry, "no such host in [fleet] hosts");
+    }
+}
+
+static const struct ini_entry *find_entry(const struct reader *reader, const char *section,
+                                          const char *key)
+{
+    for (size_t i = 0; i < reader->ini.count; i++) {
+        const struct ini_entry *entry = &reader->ini.entries[i];
+        if (entry->key && strcmp(entry->section, section) == 0 && strcmp(entry->key, key) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* An error about a key that may be absent. */
+static void wrong(struct reader *reader, const char *section, const char *key, const char *what)
+{
+    const struct ini_entry *entry = find_entry(reader, section, key);
+    if (entry)
+        complain(reader, entry, what);
+    else
+        err_list_add(reader->errors, "%s:1: [%s] %s: %s", reader->recipe->file, section, key, what);
+}
+
+static void make_hosts(struct reader *reader)
+{
+    struct recipe *recipe = reader->recipe;
+    struct err err;
+    if (!recipe->fleet.hosts) {
+        wrong(reader, "fleet", "hosts", "missing; name at least one host");
+        return;
+    }
+    if (hosts_add_all(&reader->names, recipe->fleet.hosts, false, &recipe->arena, &err) < 0) {
+        wrong(reader, "fleet", "hosts", err.text);
+        return;
+    }
+    recipe->hosts = arena_array(&recipe->arena, reader->names.count, sizeof *recipe->hosts);
+    if (!recipe->hosts)
+        return;
+    recipe->count = reader->names.count;
+    for (size_t i = 0; i < recipe->count; i++) {
+        recipe->hosts[i].name = reader->names.names[i];
+        opt_defaults(&recipe_options_host, &recipe->arena, &recipe->hosts[i], NULL);
+    }
+}
+
+static bool plain_word(const char *text)
+{
+    for (const char *at = text; *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("_./-", *at))
+            return false;
+    return true;
+}
+
+static bool good_path(const char *text)
+{
+    return text[0] == '/' && text[1] != '\0' && plain_word(text) && !strstr(text, "/../") &&
+           !strstr(text, "//");
+}
+
+static const char *const path_rule =
+    "must be an absolute path of letters, digits and _ . / - (every shell reads it the same)";
+
+static void check_deploy(struct reader *reader)
+{
+    struct recipe_deploy *deploy = &reader->recipe->deploy;
+    if (!deploy->app)
+        wrong(reader, "deploy", "app", "missing; name what is released");
+    else if (!plain_word(deploy->app) || strchr(deploy->app, '/') || deploy->app[0] == '.')
+        wrong(reader, "deploy", "app", "only letters, digits, '.', '-' and '_'");
+    if (!deploy->path && deploy->app)
+        deploy->path = arena_printf(&reader->recipe->arena, "/srv/%s", deploy->app);
+    if (deploy->path && !good_path(deploy->path))
+        wrong(reader, "deploy", "path", path_rule);
+    if (!good_path(reader->recipe->fleet.remote_path ? reader->recipe->fleet.remote_path : ""))
+        wrong(reader, "fleet", "remote_path", path_rule);
+}
+
+static void check_transport(struct reader *reader, struct recipe_host *host)
+{
+    const char *transport = host->transport;
+    char section[HOSTS_NAME_MAX + 8];
+    snprintf(section, sizeof section, HOST_PREFIX "%s", host->name);
+    if (strcmp(transport, "ssh") == 0)
+        return;
+    if (strncmp(transport, LOCAL_PREFIX, strlen(LOCAL_PREFIX)) == 0) {
+        host->local = true;
+        host->local_socket = transport + strlen(LOCAL_PREFIX);
+        return;
+    }
+    bool own = find_entry(reader, section, "transport") != NULL;
+    wrong(reader, own ? section : "fleet", "transport", "must be ssh, local: or local:SOCKET");
+}
+
+static void fill_hosts(struct reader *reader)
+{
+    struct recipe *recipe = reader->recipe;
+    for (size_t i = 0; i < recipe->count; i++) {
+        struct recipe_host *host = &recipe->hosts[i];
+        host->address = host->address ? host->address : host->name;
+        host->user = host->user ? host->user : recipe->fleet.user;
+        host->port = host->port ? host->port : recipe->fleet.port;
+        host->path = host->path ? host->path : recipe->deploy.path;
+        host->transport = host->transport ? host->transport : recipe->fleet.transport;
+        if (host->path && !good_path(host->path)) {
+            char section[HOSTS_NAME_MAX + 8];
+            snprintf(section, sizeof section, HOST_PREFIX "%s", host->name);
+            wrong(reader, section, "path", path_rule);
+        }
+        if (host->transport)
+            check_transport(reader, host);
+        if (host->address[0] == '-')
+            wrong(reader, "fleet", "hosts", "an address may not begin with '-'");
+    }
+}
+
+static void check_rest(struct reader *reader)
+{
+    struct recipe *recipe = reader->recipe;
+    struct err err;
+    size_t count;
+    char **words;
+    const char *options = recipe->fleet.ssh_options ? recipe->fleet.ssh_options : "";
+    if (words_split(options, &recipe->arena, &words, &count, &err) < 0)
+        wrong(reader, "fleet", "ssh_options", err.text);
+    else
+        recipe->ssh_options = (const char **)words;
+    if (!recipe->canary.hosts)
+        return;
+    for (size_t i = 0; i < recipe->count; i++)
+        if (hosts_match(recipe->canary.hosts, recipe->hosts[i].name))
+            return;
+    if (recipe->count > 0)
+        wrong(reader, "canary", "hosts", "none of these is in [fleet] hosts");
+}
+
+int recipe_parse(struct recipe *recipe, const char *file, const char *text, size_t len,
+                 struct err_list *errors)
+{
+    size_t before = errors->total;
+    struct reader reader = { .recipe = recipe, .errors = errors };
+    recipe->file = arena_strdup(&recipe->arena, file);
+    ini_parse_text(recipe->file, text, len, &recipe->arena, &reader.ini, errors);
+    reader.seen = arena_array(&recipe->arena, reader.ini.count + 1, sizeof *reader.seen);
+    for (size_t i = 0; recipe_tables[i]; i++) {
+        void *target = target_of(recipe, recipe_tables[i], HOST_PREFIX);
+        if (target)
+            opt_defaults(recipe_tables[i], &recipe->arena, target, NULL);
+    }
+    if (reader.seen) {
+        read_entries(&reader, false);
+        make_hosts(&reader);
+        read_entries(&reader, true);
+        check_deploy(&reader);
+        fill_hosts(&reader);
+        check_rest(&reader);
+    }
+    if (recipe->arena.failed)
+        err_list_add(errors, "%s:1: not enough memory", file);
+    return errors->total > before ? ERR_INVALID : 0;
+}
+
+int recipe_select(struct recipe *recipe, const char *pattern, struct err *err)
+{
+    size_t kept = 0;
+    const char *first = recipe->count ? recipe->hosts[0].name : "none";
+    for (size_t i = 0; i < recipe->count; i++)
+        if (hosts_match(pattern, recipe->hosts[i].name))
+            kept++;
+    if (kept == 0)
+        return err_set(err, ERR_NOT_FOUND,
+                       "--hosts %s matches none of the %zu hosts in %s (the first is %s)", pattern,
+                       recipe->count, recipe->file, first);
+    kept = 0;
+    for (size_t i = 0; i < recipe->count; i++)
+        if (hosts_match(pattern, recipe->hosts[i].name))
+            recipe->hosts[kept++] = recipe->hosts[i];
+    recipe->count = kept;
+    return 0;
+}
+
+void recipe_sample(const char *app, struct buf *out)
+{
+    buf_puts(out,
+             "# deploy.ini - what is released, to which hosts, how carefully.\n"
+             "# Durations: 500ms 10s 5m 2h 1d.  Shares: 25% or 3.  A # or ; begins a comment.\n"
+             "# `deployctl plan` shows what a release would do; `deployctl options` explains.\n\n");
+    for (size_t i = 0; recipe_tables[i]; i++) {
+        struct buf section;
+        buf_init(&section, 64 * 1024);
+        opt_sample(recipe_tables[i], &section);
+        const char *text = buf_text(&section);
+        const char *at;
+        if (recipe_tables[i] == &recipe_options_deploy && (at = strstr(text, ";app = ")) != NULL)
+            buf_printf(out, "%.*sapp = %s%s", (int)(at - text), text, app, strchr(at, '\n'));
+        else
+            buf_puts(out, text);
+        buf_puts(out, "\n");
+        buf_done(&section);
+    }
+}

@@ -1,0 +1,88 @@
+/* recipe.h - deploy.ini: what is released, to which hosts, how carefully.
+ *
+ * One option table per section drives parsing, defaults, `deployctl options` and the file that
+ * `deployctl init` writes.  All errors are reported at once as "FILE:LINE: [section] key: what".
+ */
+#ifndef DEPLOYCTL_PLAN_RECIPE_H
+#define DEPLOYCTL_PLAN_RECIPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/opt.h"
+#include "base/unit.h"
+
+enum recipe_links { RECIPE_LINKS_INSIDE, RECIPE_LINKS_ANY };
+enum recipe_modes { RECIPE_MODES_NORMAL, RECIPE_MODES_KEEP };
+enum recipe_durability { RECIPE_SYNCFS, RECIPE_FSYNC };
+enum recipe_failure { RECIPE_ROLLBACK, RECIPE_PAUSE };
+
+struct recipe_deploy {
+    const char *app, *path, *source, *owner; /* owner may be NULL */
+    struct opt_names services, shared_dirs, shared_files, exclude;
+    int64_t keep_releases;
+    int links, modes, durability;
+};
+struct recipe_fleet {
+    const char *hosts, *user, *transport, *ssh_config, *ssh_options, *remote_path;
+    int64_t port; /* 0 = ssh's own */
+    int64_t parallel, connect_timeout_ms;
+};
+struct recipe_canary {
+    struct unit_share size;
+    const char *hosts; /* pattern, or NULL */
+    int64_t bake_ms, hold_for_ms;
+};
+struct recipe_rollout {
+    struct unit_share batch, max_unavailable, max_failed, max_unreachable;
+    int64_t healthy_for_ms, ready_timeout_ms, progress_deadline_ms, confirm_within_ms;
+    int on_failure;
+};
+struct recipe_rollback {
+    struct unit_share max_unavailable;
+};
+struct recipe_hooks {
+    const char *before_install, *after_install, *before_switch, *validate, *after_switch,
+        *on_failure;                                          /* on the host */
+    const char *before_release, *after_release, *on_rollback; /* on the operator's side */
+    int64_t timeout_ms;
+};
+struct recipe_host {
+    const char *name;
+    const char *address, *user, *transport, *path, *labels; /* NULL = as the fleet's */
+    int64_t port;
+    bool local;               /* transport is local: */
+    const char *local_socket; /* "" = the supervisor's usual places */
+};
+
+struct recipe {
+    struct arena arena;
+    const char *file;
+    struct recipe_deploy deploy;
+    struct recipe_fleet fleet;
+    struct recipe_canary canary;
+    struct recipe_rollout rollout;
+    struct recipe_rollback rollback;
+    struct recipe_hooks hooks;
+    const char **ssh_options;  /* NULL-terminated -o values */
+    struct recipe_host *hosts; /* everything filled in from the fleet's values */
+    size_t count;
+};
+
+void recipe_init(struct recipe *recipe);
+void recipe_done(struct recipe *recipe);
+/* Parses the text of `file`.  Adds every error to `errors`; returns 0 or ERR_INVALID. */
+int recipe_parse(struct recipe *recipe, const char *file, const char *text, size_t len,
+                 struct err_list *errors);
+/* Keeps only the hosts that match; ERR_NOT_FOUND names the pattern and the hosts there are. */
+int recipe_select(struct recipe *recipe, const char *pattern, struct err *err);
+
+extern const struct opt_table *const recipe_tables[]; /* NULL-terminated, in the file's order */
+/* The commented deploy.ini that `init` writes. */
+void recipe_sample(const char *app, struct buf *out);
+
+#endif

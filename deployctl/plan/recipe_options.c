@@ -1,0 +1,186 @@
+/* recipe_options.c - every key of deploy.ini, one row each; the contract is in recipe_options.h. */
+#include "deployctl/plan/recipe_options.h"
+
+#include <string.h>
+
+#include "deployctl/plan/recipe.h"
+
+#define ROWS(table_rows) .rows = table_rows, .count = sizeof(table_rows) / sizeof(table_rows[0])
+enum { DAY_MS = 86400000, WEEK_MS = 7 * DAY_MS };
+
+static const char *const links[] = { "inside", "any", NULL };
+static const char *const modes[] = { "normal", "keep", NULL };
+static const char *const durabilities[] = { "syncfs", "fsync", NULL };
+static const char *const failures[] = { "rollback", "pause", NULL };
+
+/* clang-format off */
+static const struct opt deploy_rows[] = {
+    { .key = "app", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, app), .example = "web",
+      .help = "Name of what is released: letters, digits, '.', '-', '_'. Required." },
+    { .key = "path", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, path), .example = "/srv/web",
+      .help = "Folder on the hosts that holds releases/ and current; the default is /srv/APP." },
+    { .key = "source", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, source), .example = "./build",
+      .help = "Folder that is released when the command names none; relative to this file." },
+    { .key = "service", .type = OPT_NAMES, OPT_FIELD(struct recipe_deploy, services), .example = "web",
+      .help = "Services of the hosts' supervisors that run from this folder. Empty for static files: then the "
+              "link current is swapped, and nothing goes back by itself." },
+    { .key = "keep_releases", .type = OPT_INTEGER, OPT_FIELD(struct recipe_deploy, keep_releases), .initial = "5", .min = 1, .max = 1000,
+      .help = "How many good releases stay on each host." },
+    { .key = "shared_dirs", .type = OPT_NAMES, OPT_FIELD(struct recipe_deploy, shared_dirs), .example = "uploads",
+      .help = "Folders that all releases share; linked into each from PATH/shared." },
+    { .key = "shared_files", .type = OPT_NAMES, OPT_FIELD(struct recipe_deploy, shared_files), .example = "config/secrets.env",
+      .help = "Files that all releases share, secrets above all; they must lie in PATH/shared on each host." },
+    { .key = "exclude", .type = OPT_NAMES, OPT_FIELD(struct recipe_deploy, exclude), .initial = ".git .hg .svn",
+      .help = "Names and patterns that are not released; those in .deployignore are added." },
+    { .key = "links", .type = OPT_CHOICE, OPT_FIELD(struct recipe_deploy, links), .initial = "inside", .choices = links,
+      .help = "Whether symlinks may lead out of the release." },
+    { .key = "modes", .type = OPT_CHOICE, OPT_FIELD(struct recipe_deploy, modes), .initial = "normal", .choices = modes,
+      .help = "normal: files become 0444 or 0555, folders 0755. keep: as in the source." },
+    { .key = "durability", .type = OPT_CHOICE, OPT_FIELD(struct recipe_deploy, durability), .initial = "syncfs", .choices = durabilities,
+      .help = "How a staged release is made safe against a power cut; fsync where a busy database shares the disk." },
+    { .key = "owner", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, owner), .example = "web:web",
+      .help = "Owner of the released files; the agent must be root for it." },
+};
+static const struct opt fleet_rows[] = {
+    { .key = "hosts", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, hosts), .example = "web[01-20].example.net",
+      .help = "The hosts, in rollout order: names and patterns separated by blanks or lines. Required." },
+    { .key = "user", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, user), .example = "deploy",
+      .help = "User name for ssh; the default is ssh's own." },
+    { .key = "port", .type = OPT_INTEGER, OPT_FIELD(struct recipe_fleet, port), .min = 1, .max = 65535, .example = "22",
+      .help = "Port for ssh; the default is ssh's own." },
+    { .key = "transport", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, transport), .initial = "ssh",
+      .help = "ssh, or local:SOCKET for this machine with the control socket of its supervisor (local: = the usual one)." },
+    { .key = "ssh_config", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, ssh_config), .example = "./ssh_config",
+      .help = "Configuration file for ssh (its -F); relative to this file." },
+    { .key = "ssh_options", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, ssh_options), .example = "ProxyJump=bastion",
+      .help = "Further options for ssh (its -o), separated by blanks." },
+    { .key = "parallel", .type = OPT_INTEGER, OPT_FIELD(struct recipe_fleet, parallel), .initial = "32", .min = 1, .max = 1000,
+      .help = "How many hosts are connected to, or sent bytes, at the same time." },
+    { .key = "connect_timeout", .type = OPT_DURATION, OPT_FIELD(struct recipe_fleet, connect_timeout_ms), .initial = "10s", .min = 1000, .max = 600000,
+      .help = "How long a host may take to answer before it counts as unreachable." },
+    { .key = "remote_path", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, remote_path), .initial = "/usr/local/bin/deployctl",
+      .help = "Where deployctl is installed on the hosts; it is not looked up in PATH." },
+};
+static const struct opt canary_rows[] = {
+    { .key = "size", .type = OPT_SHARE, OPT_FIELD(struct recipe_canary, size), .initial = "10%",
+      .help = "How many hosts get the release first: a percentage (rounded up) or a number; 0 = none." },
+    { .key = "hosts", .type = OPT_TEXT, OPT_FIELD(struct recipe_canary, hosts), .example = "web01.example.net",
+      .help = "Which hosts these are; the default is the first ones." },
+    { .key = "bake", .type = OPT_DURATION, OPT_FIELD(struct recipe_canary, bake_ms), .initial = "60s", .min = 0, .max = WEEK_MS,
+      .help = "How long the canary is watched before the others follow." },
+    { .key = "hold_for", .type = OPT_DURATION, OPT_FIELD(struct recipe_canary, hold_for_ms), .initial = "24h", .min = 60000, .max = 4 * (int64_t)WEEK_MS,
+      .help = "How long a held or paused canary may wait before it goes back by itself." },
+};
+static const struct opt rollout_rows[] = {
+    { .key = "batch", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollout, batch), .initial = "25%",
+      .help = "How many hosts there are between two verdicts: a percentage (rounded up) or a number." },
+    { .key = "max_unavailable", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollout, max_unavailable), .initial = "1",
+      .help = "How many healthy hosts may be out of service at the same time: a percentage (rounded down) or a number." },
+    { .key = "max_failed", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollout, max_failed), .initial = "0",
+      .help = "How many hosts may fail before the whole rollout does." },
+    { .key = "max_unreachable", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollout, max_unreachable), .initial = "0",
+      .help = "How many hosts may be unreachable; they are named, and brought up to date by resume." },
+    { .key = "healthy_for", .type = OPT_DURATION, OPT_FIELD(struct recipe_rollout, healthy_for_ms), .initial = "10s", .min = 0, .max = DAY_MS,
+      .help = "How long a host must be healthy before its release is confirmed." },
+    { .key = "ready_timeout", .type = OPT_DURATION, OPT_FIELD(struct recipe_rollout, ready_timeout_ms), .initial = "60s", .min = 1000, .max = DAY_MS,
+      .help = "How long the services of a host may take to become ready; then the host goes back by itself." },
+    { .key = "progress_deadline", .type = OPT_DURATION, OPT_FIELD(struct recipe_rollout, progress_deadline_ms), .initial = "10m", .min = 1000, .max = WEEK_MS,
+      .help = "How long the rollout may go without a single host becoming healthy." },
+    { .key = "confirm_within", .type = OPT_DURATION, OPT_FIELD(struct recipe_rollout, confirm_within_ms), .initial = "120s", .min = 2000, .max = DAY_MS,
+      .help = "The lease: a host that is not confirmed in time goes back by itself, also when deployctl is gone." },
+    { .key = "on_failure", .type = OPT_CHOICE, OPT_FIELD(struct recipe_rollout, on_failure), .initial = "rollback", .choices = failures,
+      .help = "rollback: bring back every host that was switched. pause: stop and wait for resume or abort." },
+};
+static const struct opt rollback_rows[] = {
+    { .key = "max_unavailable", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollback, max_unavailable), .initial = "34%",
+      .help = "How many healthy hosts may be out at the same time in a rollback; unhealthy ones and those "
+              "with restart_mode = overlap go all at once." },
+};
+static const struct opt hooks_rows[] = {
+    { .key = "before_install", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, before_install), .example = "/usr/local/bin/check-disk",
+      .help = "On each host, before bytes are sent." },
+    { .key = "after_install", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, after_install), .example = "./bin/warm-cache",
+      .help = "On each host, when the release is complete there." },
+    { .key = "before_switch", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, before_switch), .example = "./bin/migrate",
+      .help = "On each host, just before it switches." },
+    { .key = "validate", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, validate), .example = "./bin/smoke-test",
+      .help = "On each host, when it has switched; a failure is a verdict on the release." },
+    { .key = "after_switch", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, after_switch), .example = "./bin/announce",
+      .help = "On each host, after validate." },
+    { .key = "on_failure", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, on_failure), .example = "./bin/collect-logs",
+      .help = "On a host that goes back." },
+    { .key = "before_release", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, before_release), .example = "make check",
+      .help = "On this machine, before anything else; a failure ends the release." },
+    { .key = "after_release", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, after_release), .example = "./announce done",
+      .help = "On this machine, when all is done." },
+    { .key = "on_rollback", .type = OPT_TEXT, OPT_FIELD(struct recipe_hooks, on_rollback), .example = "./announce failed",
+      .help = "On this machine, when a release was rolled back." },
+    { .key = "timeout", .type = OPT_DURATION, OPT_FIELD(struct recipe_hooks, timeout_ms), .initial = "5m", .min = 1000, .max = DAY_MS,
+      .help = "How long a hook may take." },
+};
+static const struct opt host_rows[] = {
+    { .key = "address", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, address), .example = "192.0.2.7",
+      .help = "Where ssh connects to; the default is the name." },
+    { .key = "user", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, user), .example = "deploy",
+      .help = "User name for ssh on this host." },
+    { .key = "port", .type = OPT_INTEGER, OPT_FIELD(struct recipe_host, port), .min = 1, .max = 65535, .example = "2222",
+      .help = "Port for ssh on this host." },
+    { .key = "transport", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, transport), .example = "local:/run/supervisor/control.sock",
+      .help = "As in [fleet], for this host." },
+    { .key = "path", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, path), .example = "/srv/web",
+      .help = "As in [deploy], for this host." },
+    { .key = "labels", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, labels), .example = "zone=a",
+      .help = "Words for people; shown by `hosts`." },
+};
+/* clang-format on */
+
+const struct opt_table recipe_options_deploy = { .section = "deploy",
+                                                 .help = "What is released.",
+                                                 ROWS(deploy_rows) };
+const struct opt_table recipe_options_fleet = { .section = "fleet",
+                                                .help = "The hosts, and how to reach them.",
+                                                ROWS(fleet_rows) };
+const struct opt_table recipe_options_canary = {
+    .section = "canary",
+    .help = "The hosts that get a release first, and how long they are watched.",
+    ROWS(canary_rows)
+};
+const struct opt_table recipe_options_rollout = { .section = "rollout",
+                                                  .help = "How the other hosts follow.",
+                                                  ROWS(rollout_rows) };
+const struct opt_table recipe_options_rollback = { .section = "rollback",
+                                                   .help = "How a fleet goes back.",
+                                                   ROWS(rollback_rows) };
+const struct opt_table recipe_options_hooks = {
+    .section = "hooks",
+    .help = "Commands at certain moments; they get DEPLOY_APP, DEPLOY_RELEASE, DEPLOY_PREVIOUS, "
+            "DEPLOY_HOST and DEPLOY_STAGE.",
+    ROWS(hooks_rows)
+};
+const struct opt_table recipe_options_host = { .section = "host:NAME",
+                                               .help = "What is different for one host.",
+                                               ROWS(host_rows) };
+const struct opt_table *const recipe_tables[] = {
+    &recipe_options_deploy,  &recipe_options_fleet,
+    &recipe_options_host,    &recipe_options_canary,
+    &recipe_options_rollout, &recipe_options_rollback,
+    &recipe_options_hooks,   NULL,
+};
+
+static const struct {
+    const char *section, *key; /* key NULL = the whole section */
+} later[] = {
+    { "deploy", "signing_key" }, { "fleet", "hosts_command" },    { "canary", "metrics" },
+    { "canary", "latency" },     { "canary", "false_abort" },     { "canary", "max_error_ratio" },
+    { "trust", NULL },           { "canary", "on_inconclusive" }, { "drain", NULL },
+    { "haproxy", NULL },
+};
+
+bool recipe_options_not_yet(const char *section, const char *key)
+{
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (strcmp(later[i].section, section) == 0 &&
+            (later[i].key == NULL || (key != NULL && strcmp(later[i].key, key) == 0)))
+            return true;
+    return false;
+}

@@ -1,0 +1,228 @@
+/* test_recipe.c - deploy.ini, host patterns and shares. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "deployctl/plan/hosts.h"
+#include "deployctl/plan/recipe.h"
+#include "deployctl/plan/recipe_options.h"
+#include "deployctl/plan/share.h"
+
+static int parse(struct recipe *recipe, const char *text, struct err_list *errors)
+{
+    recipe_init(recipe);
+    err_list_init(errors);
+    return recipe_parse(recipe, "deploy.ini", text, strlen(text), errors);
+}
+
+static void a_small_file_has_all_defaults(void **unused)
+{
+    (void)unused;
+    struct recipe recipe;
+    struct err_list errors;
+    assert_int_equal(parse(&recipe,
+                           "[deploy]\napp = web\nservice = web worker\n"
+                           "[fleet]\nhosts = web[01-03].example.net\n  db1\n"
+                           "[host:db1]\ntransport = local:/run/x.sock\npath = /srv/db\n",
+                           &errors),
+                     0);
+    assert_int_equal(recipe.count, 4);
+    assert_string_equal(recipe.hosts[0].name, "web01.example.net");
+    assert_string_equal(recipe.hosts[0].path, "/srv/web");
+    assert_false(recipe.hosts[0].local);
+    assert_true(recipe.hosts[3].local);
+    assert_string_equal(recipe.hosts[3].local_socket, "/run/x.sock");
+    assert_string_equal(recipe.hosts[3].path, "/srv/db");
+    assert_int_equal(recipe.deploy.services.count, 2);
+    assert_int_equal(recipe.canary.bake_ms, 60000);
+    assert_int_equal(recipe.rollout.confirm_within_ms, 120000);
+    assert_int_equal(recipe.rollout.max_unavailable.count, 1);
+    assert_int_equal(recipe.fleet.parallel, 32);
+    err_list_done(&errors);
+    recipe_done(&recipe);
+}
+
+static void expect_line(const struct err_list *errors, const char *piece)
+{
+    for (size_t i = 0; i < errors->count; i++)
+        if (strstr(errors->lines[i], piece))
+            return;
+    for (size_t i = 0; i < errors->count; i++)
+        print_message("%s\n", errors->lines[i]);
+    fail_msg("no error has \"%s\"", piece);
+}
+
+static void all_errors_are_told_at_once(void **unused)
+{
+    (void)unused;
+    struct recipe recipe;
+    struct err_list errors;
+    assert_int_equal(parse(&recipe,
+                           "[deploy]\napp = web\napp = api\nservise = web\n"
+                           "path = /srv/a b\nsigning_key = x\n"
+                           "[fleet]\nhosts = a a\ntransport = rsh\n"
+                           "[canry]\nsize = 10%\n"
+                           "[rollout]\nbatch = many\nready_timeout = 5 parsecs\n"
+                           "[drain]\ncommand = x\n",
+                           &errors),
+                     ERR_INVALID);
+    expect_line(&errors, "deploy.ini:3: [deploy] app: given twice, first on line 2");
+    expect_line(&errors, "deploy.ini:4: [deploy] servise: ");
+    expect_line(&errors, "\"service\"");
+    expect_line(&errors, "deploy.ini:5: [deploy] path: must be an absolute path");
+    expect_line(&errors, "deploy.ini:6: [deploy] signing_key: not supported by this version yet");
+    expect_line(&errors, "deploy.ini:8: [fleet] hosts: host a is named twice");
+    expect_line(&errors, "deploy.ini:10: [canry] unknown section, did you mean [canary]?");
+    expect_line(&errors, "deploy.ini:13: [rollout] batch: ");
+    expect_line(&errors, "deploy.ini:14: [rollout] ready_timeout: ");
+    expect_line(&errors, "deploy.ini:15: [drain] not supported by this version yet");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+
+    assert_int_equal(parse(&recipe, "", &errors), ERR_INVALID);
+    expect_line(&errors, "[deploy] app: missing");
+    expect_line(&errors, "[fleet] hosts: missing");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+
+    assert_int_equal(parse(&recipe,
+                           "[deploy]\napp=w\n[fleet]\nhosts=a\ntransport=rsh\n[host:b]\nport=1\n"
+                           "[canary]\nhosts=z*\n",
+                           &errors),
+                     ERR_INVALID);
+    expect_line(&errors, "deploy.ini:6: [host:b] no such host");
+    expect_line(&errors, "deploy.ini:5: [fleet] transport: must be ssh");
+    expect_line(&errors, "deploy.ini:9: [canary] hosts: none of these");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+}
+
+static void every_row_is_well_formed(void **unused)
+{
+    (void)unused;
+    for (size_t t = 0; recipe_tables[t]; t++)
+        for (size_t i = 0; i < recipe_tables[t]->count; i++) {
+            const struct opt *row = &recipe_tables[t]->rows[i];
+            assert_non_null(row->help);
+            assert_int_equal(row->help[strlen(row->help) - 1], '.');
+            assert_true(row->initial || row->example);
+            assert_ptr_equal(opt_find(recipe_tables[t], row->key), row);
+        }
+}
+
+static void the_sample_is_a_deploy_ini(void **unused)
+{
+    (void)unused;
+    struct buf sample;
+    struct recipe recipe;
+    struct err_list errors;
+    buf_init(&sample, 1 << 20);
+    recipe_sample("shop", &sample);
+    assert_false(sample.failed);
+    recipe_init(&recipe);
+    err_list_init(&errors);
+    recipe_parse(&recipe, "deploy.ini", buf_text(&sample), sample.len, &errors);
+    assert_int_equal(errors.total, 1); /* the hosts are for the reader to name */
+    expect_line(&errors, "[fleet] hosts: missing");
+    assert_string_equal(recipe.deploy.app, "shop");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+    buf_done(&sample);
+}
+
+static void hosts_can_be_selected(void **unused)
+{
+    (void)unused;
+    struct recipe recipe;
+    struct err_list errors;
+    struct err err;
+    assert_int_equal(parse(&recipe, "[deploy]\napp=w\n[fleet]\nhosts=web[1-9] db1\n", &errors), 0);
+    assert_int_equal(recipe_select(&recipe, "mail*", &err), ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "mail*"));
+    assert_int_equal(recipe_select(&recipe, "web[2-3],db*", &err), 0);
+    assert_int_equal(recipe.count, 3);
+    assert_string_equal(recipe.hosts[2].name, "db1");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+}
+
+static void patterns_expand(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *word, *last;
+        size_t count; /* 0 = refused */
+    } rows[] = {
+        { "web[01-20].example.net", "web20.example.net", 20 },
+        { "db[1,3,7-9]", "db9", 5 },
+        { "r[1-2]s[1-3]", "r2s3", 6 },
+        { "plain", "plain", 1 },
+        { "a[09-11]", "a11", 3 },
+        { "a[3-1]", NULL, 0 },
+        { "a[", NULL, 0 },
+        { "a[1-", NULL, 0 },
+        { "a[]", NULL, 0 },
+        { "a[1;2]", NULL, 0 },
+        { "-oProxyCommand=x", NULL, 0 },
+        { "a$b", NULL, 0 },
+        { "a[1-99999]", NULL, 0 },
+        { "a[1,1]", NULL, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct arena arena;
+        struct hosts hosts = { 0 };
+        struct err err;
+        arena_init(&arena);
+        int rc = hosts_add(&hosts, rows[i].word, &arena, &err);
+        assert_int_equal(rc == 0, rows[i].count > 0);
+        if (rc == 0) {
+            assert_int_equal(hosts.count, rows[i].count);
+            assert_string_equal(hosts.names[hosts.count - 1], rows[i].last);
+        }
+        arena_done(&arena);
+    }
+    assert_true(hosts_match("web[01-03]", "web02"));
+    assert_false(hosts_match("web[01-03]", "web2"));
+    assert_true(hosts_match("x, web*", "web2"));
+    assert_false(hosts_match("", "web2"));
+}
+
+static void shares_are_rounded_as_promised(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *share;
+        size_t total, canary, batch, unavailable, budget;
+    } rows[] = {
+        { "10%", 3, 1, 1, 1, 0 },     { "10%", 1, 1, 1, 1, 0 },  { "100%", 5, 5, 5, 5, 5 },
+        { "99%", 5, 4, 5, 4, 4 },     { "25%", 10, 3, 3, 2, 2 }, { "0", 10, 0, 1, 1, 0 },
+        { "0%", 10, 0, 1, 1, 0 },     { "3", 10, 3, 3, 3, 3 },   { "10%", 30, 3, 3, 3, 3 },
+        { "20", 10, 10, 10, 10, 10 }, { "34%", 3, 2, 2, 1, 1 },  { "50%", 2, 1, 1, 1, 1 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct unit_share share;
+        assert_int_equal(unit_share(rows[i].share, &share, NULL), 0);
+        assert_int_equal(share_canary(share, rows[i].total), rows[i].canary);
+        assert_int_equal(share_batch(share, rows[i].total), rows[i].batch);
+        assert_int_equal(share_unavailable(share, rows[i].total), rows[i].unavailable);
+        assert_int_equal(share_budget(share, rows[i].total), rows[i].budget);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_file_has_all_defaults),
+        cmocka_unit_test(all_errors_are_told_at_once),
+        cmocka_unit_test(every_row_is_well_formed),
+        cmocka_unit_test(the_sample_is_a_deploy_ini),
+        cmocka_unit_test(hosts_can_be_selected),
+        cmocka_unit_test(patterns_expand),
+        cmocka_unit_test(shares_are_rounded_as_promised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
