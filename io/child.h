@@ -63,6 +63,7 @@ struct child_spec {
     size_t nlimits;
     bool new_session;   /* setsid; else new_group, else neither */
     bool new_group;
+    bool foreground;    /* with new_group: the foreground group of the terminal at descriptor 0 */
     bool sibling;       /* CLONE_PARENT: the child belongs to our parent */
     bool share_memory;  /* CLONE_VM|CLONE_VFORK: same ids, root and a local file only */
     int death_signal;   /* PR_SET_PDEATHSIG; 0 = none (meaningless for a sibling) */

@@ -1,0 +1,260 @@
+/* state.c - the contract is in state.h. */
+#include "supervisor/guardian/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "io/child.h"
+#include "supervisor/guardian/orders.h"
+#include "supervisor/guardian/tree.h"
+#include "supervisor/ledger/recorder.h"
+#include "supervisor/ledger/streams.h"
+
+enum { HOLD_BYTES = 1024 * 1024 };
+
+/* Descriptors 0 to 2 may be closed; what we open must not take their place. */
+static void open_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR); /* stays open, and across exec, when it is one of them */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int watch_signals(struct state *state, struct err *err)
+{
+    sigset_t before;
+    state->signals = orders_listen(&before);
+    if (state->signals < 0)
+        return err_sys(err, -state->signals, "listening to signals");
+    struct epoll_event event = { .events = EPOLLIN, .data.u64 = STATE_SIGNALS };
+    if (epoll_ctl(state->epoll, EPOLL_CTL_ADD, state->signals, &event) < 0)
+        return err_sys(err, errno, "listening to signals");
+    return 0;
+}
+
+int state_init(struct state *state, const struct guardian_options *options, struct err *err)
+{
+    open_standard_streams();
+    *state = (struct state){ .options = options,
+                             .ledger = { .fd = -1 },
+                             .outbox_retry_ms = -1,
+                             .old_logger_kill_ms = -1,
+                             .signals = -1,
+                             .phase_due_ms = -1,
+                             .sweep_due_ms = 0 };
+    store_init(&state->store);
+    outbox_init(&state->outbox);
+    role_init(&state->core, "core", ROLE_CORE_RECORD);
+    role_init(&state->logger, "logger", ROLE_LOGGER_RECORD);
+    state->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (state->epoll < 0)
+        return err_sys(err, errno, "creating an event queue");
+    strangers_init(&state->strangers, state->epoll, STATE_STRANGER);
+    tree_become_reaper();
+    return watch_signals(state, err);
+}
+
+/* The folder of the socket may not be there yet; in /tmp and the like it is for us alone. */
+static void make_folder(const char *path)
+{
+    char folder[GUARDIAN_PATH_MAX], *slash;
+    struct stat above;
+    snprintf(folder, sizeof(folder), "%s", path);
+    slash = strrchr(folder, '/');
+    if (!slash || slash == folder)
+        return;
+    *slash = '\0';
+    char parent[GUARDIAN_PATH_MAX];
+    snprintf(parent, sizeof(parent), "%s", folder);
+    slash = strrchr(parent, '/');
+    if (slash)
+        *slash = '\0';
+    bool shared = slash && stat(*parent ? parent : "/", &above) == 0 && (above.st_mode & S_IWOTH);
+    mkdir(folder, shared ? 0700 : 0755);
+}
+
+/* NULL when the socket has no place in the file system. */
+static const char *ledger_path(const struct guardian_options *options,
+                               char path[static GUARDIAN_PATH_MAX])
+{
+    int len = options->socket && *options->socket == '/'
+                  ? snprintf(path, GUARDIAN_PATH_MAX, "%s.ledger", options->socket)
+                  : -1;
+    return len > 0 && len < GUARDIAN_PATH_MAX ? path : NULL;
+}
+
+static void keep_limits(struct ledger_header *header)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        header->nofile_soft = limit.rlim_cur;
+        header->nofile_hard = limit.rlim_max;
+    }
+}
+
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int name_guardian(struct state *state, struct err *err)
+{
+    struct ledger_header *header = state->ledger.header;
+    atomic_store(&header->guardian_pid, getpid());
+    header->guardian_start_time = child_start_time(getpid());
+    while (ledger_used(&state->ledger) <= ROLE_LOGGER_RECORD) {
+        bool first = state->ledger.used == ROLE_CORE_RECORD;
+        ssize_t index = ledger_claim(&state->ledger, first ? LEDGER_CORE : LEDGER_LOGGER,
+                                     first ? "core" : "logger", 0, err);
+        if (index < 0)
+            return (int)index;
+    }
+    int copy = fcntl(state->ledger.fd, F_DUPFD_CLOEXEC, STORE_INVENTORY_FD + 1);
+    if (copy < 0)
+        return err_sys(err, errno, "keeping the ledger");
+    return store_put(&state->store, "ledger", copy, err);
+}
+
+int state_open_ledger(struct state *state, bool *ret_takeover, struct err *err)
+{
+    char path[GUARDIAN_PATH_MAX];
+    const char *place = ledger_path(state->options, path);
+    if (place)
+        make_folder(place);
+    int rc = ledger_create(place, &state->ledger, ret_takeover, err);
+    if (rc < 0)
+        return rc;
+    keep_limits(state->ledger.header);
+    raise_limits();
+    /* Orders to the supervisor before us, in the same file, are not ours. */
+    struct ledger_header *header = state->ledger.header;
+    atomic_store(&header->shutdown_orders, 0);
+    atomic_store(&header->reload_orders, 0);
+    header->shutdown_seen = header->reload_seen = 0;
+    atomic_store(&header->finished, 0);
+    return name_guardian(state, err);
+}
+
+int state_inherit_ledger(struct state *state, struct err *err)
+{
+    struct err why;
+    int fd = store_get(&state->store, "ledger");
+    int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, STORE_INVENTORY_FD + 1);
+    raise_limits();
+    if (copy < 0)
+        err_set(&why, ERR_NOT_FOUND, "there is none");
+    else if (ledger_map(copy, &state->ledger, &why) == 0)
+        return name_guardian(state, err);
+    /* Nobody may leave here: an empty one, and the core looks for what lives. */
+    bool takeover;
+    log_error("the inherited ledger cannot be used, starting an empty one", "reason", why.text,
+              NULL);
+    int rc = ledger_create(NULL, &state->ledger, &takeover, err);
+    if (rc < 0)
+        return rc;
+    keep_limits(state->ledger.header);
+    atomic_store(&state->ledger.header->rebuilt, 1);
+    return name_guardian(state, err);
+}
+
+static int make_memory(struct store *store, const char *name, int (*create)(int *, struct err *),
+                       struct err *err)
+{
+    int fd;
+    if (store_get(store, name) >= 0)
+        return 0;
+    int rc = create(&fd, err);
+    return rc < 0 ? rc : store_put(store, name, fd, err);
+}
+
+static int make_poke(struct store *store, const char *name, struct err *err)
+{
+    if (store_get(store, name) >= 0)
+        return 0;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return err_sys(err, errno, "creating %s", name);
+    return store_put(store, name, fd, err);
+}
+
+static int make_hold(struct store *store, struct err *err)
+{
+    int ends[2];
+    if (store_get(store, "hold.r") >= 0 && store_get(store, "hold.w") >= 0)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_sys(err, errno, "creating the hold pipe");
+    fcntl(ends[1], F_SETPIPE_SZ, HOLD_BYTES); /* where it may not be so large it is smaller */
+    int rc = store_put(store, "hold.r", ends[0], err);
+    int rc2 = store_put(store, "hold.w", ends[1], rc < 0 ? NULL : err);
+    return rc < 0 ? rc : rc2;
+}
+
+int state_fill_store(struct state *state, struct err *err)
+{
+    struct store *store = &state->store;
+    int rc = make_memory(store, "recorder", recorder_create, err);
+    if (rc == 0)
+        rc = make_memory(store, "streams", streams_create, err);
+    if (rc == 0)
+        rc = make_poke(store, "poke", err);
+    if (rc == 0)
+        rc = make_poke(store, "poke.logger", err);
+    return rc < 0 ? rc : make_hold(store, err);
+}
+
+static void unlink_ledger(const struct state *state)
+{
+    char path[GUARDIAN_PATH_MAX];
+    struct stat ours, there;
+    const char *place = ledger_path(state->options, path);
+    if (place && state->ledger.fd >= 0 && fstat(state->ledger.fd, &ours) == 0 &&
+        stat(place, &there) == 0 && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+        unlink(place);
+}
+
+void state_done(struct state *state, bool leave)
+{
+    if (leave)
+        unlink_ledger(state);
+    outbox_clear(&state->outbox);
+    strangers_done(&state->strangers);
+    store_done(&state->store);
+    ledger_unmap(&state->ledger);
+    if (state->core.channel >= 0)
+        close(state->core.channel);
+    if (state->logger.channel >= 0)
+        close(state->logger.channel);
+    if (state->signals >= 0)
+        close(state->signals);
+    if (state->epoll >= 0)
+        close(state->epoll);
+    free(state->upgrade);
+}
+
+void state_poke(const struct state *state)
+{
+    int fd = store_get(&state->store, "poke");
+    uint64_t one = 1;
+    /* A full counter is as good as one more. */
+    if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+        return;
+}

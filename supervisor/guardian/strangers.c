@@ -1,0 +1,204 @@
+/* strangers.c - the contract is in strangers.h. */
+#include "supervisor/guardian/strangers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "io/child.h"
+#include "supervisor/guardian/tree.h"
+
+/* From the kernel's interface, which is newer than the headers we build with. */
+struct pidfd_info {
+    uint64_t mask, cgroup_id;
+    uint32_t pid, tgid, parent_pid;
+    uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+    int32_t exit_code; /* as wait(2) gives it */
+};
+_Static_assert(sizeof(struct pidfd_info) == 64, "the first published size");
+#define PIDFD_GET_INFO_ _IOWR(0xFF, 11, struct pidfd_info)
+
+enum {
+    INFO_EXIT = 1 << 3,
+    REAP_WAIT_MS = 2000, /* for the other parent, before the status counts as unknown */
+    ENVIRON_MAX = 2 * 1024 * 1024,
+};
+
+void strangers_init(struct strangers *strangers, int epoll, uint64_t tag)
+{
+    *strangers = (struct strangers){ .epoll = epoll, .tag = tag };
+}
+
+void strangers_done(struct strangers *strangers)
+{
+    for (size_t i = 0; i < strangers->count; i++)
+        if (strangers->slots[i].pidfd >= 0)
+            close(strangers->slots[i].pidfd);
+    free(strangers->slots);
+    *strangers = (struct strangers){ 0 };
+}
+
+/* Our child between clone and exec is still this program. */
+static bool is_our_program(pid_t pid)
+{
+    char path[64];
+    struct stat ours, its;
+    snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+    return stat("/proc/self/exe", &ours) == 0 && stat(path, &its) == 0 &&
+           ours.st_ino == its.st_ino && ours.st_dev == its.st_dev;
+}
+
+/* "SUPERVISOR_INSTANCE=web:0.7" among the NUL-separated pairs. */
+static bool carries_instance(pid_t pid, const struct ledger_record *record)
+{
+    char path[64], want[LEDGER_NAME_MAX + 64];
+    struct buf text;
+    int len = snprintf(want, sizeof(want), "SUPERVISOR_INSTANCE=%.*s.%u", LEDGER_NAME_MAX,
+                       record->instance, record->generation);
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    buf_init(&text, ENVIRON_MAX);
+    bool found = false;
+    if (buf_read_file(&text, AT_FDCWD, path) == 0)
+        for (size_t at = 0; at < text.len && !found; at += strlen(text.data + at) + 1)
+            found = strcmp(text.data + at, want) == 0;
+    buf_done(&text);
+    return found && len > 0;
+}
+
+/* Asked after the pidfd was opened, so the answer is about the process behind it. */
+static bool is_the_one(pid_t pid, const struct ledger_record *record)
+{
+    if (record->start_time)
+        return child_start_time(pid) == record->start_time;
+    return carries_instance(pid, record) || is_our_program(pid);
+}
+
+static void report(strangers_fn *fn, void *context, const struct ledger *ledger, size_t index,
+                   const struct pidfd_info *info)
+{
+    struct reaper_exit how = { .pid = ledger->pids[index] };
+    if (info) {
+        int status = info->exit_code;
+        bool exited = WIFEXITED(status);
+        how.code = exited ? CLD_EXITED : WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED;
+        how.status = exited ? WEXITSTATUS(status) : WTERMSIG(status);
+    }
+    fn(context, index, &how, info != NULL);
+}
+
+/* *ret_info is filled when the kernel tells the exit status already. */
+static bool exit_told(int pidfd, struct pidfd_info *ret_info)
+{
+    *ret_info = (struct pidfd_info){ .mask = INFO_EXIT };
+    return ioctl(pidfd, PIDFD_GET_INFO_, ret_info) == 0 && (ret_info->mask & INFO_EXIT);
+}
+
+static bool watch(struct strangers *strangers, size_t index, int pidfd)
+{
+    struct stranger *slots = reallocarray(strangers->slots, strangers->count + 1, sizeof(*slots));
+    if (!slots)
+        return false;
+    strangers->slots = slots;
+    struct epoll_event event = { .events = EPOLLIN,
+                                 .data.u64 = strangers->tag | (uint64_t)strangers->count << 8 };
+    if (epoll_ctl(strangers->epoll, EPOLL_CTL_ADD, pidfd, &event) < 0)
+        return false;
+    slots[strangers->count++] = (struct stranger){ .index = index, .pidfd = pidfd };
+    strangers->living++;
+    return true;
+}
+
+static void forget(struct strangers *strangers, struct stranger *stranger)
+{
+    epoll_ctl(strangers->epoll, EPOLL_CTL_DEL, stranger->pidfd, NULL);
+    close(stranger->pidfd);
+    stranger->pidfd = -1;
+    stranger->give_up_ms = 0;
+    strangers->living--;
+}
+
+static void adopt_one(struct strangers *strangers, const struct ledger *ledger, size_t index,
+                      strangers_fn *fn, void *context)
+{
+    pid_t pid = ledger->pids[index];
+    AUTO_CLOSE int pidfd = child_pidfd(pid);
+    if (pidfd == -ESRCH || (pidfd >= 0 && !is_the_one(pid, &ledger->records[index])))
+        report(fn, context, ledger, index, NULL);
+    else if (pidfd >= 0 && watch(strangers, index, pidfd))
+        take_fd(&pidfd);
+    /* Else it lives unwatched, for want of descriptors or memory; better than a second copy. */
+}
+
+void strangers_adopt(struct strangers *strangers, const struct ledger *ledger, strangers_fn *fn,
+                     void *context)
+{
+    size_t used = atomic_load(&ledger->header->used);
+    for (size_t i = 0; i < used && i < LEDGER_RECORDS; i++)
+        if (ledger_living(ledger, i) && !tree_owns(ledger->pids[i]))
+            adopt_one(strangers, ledger, i, fn, context);
+}
+
+void strangers_event(struct strangers *strangers, const struct ledger *ledger, size_t slot,
+                     uint32_t events, strangers_fn *fn, void *context)
+{
+    struct pidfd_info info;
+    if (slot >= strangers->count || strangers->slots[slot].pidfd < 0)
+        return;
+    struct stranger *stranger = &strangers->slots[slot];
+    size_t index = stranger->index;
+    bool told = exit_told(stranger->pidfd, &info);
+    if (told || events & EPOLLHUP) {
+        forget(strangers, stranger);
+        report(fn, context, ledger, index, told ? &info : NULL);
+        return;
+    }
+    /* A zombie still: the hang-up comes when its parent has reaped it, and cannot be masked. */
+    struct epoll_event event = { .data.u64 = strangers->tag | (uint64_t)slot << 8 };
+    epoll_ctl(strangers->epoll, EPOLL_CTL_MOD, stranger->pidfd, &event);
+    stranger->give_up_ms = clock_mono_ms() + REAP_WAIT_MS;
+}
+
+int64_t strangers_due(const struct strangers *strangers)
+{
+    int64_t due = -1;
+    for (size_t i = 0; strangers->living > 0 && i < strangers->count; i++) {
+        int64_t at = strangers->slots[i].give_up_ms;
+        if (at > 0 && (due < 0 || at < due))
+            due = at;
+    }
+    return due;
+}
+
+void strangers_tick(struct strangers *strangers, const struct ledger *ledger, int64_t now_ms,
+                    strangers_fn *fn, void *context)
+{
+    for (size_t i = 0; strangers->living > 0 && i < strangers->count; i++)
+        if (strangers->slots[i].give_up_ms > 0 && strangers->slots[i].give_up_ms <= now_ms)
+            strangers_event(strangers, ledger, i, EPOLLHUP, fn, context);
+}
+
+void strangers_signal(const struct strangers *strangers, int signum)
+{
+    for (size_t i = 0; strangers->living > 0 && i < strangers->count; i++)
+        if (strangers->slots[i].pidfd >= 0)
+            child_pidfd_signal(strangers->slots[i].pidfd, signum);
+}
+
+int strangers_pidfd(const struct strangers *strangers, size_t index)
+{
+    for (size_t i = 0; i < strangers->count; i++)
+        if (strangers->slots[i].pidfd >= 0 && strangers->slots[i].index == index)
+            return strangers->slots[i].pidfd;
+    return -1;
+}
