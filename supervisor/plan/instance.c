@@ -341,7 +341,7 @@ static void make_process_name(struct maker *m)
     struct err err;
 
     m->ret->process_name = name ? name : m->service->name;
-    if (!name || (*name && !strpbrk(name, " :/\t\n")))
+    if (!name || strcmp(name, m->service->name) == 0 || (*name && !strpbrk(name, " :/\t\n")))
         return;
     err_set(&err, ERR_INVALID, "\"%.64s\" is empty or has a blank, : or / in it", name);
     failed(m, "process_name", &err);

@@ -82,6 +82,9 @@ static int unknown(const char *name, char *const *names, struct err *err)
     if (strncmp(name, "ENV_", 4) == 0)
         return err_set(err, ERR_INVALID, "%%(%.64s)s: there is no %.64s in the environment", name,
                        name + 4);
+    if (strncmp(name, "release_", strlen("release_")) == 0)
+        return err_set(err, ERR_INVALID, "%%(%.64s)s is only known for services with release",
+                       name);
     buf_init(&list, ERR_TEXT_MAX);
     for (size_t i = 0; names && names[i] && i < KNOWN_MAX; i++, known.count++) {
         snprintf(known.names[i], NAME_LEN_MAX, "%.*s", (int)strcspn(names[i], "="), names[i]);

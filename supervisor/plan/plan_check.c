@@ -15,6 +15,7 @@ struct log_use {
     int64_t number;
     size_t order;
     bool errors; /* stderr */
+    bool given;  /* not by default */
 };
 struct checking {
     struct plan_build *build;
@@ -65,7 +66,15 @@ static void note_use(struct checking *c, const char *path, bool errors)
     const char *copy = arena_strdup(&c->build->scratch, path);
     c->build->no_memory |= !copy;
     if (copy) {
-        c->uses[c->nuses] = (struct log_use){ copy, c->service, c->number, c->nuses, errors };
+        const struct spec_service *service = &c->build->plan->services[c->service];
+        c->uses[c->nuses] = (struct log_use){
+            .path = copy,
+            .service = c->service,
+            .number = c->number,
+            .order = c->nuses,
+            .errors = errors,
+            .given = errors ? service->err.logfile : service->out.logfile,
+        };
         c->nuses++;
     }
 }
@@ -104,6 +113,8 @@ static int by_path(const void *a, const void *b)
     const struct log_use *x = a, *y = b;
     int order = strcmp(x->path, y->path);
 
+    if (order == 0) /* who got it by default was there first */
+        order = x->given - y->given;
     return order ? order : x->order < y->order ? -1 : 1;
 }
 
@@ -140,6 +151,9 @@ static void check_shared(struct plan_build *build, const struct log_use *uses, s
     }
     for (size_t i = 1; i < count && !lenient; i++) {
         const struct spec_service *first = &plan->services[uses[0].service];
+        if (uses[i].service != uses[0].service &&
+            strcmp(plan->services[uses[i].service].name, first->name) == 0)
+            continue; /* given twice, which was told */
         plan_build_service_error(
             build, uses[i].service, key_of(&uses[i]),
             "%s is also written by %s:%lld (%s:%d), try %%(program_name)s and %%(process_num)d "

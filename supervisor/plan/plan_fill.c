@@ -91,7 +91,8 @@ bool plan_fill_key(struct plan_build *build, const struct plan_section *section,
         return false;
     }
     if (!*value && !may_be_empty(row)) {
-        if (!is_lenient(section) || row->type != OPT_TEXT)
+        bool told_later = strcmp(row->key, "command") == 0;
+        if (!told_later && (!is_lenient(section) || row->type != OPT_TEXT))
             plan_build_error(build, key->file, key->line, section->title, key->key,
                              "is empty, remove the line for the default");
         return false;
@@ -223,7 +224,9 @@ static void check_patterns(struct plan_build *build, const struct plan_section *
         for (size_t f = 0; pattern && f < build->source->nfiles && !found; f++)
             found = fnmatch(pattern, build->paths[f], FNM_PATHNAME) == 0;
         build->no_memory |= !pattern;
-        if (!found)
+        /* A plain name of ours that is missing was an error when the files were read. */
+        bool told = section->kind == PLAN_KIND_SUPERVISOR && !strpbrk(patterns->names[i], "*?[");
+        if (!found && !told)
             plan_build_warn(build, key->file, key->line, section->title, key->key,
                             "no file matches %.200s", patterns->names[i]);
     }

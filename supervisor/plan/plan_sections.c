@@ -78,7 +78,8 @@ static void refuse_unknown(struct plan_build *build, const struct opening *at)
                          "unknown section, did you mean [%s]?", nearest);
     else
         plan_build_error(build, at->file, at->line, at->title, NULL,
-                         "unknown section, try [service:%.64s]", at->title);
+                         "unknown section, try [service:%.64s]",
+                         at->title[len] ? at->title + len + 1 : at->title);
 }
 
 /* Finds out what the title names. */

@@ -201,11 +201,13 @@ static void check_output(const struct filling *f)
 static void check_rest(const struct filling *f)
 {
     struct spec_service *service = f->service;
+    const struct plan_key *command = plan_sections_key(f->section, "command");
 
-    if (!service->command && !plan_sections_key(f->section, "command"))
+    if (!command)
         complain(f, "command", "is missing, try command = /usr/bin/PROGRAM ARG", NULL);
-    else if (!service->command && service->kind == SPEC_PROGRAM)
-        complain(f, "command", "is empty, try command = /usr/bin/PROGRAM ARG", NULL);
+    else if (!*command->value)
+        plan_build_error(f->build, command->file, command->line, f->section->title, "command",
+                         "is empty, try command = /usr/bin/PROGRAM ARG");
     if (service->kind == SPEC_PROGRAM && service->numprocs > 1 &&
         !instance_mentions(service->process_name, "process_num"))
         complain(f, "process_name",
@@ -214,7 +216,9 @@ static void check_rest(const struct filling *f)
                  NULL);
     if (service->backoff_max_ms < service->backoff_min_ms)
         complain(f, given(f, "backoff_max") ? "backoff_max" : "backoff_min",
-                 "backoff_max is less than backoff_min, try a longer backoff_max", NULL);
+                 given(f, "backoff_max") ? "is less than backoff_min, try a longer one"
+                                         : "is more than backoff_max, try a longer backoff_max",
+                 NULL);
     service->backoff_linear = service->kind == SPEC_PROGRAM && !given(f, "backoff_factor");
     service->set_oom_score = given(f, "oom_score_adj");
     service->startup.successes = 1;

@@ -1,4 +1,5 @@
 /* plan_sockets.c - the contract is in plan_build.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "supervisor/plan/options.h"
@@ -51,46 +52,61 @@ static void fill_socket(struct plan_build *build, const struct plan_section *sec
     fill_listen(build, section, to);
 }
 
-/* Two sockets on one address: the second bind would fail. */
-static void check_addresses(struct plan_build *build)
-{
-    struct plan *plan = build->plan;
+/* One address of one socket. */
+struct binding {
+    const struct addr *addr;
+    const struct spec_socket *socket;
+    const struct plan_section *section;
+    size_t order;
+};
 
-    for (size_t i = 0; i < plan->nsockets; i++)
-        for (size_t a = 0; a < plan->sockets[i].naddrs; a++)
-            for (size_t k = 0, end = i * SPEC_LISTEN_MAX + a; k < end; k++) {
-                const struct spec_socket *other = &plan->sockets[k / SPEC_LISTEN_MAX];
-                const struct addr *addr = &plan->sockets[i].addrs[a];
-                const struct addr *taken = &other->addrs[k % SPEC_LISTEN_MAX];
-                char text[ADDR_TEXT_MAX];
-                if (k % SPEC_LISTEN_MAX >= other->naddrs || taken->len != addr->len ||
-                    memcmp(&taken->at, &addr->at, addr->len) != 0)
-                    continue;
-                for (size_t s = 0; s < build->nsections; s++)
-                    if (build->sections[s].kind == PLAN_KIND_SOCKET && !build->sections[s].again &&
-                        strcmp(build->sections[s].name, plan->sockets[i].name) == 0) {
-                        const struct plan_key *key =
-                            plan_sections_key(&build->sections[s], "listen");
-                        plan_build_error(build, key->file, key->line, build->sections[s].title,
-                                         key->key, "%s is taken by [socket:%s] at %s:%d",
-                                         addr_text(addr, text), other->name, other->file,
-                                         other->line);
-                    }
-            }
+static int by_address(const void *a, const void *b)
+{
+    const struct binding *x = a, *y = b;
+
+    if (x->addr->len != y->addr->len)
+        return x->addr->len < y->addr->len ? -1 : 1;
+    int order = memcmp(&x->addr->at, &y->addr->at, x->addr->len);
+    return order ? order : x->order < y->order ? -1 : 1;
+}
+
+/* Two sockets on one address: the second bind would fail. */
+static void check_addresses(struct plan_build *build, struct binding *bindings, size_t count)
+{
+    char text[ADDR_TEXT_MAX];
+
+    if (count)
+        qsort(bindings, count, sizeof(*bindings), by_address);
+    for (size_t i = 1; i < count; i++) {
+        const struct binding *first = &bindings[i - 1], *next = &bindings[i];
+        if (first->addr->len != next->addr->len ||
+            memcmp(&first->addr->at, &next->addr->at, first->addr->len) != 0)
+            continue;
+        const struct plan_key *key = plan_sections_key(next->section, "listen");
+        plan_build_error(build, key->file, key->line, next->section->title, key->key,
+                         "%s is taken by [socket:%s] at %s:%d", addr_text(next->addr, text),
+                         first->socket->name, first->socket->file, first->socket->line);
+    }
 }
 
 void plan_sockets_fill(struct plan_build *build)
 {
-    size_t count = plan_sections_count(build, PLAN_KIND_SOCKET);
+    size_t count = plan_sections_count(build, PLAN_KIND_SOCKET), nbindings = 0;
     struct plan *plan = build->plan;
+    struct binding *bindings =
+        plan_build_scratch(build, count * SPEC_LISTEN_MAX, sizeof(*bindings));
 
     plan->sockets = plan_build_keep(build, count, sizeof(*plan->sockets));
-    for (size_t i = 0; plan->sockets && i < build->nsections; i++) {
+    for (size_t i = 0; bindings && plan->sockets && i < build->nsections; i++) {
         const struct plan_section *section = &build->sections[i];
-        struct spec_socket again = { 0 };
-        if (section->kind == PLAN_KIND_SOCKET)
-            fill_socket(build, section, section->again ? &again : &plan->sockets[plan->nsockets]);
-        plan->nsockets += section->kind == PLAN_KIND_SOCKET && !section->again;
+        struct spec_socket again = { 0 }, *to = &again;
+        if (section->kind != PLAN_KIND_SOCKET)
+            continue;
+        if (!section->again)
+            to = &plan->sockets[plan->nsockets++];
+        fill_socket(build, section, to);
+        for (size_t a = 0; !section->again && a < to->naddrs; a++, nbindings++)
+            bindings[nbindings] = (struct binding){ &to->addrs[a], to, section, nbindings };
     }
-    check_addresses(build);
+    check_addresses(build, bindings, nbindings);
 }
