@@ -12,8 +12,8 @@
  *     -> releases_free (in the middle of anything: the pin files carry on)
  *
  * `service` is everywhere the index into plan->services of the plan given last; `instance` counts
- * from 0 (instance 0 of numprocs_start = 5 is NAME:5).  All calls may be made from within the
- * hands and from within `done`.
+ * from 0 (instance 0 of numprocs_start = 5 is NAME:5).  All calls but
+ * configure and free may be made from within the hands and from within `done`.
  */
 #ifndef SUPERVISOR_CORE_RELEASES_H
 #define SUPERVISOR_CORE_RELEASES_H
@@ -86,8 +86,8 @@ const char *releases_problem(const struct releases *releases, size_t service);
  * the service waits for a release. */
 bool releases_pinned(const struct releases *releases, size_t service,
                      char id[static RELEASE_ID_MAX]);
-/* Opens releases/ID of the service's set, without following any link: *ret_fd (caller's, O_PATH is
- * not set: fchdir works) and the absolute folder. */
+/* Opens releases/ID of the service's set, without following any link: *ret_fd (the caller's,
+ * O_PATH: good for fchdir and as the start of other paths) and the absolute folder. */
 int releases_open(struct releases *releases, size_t service, const char *id, int *ret_fd,
                   char *ret_dir, size_t size, struct err *err);
 

@@ -29,13 +29,13 @@
 #include "base/err.h"
 
 enum {
-    RELEASE_ID_MAX = 96, /* with the NUL */
+    RELEASE_ID_MAX = 32, /* with the NUL; deployctl makes 15 characters */
     RELEASE_TOKEN_MAX = 128,
     RELEASE_REASON_MAX = 256,
     RELEASE_GOOD_MAX = 32,
 };
 
-/* True for [0-9]{6,}-[0-9a-f]{8,} of fewer than RELEASE_ID_MAX characters. */
+/* True for [0-9]{6,}-[0-9a-f]{8,} of at most RELEASE_ID_MAX - 1 characters. */
 bool release_id_valid(const char *id);
 /* "EPOCH:ROLLOUT" -> EPOCH, or -1 when it is not of that form. */
 int64_t release_token_epoch(const char *token);
