@@ -38,7 +38,10 @@ struct unit_body {
     uint32_t probes, probe_failures;
     uint8_t retiring;               /* a twin that was replaced and is leaving */
     uint8_t health;                 /* enum unit_health */
-    uint8_t live_gated;             /* the startup check has passed */
+    uint8_t gate_passed; /* the startup check has passed */
+    uint8_t pristine;    /* no order yet: autostart decides */
+    uint8_t fresh;       /* the next start takes the release that is pinned then */
+    int32_t main_pid;    /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char reason[UNIT_REASON_MAX];   /* why it is in its state, in words */
 };
@@ -58,25 +61,28 @@ struct unit {
     struct arena arena;       /* of `made` */
     struct instance made;     /* what runs now; argv NULL before the first start */
     struct checks *checks;    /* running checks, or NULL */
+    bool faster;              /* a release is being watched: probe more often */
     bool cleaning;            /* its leftovers are looked for */
     bool rest_told;           /* TERM was sent to them */
     unsigned quiet_scans;     /* scans in a row that found nothing */
     int ready_fd;             /* read end of an fd:N pipe (in the store), -1 = none */
+    struct loop_watch *ready_watch;
+    char status[128]; /* STATUS= of sd_notify */
 };
 
 /* One instance of a service. */
 struct slot {
     char name[SPEC_NAME_MAX * 2];
-    size_t service; /* index into core->plan->services */
+    size_t service; /* index into core->plan->services; meaningless when removed */
     int64_t number;
-    bool removed;                          /* not in the plan any more: goes when it has stopped */
-    bool on_trial;                         /* the twin is the new process */
-    struct unit *main, *twin;              /* twin may be NULL */
-    char wanted_release[UNIT_RELEASE_MAX]; /* of a replacement under way, "" = none */
-    bool stop_told;                        /* in an ordered stop: the order was given */
-    bool in_stop;                          /* belongs to an ordered stop */
-    struct slot *next_replace;             /* queue of overlapped replacements */
+    const struct spec_service *spec; /* in the plan in force; of a removed one: in a retired plan */
+    const struct users_identity *user;
+    bool removed;  /* not in the plan any more: goes when it has stopped */
+    bool on_trial; /* the twin is the new process */
+    struct unit *main, *twin; /* twin may be NULL */
+    bool in_stop, stop_told;  /* of an ordered stop */
     bool replacing, replace_queued;
+    char replace_release[UNIT_RELEASE_MAX]; /* "" = the one it has */
 };
 
 #endif

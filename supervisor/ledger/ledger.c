@@ -394,4 +394,26 @@ void ledger_record_exit(struct ledger *ledger, size_t index, const struct reaper
         record->max_rss_kb = how->max_rss_kb;
     }
     atomic_store(&record->exited, known ? LEDGER_EXITED : LEDGER_EXIT_UNKNOWN);
+    atomic_fetch_or(&ledger->header->exited_bits[index / 64], UINT64_C(1) << (index % 64));
+}
+
+ssize_t ledger_next_exit(struct ledger *ledger)
+{
+    for (size_t word = 0; word < LEDGER_RECORDS / 64; word++) {
+        uint64_t bits = atomic_load(&ledger->header->exited_bits[word]);
+        if (bits == 0)
+            continue;
+        unsigned bit = (unsigned)__builtin_ctzll(bits);
+        atomic_fetch_and(&ledger->header->exited_bits[word], ~(UINT64_C(1) << bit));
+        return (ssize_t)(word * 64 + bit);
+    }
+    return -1;
+}
+
+void ledger_recheck_exits(struct ledger *ledger)
+{
+    size_t used = atomic_load(&ledger->header->used);
+    for (size_t i = 0; i < used && i < LEDGER_RECORDS; i++)
+        if (atomic_load(&ledger->records[i].exited) != LEDGER_LIVING)
+            atomic_fetch_or(&ledger->header->exited_bits[i / 64], UINT64_C(1) << (i % 64));
 }

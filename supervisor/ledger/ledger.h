@@ -86,6 +86,8 @@ struct ledger_header {
     _Atomic uint32_t shutdown_orders, reload_orders;
     _Atomic uint32_t shutdown_signal;    /* of the last shutdown order */
     uint32_t reload_seen, shutdown_seen; /* written by the core */
+    /* One bit per record whose exit slot was filled and not looked at yet. */
+    _Atomic uint64_t exited_bits[LEDGER_RECORDS / 64];
     _Atomic uint32_t finished;         /* 1: orderly shutdown is done, the guardian may leave ... */
     int32_t finish_code;               /* ... with this exit code */
     uint64_t nofile_soft, nofile_hard; /* limits before we raised them, for the services */
@@ -133,5 +135,10 @@ bool ledger_living(const struct ledger *ledger, size_t index);
 /* Guardian: fills the exit slot of a record (stores `exited` last). */
 void ledger_record_exit(struct ledger *ledger, size_t index, const struct reaper_exit *how,
                         bool known);
+
+/* Core: the next record whose exit slot was filled since it was last returned, or -1.  The slot
+ * stays as it is.  recheck() marks every filled slot again, for a core that has just started. */
+ssize_t ledger_next_exit(struct ledger *ledger);
+void ledger_recheck_exits(struct ledger *ledger);
 
 #endif

@@ -1,0 +1,459 @@
+/* keeper.c - facts in, lifecycle, acts out.  The contract is in keeper.h. */
+#include "supervisor/core/keeper.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "io/jsonx.h"
+#include "supervisor/core/checks.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/outputs.h"
+#include "supervisor/core/releases.h"
+#include "supervisor/core/spawn.h"
+#include "supervisor/plan/options.h"
+
+/* A turn that keeps producing facts is cut here; the rest is done in the next turn. */
+enum { TURN_FACTS_MAX = 100000 };
+
+struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, struct err *err)
+{
+    struct keeper *keeper = calloc(1, sizeof *keeper);
+
+    if (keeper)
+        keeper->by_record = calloc(LEDGER_RECORDS, sizeof(struct unit *));
+    if (!keeper || !keeper->by_record) {
+        free(keeper);
+        err_set(err, ERR_MEMORY, "no memory for the keeper");
+        return NULL;
+    }
+    keeper->core = core;
+    keeper->hands = *hands;
+    arena_init(&keeper->users_arena);
+    arena_init(&keeper->fallback_arena);
+    if (opt_defaults(&options_service, &keeper->fallback_arena, &keeper->fallback, err) != 0) {
+        keeper_free(keeper);
+        return NULL;
+    }
+    if (getrandom(&keeper->random, sizeof keeper->random, GRND_NONBLOCK) < 0)
+        keeper->random = (uint64_t)clock_wall_us();
+    keeper->random |= 1;
+    return keeper;
+}
+
+void keeper_free(struct keeper *keeper)
+{
+    if (!keeper)
+        return;
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        keeper_unit_free(keeper->slots[i]->twin);
+        keeper_unit_free(keeper->slots[i]->main);
+        free(keeper->slots[i]);
+    }
+    for (size_t i = 0; i < keeper->nretired; i++)
+        plan_free(keeper->retired[i]);
+    free(keeper->retired);
+    free(keeper->slots);
+    free(keeper->first_slot);
+    free(keeper->emptying);
+    free(keeper->by_record);
+    free(keeper->facts);
+    arena_done(&keeper->users_arena);
+    arena_done(&keeper->fallback_arena);
+    free(keeper);
+}
+
+/* xorshift64*: spreads retries, decides nothing that needs to be secret. */
+static uint32_t next_random(struct keeper *keeper)
+{
+    keeper->random ^= keeper->random >> 12;
+    keeper->random ^= keeper->random << 25;
+    keeper->random ^= keeper->random >> 27;
+    return (uint32_t)((keeper->random * 2685821657736338717ULL) >> 32);
+}
+
+void keeper_fact(struct keeper *keeper, struct unit *unit, enum lifecycle_event event)
+{
+    if (keeper->nfacts == keeper->facts_cap) {
+        size_t cap = keeper->facts_cap ? keeper->facts_cap * 2 : 64;
+        struct keeper_fact *grown = realloc(keeper->facts, cap * sizeof *grown);
+        if (!grown) {
+            log_error("no memory for a fact", "instance", unit->slot->name, NULL);
+            loop_timer_arm(unit->timer, 1000); /* the deadline asks again */
+            return;
+        }
+        keeper->facts = grown;
+        keeper->facts_cap = cap;
+    }
+    keeper->facts[keeper->nfacts++] = (struct keeper_fact){ unit, event };
+}
+
+pid_t keeper_pid(const struct keeper *keeper, const struct unit *unit)
+{
+    if (!lifecycle_has_process((enum lifecycle_state)unit->body.lc.state))
+        return 0;
+    return keeper->core->ledger.pids[unit->record];
+}
+
+enum lifecycle_state keeper_state(const struct slot *slot)
+{
+    return (enum lifecycle_state)slot->main->body.lc.state;
+}
+
+static void publish_state(struct keeper *keeper, struct unit *unit, enum lifecycle_state before)
+{
+    enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
+    json_t *details = json_object();
+    pid_t pid = keeper_pid(keeper, unit);
+
+    jsonx_set_text(details, "instance", unit->slot->name);
+    jsonx_set_text(details, "from", lifecycle_detail_name(before));
+    jsonx_set_text(details, "to", lifecycle_detail_name(after));
+    jsonx_set_bool(details, "ready", unit->body.lc.ready);
+    if (pid > 0)
+        jsonx_set_int(details, "pid", pid);
+    if (unit->body.release[0])
+        jsonx_set_text(details, "release", unit->body.release);
+    if (unit->slot->twin == unit)
+        jsonx_set_bool(details, "twin", true);
+    if (unit->body.reason[0])
+        jsonx_set_text(details, "why", unit->body.reason);
+    events_publish(keeper->core->events, "state", details);
+    log_info("state", "instance", unit->slot->name, "from", lifecycle_detail_name(before), "to",
+             lifecycle_detail_name(after), unit->body.reason[0] ? "why" : NULL, unit->body.reason,
+             NULL);
+}
+
+void keeper_tell_release(struct keeper *keeper, struct unit *unit)
+{
+    struct slot *slot = unit->slot;
+    const struct lifecycle *lc = &unit->body.lc;
+
+    if (slot->removed || !slot->spec->release || slot->twin == unit || !unit->body.release[0])
+        return;
+    size_t instance = (size_t)(slot->number - slot->spec->numprocs_start);
+    if (lc->ready && (lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED))
+        releases_ready(keeper->core->releases, slot->service, instance, unit->body.release);
+    else if (lc->state == LIFECYCLE_BACKOFF || lc->state == LIFECYCLE_FAILED ||
+             lc->state == LIFECYCLE_EXITED || lc->state == LIFECYCLE_RUNNING)
+        releases_down(keeper->core->releases, slot->service, instance, unit->body.release,
+                      unit->body.reason);
+}
+
+static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycle_state before,
+                         bool was_ready)
+{
+    enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
+
+    if (before == after && was_ready == unit->body.lc.ready)
+        return;
+    publish_state(keeper, unit, before);
+    if (lifecycle_settled(after))
+        keeper->stop_round_due = true;
+    keeper_tell_release(keeper, unit);
+    keeper_replace_changed(keeper, unit->slot, unit);
+    keeper->hands.changed(keeper->hands.context, unit->slot);
+}
+
+/* Words for a state that explains itself; an older reason must not stay. */
+static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
+{
+    if (event == LIFECYCLE_EV_READY || event == LIFECYCLE_EV_GO)
+        unit->body.reason[0] = '\0';
+    else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_STOPPING &&
+             unit->body.lc.cause == LIFECYCLE_BY_FAULT && !unit->body.reason[0])
+        keeper_reason(unit, "not ready within %lld ms",
+                      (long long)unit->slot->spec->ready_timeout_ms);
+    else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_KILLING)
+        keeper_reason(unit, "did not stop within %lld ms of %s, killed",
+                      (long long)unit->slot->spec->stopwaitsecs_ms,
+                      signals_name(unit->slot->spec->stopsignal));
+}
+
+void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event event)
+{
+    struct lifecycle *lc = &unit->body.lc;
+    enum lifecycle_state before = (enum lifecycle_state)lc->state;
+    bool was_ready = lc->ready;
+    const struct lifecycle_policy policy = keeper_policy(unit);
+    const struct lifecycle_now now = { loop_now_ms(keeper->core->loop), next_random(keeper) };
+
+    if (event == LIFECYCLE_EV_START || event == LIFECYCLE_EV_RESTART)
+        unit->body.fresh = true;
+    if (event <= LIFECYCLE_EV_RESTART)
+        unit->body.pristine = false;
+    unsigned acts = lifecycle_step(lc, event, &policy, now);
+    if (before != lc->state)
+        clear_stale_reason(unit, event);
+    if (!lifecycle_has_process((enum lifecycle_state)lc->state))
+        keeper_end_checks(unit);
+    /* In the ledger before anything is done: a crash from here on is resumed, not forgotten. */
+    keeper_save(unit);
+    keeper_arm(unit);
+    keeper_perform(keeper, unit, acts);
+    after_change(keeper, unit, before, was_ready);
+}
+
+void keeper_order(struct keeper *keeper, struct unit *unit, enum lifecycle_event event,
+                  const char *reason)
+{
+    if (reason)
+        keeper_reason(unit, "%s", reason);
+    keeper_apply(keeper, unit, event);
+}
+
+/* --- exits --- */
+
+static void describe_exit(struct unit *unit, const struct ledger_record *record)
+{
+    struct unit_exit *last = &unit->body.last;
+    const struct lifecycle *lc = &unit->body.lc;
+
+    if (!last->known)
+        keeper_reason(unit, "ended while no guardian watched: exit status unknown");
+    else if (last->error != 0)
+        keeper_reason(unit, "cannot start: %s: %s", child_step_name((enum child_step)last->step),
+                      strerror(last->error));
+    else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->body.reason[0])
+        return; /* the reason for the stop says more than the signal it ended by */
+    else if (last->signal)
+        keeper_reason(unit, "killed by signal %s%s", signals_name(last->signal),
+                      last->dumped ? " (core dumped)" : "");
+    else
+        keeper_reason(unit, "exited with code %d", last->code);
+    (void)record;
+}
+
+static void note_exit(struct unit *unit, const struct ledger_record *record)
+{
+    struct unit_exit *last = &unit->body.last;
+    bool signalled = record->exit_code != CLD_EXITED;
+
+    *last = (struct unit_exit){
+        .code = signalled ? -1 : record->exit_status,
+        .signal = signalled ? record->exit_status : 0,
+        .step = record->report.error ? record->report.step : 0,
+        .error = record->report.error,
+        .at_wall_us = record->exit_wall_us,
+        .uptime_ms = record->exit_mono_ms - unit->body.lc.started_ms,
+        .known = record->exited == LEDGER_EXITED,
+        .dumped = record->exit_code == CLD_DUMPED,
+    };
+    describe_exit(unit, record);
+}
+
+static void publish_exit(struct keeper *keeper, const struct unit *unit,
+                         const struct ledger_record *record)
+{
+    const struct unit_exit *last = &unit->body.last;
+    json_t *details = json_object();
+
+    jsonx_set_text(details, "instance", unit->slot->name);
+    jsonx_set_int(details, "pid", keeper->core->ledger.pids[unit->record]);
+    if (!last->known)
+        jsonx_set_bool(details, "unknown", true);
+    else if (last->signal)
+        jsonx_set_text(details, "signal", signals_name(last->signal));
+    else
+        jsonx_set_int(details, "code", last->code);
+    if (last->dumped)
+        jsonx_set_bool(details, "core", true);
+    if (last->error)
+        jsonx_set_text(details, "error", unit->body.reason);
+    jsonx_set_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);
+    jsonx_set_real(details, "cpu_s", (double)(record->user_us + record->system_us) / 1e6);
+    jsonx_set_int(details, "max_rss_kb", (json_int_t)record->max_rss_kb);
+    if (unit->body.release[0])
+        jsonx_set_text(details, "release", unit->body.release);
+    if (unit->slot->twin == unit)
+        jsonx_set_bool(details, "twin", true);
+    events_publish(keeper->core->events, "exit", details);
+}
+
+void keeper_main_ended(struct keeper *keeper, struct unit *unit)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[unit->record];
+    const struct spec_service *spec = unit->slot->spec;
+
+    note_exit(unit, record);
+    publish_exit(keeper, unit, record);
+    const struct unit_exit *last = &unit->body.last;
+    bool expected = last->known && last->error == 0 &&
+                    spec_exit_expected(&spec->exitcodes, last->signal != 0,
+                                       last->signal ? last->signal : last->code);
+    /* An orderly stop by its own stop signal is not a failure either. */
+    keeper_apply(keeper, unit, expected ? LIFECYCLE_EV_EXIT_OK : LIFECYCLE_EV_EXIT_BAD);
+}
+
+static void hook_ended(struct keeper *keeper, struct unit *unit, size_t index)
+{
+    const struct ledger_record *record = &keeper->core->ledger.records[index];
+    bool ok = record->exited == LEDGER_EXITED && record->exit_code == CLD_EXITED &&
+              record->exit_status == 0;
+    bool post_stop = unit->body.lc.state == LIFECYCLE_POST_STOP;
+
+    unit->hook_record = -1;
+    if (!ok && record->exit_code == CLD_EXITED)
+        keeper_reason(unit, "%s exited with code %d", post_stop ? "post_stop" : "pre_start",
+                      record->exit_status);
+    else if (!ok)
+        keeper_reason(unit, "%s was killed by signal %s", post_stop ? "post_stop" : "pre_start",
+                      signals_name(record->exit_status));
+    keeper->by_record[index] = NULL;
+    ledger_release(&keeper->core->ledger, index);
+    keeper_apply(keeper, unit, ok ? LIFECYCLE_EV_HOOK_OK : LIFECYCLE_EV_HOOK_BAD);
+}
+
+static void probe_ended(struct keeper *keeper, struct unit *unit, size_t index)
+{
+    const struct ledger_record *record = &keeper->core->ledger.records[index];
+    bool signalled = record->exit_code != CLD_EXITED;
+    int status = record->exit_status;
+
+    keeper->by_record[index] = NULL;
+    ledger_release(&keeper->core->ledger, index);
+    if (unit && unit->checks)
+        checks_exec_ended(unit->checks, index, signalled, status);
+}
+
+static void take_exit(struct keeper *keeper, size_t index)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[index];
+    struct unit *unit = keeper->by_record[index];
+
+    if (record->exited == LEDGER_LIVING)
+        return; /* seen already, by a core before us or while resuming */
+    switch ((enum ledger_kind)record->kind) {
+    case LEDGER_SERVICE:
+    case LEDGER_TWIN:
+        if (unit)
+            keeper_main_ended(keeper, unit);
+        /* Consumed: the body now says "cleaning", so the slot may be used again. */
+        keeper->core->ledger.pids[index] = 0;
+        record->exited = LEDGER_LIVING;
+        break;
+    case LEDGER_HOOK:
+        if (unit)
+            hook_ended(keeper, unit, index);
+        else
+            ledger_release(&keeper->core->ledger, index);
+        break;
+    case LEDGER_PROBE:
+        probe_ended(keeper, unit, index);
+        break;
+    case LEDGER_FREE:
+    case LEDGER_CORE:
+    case LEDGER_LOGGER:
+    case LEDGER_NKINDS:
+        break;
+    }
+}
+
+void keeper_exits(struct keeper *keeper)
+{
+    ssize_t index;
+
+    while ((index = ledger_next_exit(&keeper->core->ledger)) >= 0)
+        take_exit(keeper, (size_t)index);
+    uint64_t orphans = keeper->core->ledger.header->orphans;
+    if (orphans != keeper->orphans_seen)
+        keeper->sweep_due = true; /* perhaps the last of the left-overs */
+    keeper->orphans_seen = orphans;
+}
+
+/* --- what a service says of itself --- */
+
+static struct unit *unit_of_pid(struct keeper *keeper, pid_t pid)
+{
+    for (int depth = 0; pid > 1 && depth < 16; depth++) {
+        ssize_t index = ledger_find_pid(&keeper->core->ledger, pid);
+        char path[64], line[512];
+
+        if (index >= 0)
+            return keeper->by_record[index];
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        FILE *file = fopen(path, "re");
+        if (!file)
+            return NULL;
+        const char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+        int parent = 0;
+        if (!end || sscanf(end, ") %*c %d", &parent) != 1)
+            parent = 0;
+        fclose(file);
+        pid = parent;
+    }
+    return NULL;
+}
+
+void keeper_notified(struct keeper *keeper, const struct notify_message *message)
+{
+    struct unit *unit = unit_of_pid(keeper, message->sender);
+
+    if (!unit) {
+        log_debug("notification from a stranger", NULL);
+        return;
+    }
+    if (message->status[0])
+        snprintf(unit->status, sizeof unit->status, "%s", message->status);
+    if (message->ready && unit->made.ready.kind == SPEC_CHECK_NOTIFY && unit->checks)
+        checks_told_ready(unit->checks);
+}
+
+/* --- the turn --- */
+
+static void drain_facts(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nfacts && i < TURN_FACTS_MAX; i++) {
+        struct keeper_fact fact = keeper->facts[i]; /* the array may move below */
+        if (fact.unit)
+            keeper_apply(keeper, fact.unit, fact.event);
+    }
+    keeper->nfacts = 0;
+}
+
+static void free_gone(struct keeper *keeper)
+{
+    size_t kept = 0;
+    bool any_removed = false;
+
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+
+        if (slot->removed && !slot->twin && lifecycle_settled(keeper_state(slot))) {
+            keeper->hands.removed(keeper->hands.context, slot);
+            outputs_close(keeper->core, slot->name);
+            keeper_unit_free(slot->main);
+            free(slot);
+            continue;
+        }
+        any_removed |= slot->removed;
+        keeper->slots[kept++] = slot;
+    }
+    keeper->nslots = kept;
+    for (size_t i = 0; i < keeper->nretired && !any_removed; i++)
+        plan_free(keeper->retired[i]);
+    if (!any_removed)
+        keeper->nretired = 0;
+}
+
+void keeper_turn(struct keeper *keeper)
+{
+    for (int rounds = 0; rounds < 100; rounds++) {
+        drain_facts(keeper);
+        if (keeper->sweep_due) {
+            keeper_sweep(keeper);
+        } else if (keeper->stop_round_due) {
+            keeper->stop_round_due = false;
+            keeper_stop_round(keeper);
+            free_gone(keeper);
+        } else if (keeper->nfacts == 0) {
+            break;
+        }
+    }
+}

@@ -1,0 +1,125 @@
+/* keeper.h - holds all instances, feeds facts to their lifecycles and performs the acts.
+ *
+ * Facts come from exits, timers, checks and orders.  What an act brings about at once goes into a queue
+ * that is drained at the end of each loop turn (keeper_turn), never by recursion.
+ */
+#ifndef SUPERVISOR_CORE_KEEPER_H
+#define SUPERVISOR_CORE_KEEPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "supervisor/core/core.h"
+#include "supervisor/core/notify.h"
+#include "supervisor/core/unit.h"
+#include "supervisor/ledger/ledger.h"
+
+struct keeper_fact {
+    struct unit *unit; /* NULL = the unit has gone meanwhile */
+    enum lifecycle_event event;
+};
+
+struct keeper_hands {
+    void *context;
+    void (*changed)(void *context, struct slot *slot); /* state or readiness */
+    /* A replacement has ended; `release`: the id it was to run ("" = no release). */
+    void (*replaced)(void *context, struct slot *slot, const char *release, bool ok,
+                     const char *reason);
+    void (*removed)(void *context, struct slot *slot); /* about to be freed */
+};
+
+struct keeper {
+    struct core *core;
+    struct keeper_hands hands;
+    struct slot **slots; /* owned; by service index, then number; removed ones at the end */
+    size_t nslots, slots_cap;
+    size_t *first_slot; /* [nservices + 1]: slots of service i are first_slot[i] .. [i + 1] */
+    struct arena users_arena;
+    struct users_identity *users; /* per service */
+    char **user_problems;         /* per service, NULL = none */
+    struct unit **by_record;      /* [LEDGER_RECORDS] */
+    struct keeper_fact *facts;
+    size_t nfacts, facts_cap;
+    struct plan **retired; /* plans that removed slots still point into */
+    size_t nretired;
+    uint64_t random;
+    uint64_t orphans_seen;
+    bool sweep_due;
+    bool stopping_all;  /* shutdown: nothing starts any more */
+    bool stop_round_due;
+    struct spec_service fallback;  /* settings of an adopted instance that no plan knows */
+    struct users_identity nobody_set;
+    struct arena fallback_arena;
+    bool *emptying;     /* per service: releases asked for stop_all */
+};
+
+struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, struct err *err);
+void keeper_free(struct keeper *keeper);
+
+/* Takes core->plan into force: makes slots for new instances, marks those that are gone as removed
+ * (and stops them), points the others at their new settings.  `before` (the plan until now, NULL at the
+ * start) is taken over and freed when nothing needs it.  Users that cannot be found are kept as the
+ * reason why their services do not start. */
+int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err);
+
+/* At the start of a core: adopt() makes slots of what the ledger knows (before keeper_configure; returns how
+ * many), tell_releases() says which releases run, resume() takes every unit up where it was,
+ * autostart() starts what never had an order. */
+size_t keeper_adopt(struct keeper *keeper);
+void keeper_tell_releases(struct keeper *keeper);
+void keeper_resume(struct keeper *keeper);
+void keeper_autostart(struct keeper *keeper);
+/* The ledger was lost: finds processes by their environment. */
+size_t keeper_rebuild(struct keeper *keeper);
+
+void keeper_order(struct keeper *keeper, struct unit *unit, enum lifecycle_event event,
+                  const char *reason);
+/* Ordered stop of a set of slots (in_stop is set by the caller): those that others in the set need
+ * stop after them. */
+void keeper_stop_round(struct keeper *keeper);
+void keeper_shutdown(struct keeper *keeper, bool hurry);
+bool keeper_all_down(const struct keeper *keeper);
+
+/* Makes the instance run this release ("" = the one it has): overlapped when its restart_mode says so
+ * and it runs, else stop first.  One instance of a service after another. */
+void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release);
+/* The first release is undone: all instances stop and wait. */
+void keeper_empty(struct keeper *keeper, size_t service);
+void keeper_probe_faster(struct keeper *keeper, size_t service, bool on);
+
+void keeper_exits(struct keeper *keeper); /* the guardian poked: look at the exit slots */
+void keeper_notified(struct keeper *keeper, const struct notify_message *message);
+void keeper_turn(struct keeper *keeper);
+
+struct slot *keeper_find(const struct keeper *keeper, const char *name); /* "web:0" or NULL */
+size_t keeper_slots_of(const struct keeper *keeper, size_t service, struct slot *const **ret);
+pid_t keeper_pid(const struct keeper *keeper, const struct unit *unit); /* 0 = no process */
+/* The state people see; of the main unit. */
+enum lifecycle_state keeper_state(const struct slot *slot);
+
+/* Inside the keeper, shared between its files. */
+void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event event);
+void keeper_fact(struct keeper *keeper, struct unit *unit, enum lifecycle_event event);
+void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts);
+void keeper_reason(struct unit *unit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct lifecycle_policy keeper_policy(const struct unit *unit);
+void keeper_save(struct unit *unit);
+void keeper_arm(struct unit *unit);
+struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledger_kind kind,
+                             ssize_t record, struct err *err);
+void keeper_unit_free(struct unit *unit);
+void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
+void keeper_end_checks(struct unit *unit);
+void keeper_main_ended(struct keeper *keeper, struct unit *unit);
+void keeper_tell_release(struct keeper *keeper, struct unit *unit);
+void keeper_faster(struct unit *unit, bool on);
+/* keeper_leave.c */
+void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all);
+void keeper_kill(struct keeper *keeper, struct unit *unit);
+void keeper_clean(struct keeper *keeper, struct unit *unit);
+void keeper_sweep(struct keeper *keeper);
+/* keeper_replace.c: a unit has changed; a replacement may have come to its end. */
+void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct unit *unit);
+
+#endif

@@ -1,0 +1,254 @@
+/* keeper_adopt.c - a new core carries on where the one before it was killed.
+ *
+ * Everything is in the ledger: each unit's body, its pid (stored by the kernel), its exit (stored
+ * by the guardian).  What was under way is taken up again by lifecycle_resume().
+ */
+#include "supervisor/core/keeper.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "supervisor/core/leftovers.h"
+#include "supervisor/core/spawn.h"
+
+static uint32_t generation_of(const struct keeper *keeper, const struct unit *unit)
+{
+    return keeper->core->ledger.records[unit->record].generation;
+}
+
+static struct slot *adopt_slot(struct keeper *keeper, const char *name)
+{
+    struct slot *slot = keeper_find(keeper, name);
+
+    if (slot)
+        return slot;
+    if (keeper->nslots == keeper->slots_cap) {
+        size_t cap = keeper->slots_cap ? keeper->slots_cap * 2 : 64;
+        struct slot **grown = realloc(keeper->slots, cap * sizeof *grown);
+        if (!grown)
+            return NULL;
+        keeper->slots = grown;
+        keeper->slots_cap = cap;
+    }
+    slot = calloc(1, sizeof *slot);
+    if (!slot)
+        return NULL;
+    snprintf(slot->name, sizeof slot->name, "%s", name);
+    slot->spec = &keeper->fallback;
+    slot->user = &keeper->nobody_set;
+    slot->removed = true; /* until a plan claims it */
+    keeper->slots[keeper->nslots++] = slot;
+    return slot;
+}
+
+/* Two main records: the core before us died in the middle of a promotion; the younger one leads. */
+static void place(struct keeper *keeper, struct slot *slot, struct unit *unit, bool is_main)
+{
+    struct unit *other = slot->main;
+
+    if (!other) {
+        slot->main = unit;
+        return;
+    }
+    bool younger = generation_of(keeper, unit) > generation_of(keeper, other);
+    bool lead = other->body.retiring || (is_main && younger && !unit->body.retiring);
+    slot->main = lead ? unit : other;
+    slot->twin = lead ? other : unit;
+}
+
+static void adopt_record(struct keeper *keeper, size_t index)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[index];
+    struct err err = { 0 };
+
+    struct slot *slot = adopt_slot(keeper, record->instance);
+    if (slot && slot->main && slot->twin) {
+        log_error("a third process of one instance in the ledger", "instance", slot->name, NULL);
+        return;
+    }
+    struct unit *unit =
+        slot ? keeper_unit_new(keeper, slot, LEDGER_SERVICE, (ssize_t)index, &err) : NULL;
+    if (!unit) {
+        log_error("cannot adopt", "instance", record->instance, "error", err.text, NULL);
+        return;
+    }
+    if (!ledger_body_get(record, &unit->body, sizeof unit->body)) {
+        memset(&unit->body, 0, sizeof unit->body);
+        unit->body.pristine = true; /* claimed, and the core died before the first word */
+    }
+    slot->number = unit->body.number;
+    place(keeper, slot, unit, record->kind == LEDGER_SERVICE);
+}
+
+/* Hooks go on and are waited for; checks are begun anew, so an old attempt is of no use. */
+static void adopt_helper(struct keeper *keeper, size_t index)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[index];
+    struct slot *slot = keeper_find(keeper, record->instance);
+    pid_t pid = keeper->core->ledger.pids[index];
+
+    if (pid <= 0) {
+        ledger_release(&keeper->core->ledger, index);
+        return;
+    }
+    if (record->kind == LEDGER_HOOK && slot && slot->main) {
+        enum lifecycle_state state = keeper_state(slot);
+        bool expected = state == LIFECYCLE_PRE_START || state == LIFECYCLE_POST_STOP;
+        if (expected) {
+            slot->main->hook_record = (ssize_t)index;
+            keeper->by_record[index] = slot->main;
+            return;
+        }
+    }
+    if (record->exited != LEDGER_LIVING)
+        ledger_release(&keeper->core->ledger, index);
+    else
+        kill(-pid, SIGKILL);
+}
+
+size_t keeper_adopt(struct keeper *keeper)
+{
+    struct ledger *ledger = &keeper->core->ledger;
+
+    for (size_t i = 0; i < ledger->used; i++) {
+        enum ledger_kind kind = (enum ledger_kind)ledger->records[i].kind;
+        if (kind == LEDGER_SERVICE || kind == LEDGER_TWIN)
+            adopt_record(keeper, i);
+    }
+    for (size_t i = 0; i < ledger->used; i++) {
+        enum ledger_kind kind = (enum ledger_kind)ledger->records[i].kind;
+        if (kind == LEDGER_HOOK || kind == LEDGER_PROBE)
+            adopt_helper(keeper, i);
+    }
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+        if (slot->twin)
+            slot->on_trial = !slot->twin->body.retiring &&
+                             generation_of(keeper, slot->twin) > generation_of(keeper, slot->main);
+    }
+    return keeper->nslots;
+}
+
+void keeper_tell_releases(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++)
+        keeper_tell_release(keeper, keeper->slots[i]->main);
+}
+
+static void resume_unit(struct keeper *keeper, struct unit *unit)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[unit->record];
+    enum lifecycle_state state = (enum lifecycle_state)unit->body.lc.state;
+    pid_t pid = keeper->core->ledger.pids[unit->record];
+    bool expects = lifecycle_has_process(state);
+    struct err err = { 0 };
+
+    if (expects && pid > 0)
+        unit->body.main_pid = pid;
+    if (!expects && record->exited != LEDGER_LIVING) {
+        keeper->core->ledger.pids[unit->record] = 0; /* consumed, but not cleared any more */
+        record->exited = LEDGER_LIVING;
+    }
+    bool gone =
+        expects && (record->exited != LEDGER_LIVING || (pid <= 0 && state != LIFECYCLE_STARTING));
+    if (gone) {
+        if (pid <= 0)
+            record->exited = LEDGER_EXIT_UNKNOWN;
+        keeper_main_ended(keeper, unit);
+        keeper->core->ledger.pids[unit->record] = 0;
+        record->exited = LEDGER_LIVING;
+        return;
+    }
+    if (expects && pid > 0 && spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
+        log_warn("an adopted instance does not fit its settings", "instance", unit->slot->name,
+                 "error", err.text, NULL);
+    keeper_arm(unit);
+    keeper_perform(keeper, unit, lifecycle_resume(&unit->body.lc, pid > 0));
+    if (unit->hook_record >= 0 &&
+        keeper->core->ledger.records[unit->hook_record].exited != LEDGER_LIVING)
+        keeper->sweep_due = true;
+    if (unit->body.retiring && state == LIFECYCLE_RUNNING)
+        keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
+}
+
+void keeper_resume(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+
+        if (slot->on_trial) /* nobody remembers who waited for it; its outcome still counts */
+            slot->replacing = true;
+        resume_unit(keeper, slot->main);
+        if (slot->twin)
+            resume_unit(keeper, slot->twin);
+    }
+    ledger_recheck_exits(&keeper->core->ledger);
+    keeper_exits(keeper);
+    keeper->stop_round_due = true;
+}
+
+void keeper_autostart(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+
+        if (slot->removed || !slot->main->body.pristine)
+            continue;
+        if (slot->spec->autostart && !keeper->stopping_all) {
+            keeper_order(keeper, slot->main, LIFECYCLE_EV_START, NULL);
+        } else {
+            slot->main->body.pristine = false;
+            keeper_save(slot->main);
+        }
+    }
+}
+
+/* --- a lost ledger --- */
+
+struct rebuild {
+    struct keeper *keeper;
+    size_t found;
+};
+
+static void rebuild_one(void *context, pid_t pid, const char *name, unsigned generation)
+{
+    struct rebuild *rebuild = context;
+    struct keeper *keeper = rebuild->keeper;
+    struct slot *slot = keeper_find(keeper, name);
+
+    if (!slot || getsid(pid) != pid || keeper->core->ledger.pids[slot->main->record] != 0)
+        return; /* only main processes lead a session */
+    struct unit *unit = slot->main;
+    ledger_rearm(&keeper->core->ledger, unit->record, generation);
+    keeper->core->ledger.records[unit->record].start_time = child_start_time(pid);
+    keeper->core->ledger.pids[unit->record] = pid;
+    unit->body.pristine = false;
+    unit->body.main_pid = pid;
+    unit->body.lc.wanted = unit->body.lc.reached = true;
+    unit->body.lc.state = LIFECYCLE_RUNNING;
+    unit->body.lc.ready = keeper_policy(unit).delay_ready;
+    unit->body.lc.started_ms = loop_now_ms(keeper->core->loop);
+    keeper_reason(unit, "found again after the ledger was lost");
+    keeper_save(unit);
+    rebuild->found++;
+}
+
+size_t keeper_rebuild(struct keeper *keeper)
+{
+    struct rebuild rebuild = { .keeper = keeper };
+    struct err err = { 0 };
+    struct leftovers *look =
+        leftovers_look((pid_t)keeper->core->ledger.header->guardian_pid, false, NULL, NULL, &err);
+
+    if (!look) {
+        log_error("cannot look for processes after the ledger was lost", "error", err.text, NULL);
+        return 0;
+    }
+    leftovers_each(look, rebuild_one, &rebuild);
+    leftovers_free(look);
+    return rebuild.found;
+}

@@ -1,0 +1,170 @@
+/* keeper_leave.c - signals, and seeing to it that no process of an instance survives its stop. */
+#include "supervisor/core/keeper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "io/child.h"
+#include "supervisor/core/leftovers.h"
+
+enum { LEFTOVERS_MAX = 1024, QUIET_SCANS = 2 };
+
+static bool is_known(const void *context, pid_t pid)
+{
+    const struct keeper *keeper = context;
+    const struct ledger_header *header = keeper->core->ledger.header;
+
+    return ledger_find_pid(&keeper->core->ledger, pid) >= 0 || pid == getpid() ||
+           pid == (pid_t)header->guardian_pid;
+}
+
+static struct leftovers *look(struct keeper *keeper, bool quick)
+{
+    pid_t guardian = (pid_t)keeper->core->ledger.header->guardian_pid;
+    struct err err = { 0 };
+    /* Processes of before a guardian's death have another parent: look everywhere then. */
+    bool stranger = keeper->core->ledger.header->guardian_restarts > 0;
+
+    struct leftovers *seen = leftovers_look(guardian, quick && !stranger, is_known, keeper, &err);
+    if (!seen)
+        log_warn("cannot look for left-over processes", "error", err.text, NULL);
+    return seen;
+}
+
+static uint32_t generation_of(const struct unit *unit)
+{
+    return unit->keeper->core->ledger.records[unit->record].generation;
+}
+
+/* To the main process, checked to be ours: the exit slot is filled before the pid is reaped, so an
+ * empty slot after pidfd_open means that the descriptor is the right process. */
+static void signal_main(struct keeper *keeper, struct unit *unit, int signum)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[unit->record];
+    pid_t pid = keeper->core->ledger.pids[unit->record];
+
+    if (pid <= 0)
+        return;
+    int pidfd = child_pidfd(pid);
+    if (pidfd < 0) {
+        if (pidfd != -ESRCH && record->exited == LEDGER_LIVING)
+            kill(pid, signum); /* no pidfd to be had (EMFILE): the parent has not reaped it yet */
+        return;
+    }
+    if (record->exited == LEDGER_LIVING)
+        child_pidfd_signal(pidfd, signum);
+    close(pidfd);
+}
+
+static void signal_group(struct keeper *keeper, struct unit *unit, int signum)
+{
+    pid_t pid = keeper->core->ledger.pids[unit->record];
+
+    /* While the leader's exit is not consumed its number cannot become another group. */
+    if (pid > 1)
+        kill(-pid, signum);
+}
+
+static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum, bool quick)
+{
+    pid_t pids[LEFTOVERS_MAX];
+    struct leftovers *seen = look(keeper, quick);
+
+    if (!seen)
+        return 0;
+    size_t count = leftovers_of(seen, unit->slot->name, generation_of(unit), unit->body.main_pid,
+                                pids, LEFTOVERS_MAX);
+    for (size_t i = 0; i < count && i < LEFTOVERS_MAX; i++)
+        leftovers_signal(seen, pids[i], signum);
+    leftovers_free(seen);
+    return count;
+}
+
+void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all)
+{
+    const struct spec_service *spec = unit->slot->spec;
+
+    if (all)
+        signal_rest(keeper, unit, signum, false);
+    if (spec->stopasgroup)
+        signal_group(keeper, unit, signum);
+    else
+        signal_main(keeper, unit, signum);
+}
+
+static bool cleans_up(const struct spec_service *spec)
+{
+    return spec->kill_mode != SPEC_KILL_PROCESS;
+}
+
+void keeper_kill(struct keeper *keeper, struct unit *unit)
+{
+    const struct spec_service *spec = unit->slot->spec;
+
+    signal_main(keeper, unit, SIGKILL);
+    if (cleans_up(spec) || spec->killasgroup || spec->stopasgroup)
+        signal_group(keeper, unit, SIGKILL);
+    if (cleans_up(spec))
+        signal_rest(keeper, unit, SIGKILL, !lifecycle_has_process(unit->body.lc.state));
+    if (unit->cleaning)
+        keeper->sweep_due = true;
+}
+
+/* supervisord's process mode leaves the rest alone; everything else is looked for in the next
+ * sweep, one sweep for all that are being cleaned. */
+void keeper_clean(struct keeper *keeper, struct unit *unit)
+{
+    if (!cleans_up(unit->slot->spec)) {
+        keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
+        return;
+    }
+    unit->cleaning = true;
+    unit->rest_told = false;
+    unit->quiet_scans = QUIET_SCANS - 1; /* one look suffices when it finds nothing at all */
+    keeper->sweep_due = true;
+}
+
+static void sweep_unit(struct keeper *keeper, struct unit *unit, const struct leftovers *seen)
+{
+    pid_t pids[LEFTOVERS_MAX];
+    size_t count = leftovers_of(seen, unit->slot->name, generation_of(unit), unit->body.main_pid,
+                                pids, LEFTOVERS_MAX);
+
+    if (count == 0) {
+        if (++unit->quiet_scans >= QUIET_SCANS) {
+            unit->cleaning = false;
+            keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
+        } else {
+            keeper->sweep_due = true;
+        }
+        return;
+    }
+    unit->quiet_scans = 0;
+    keeper_reason(unit, "%zu process%s left behind", count, count == 1 ? "" : "es");
+    if (unit->rest_told)
+        return;
+    unit->rest_told = true;
+    for (size_t i = 0; i < count && i < LEFTOVERS_MAX; i++)
+        leftovers_signal(seen, pids[i], SIGTERM);
+}
+
+void keeper_sweep(struct keeper *keeper)
+{
+    keeper->sweep_due = false;
+    struct leftovers *seen = look(keeper, true);
+    if (!seen)
+        return; /* the deadline of each unit comes round and asks again */
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+
+        if (slot->main->cleaning)
+            sweep_unit(keeper, slot->main, seen);
+        if (slot->twin && slot->twin->cleaning)
+            sweep_unit(keeper, slot->twin, seen);
+    }
+    leftovers_free(seen);
+}

@@ -1,0 +1,194 @@
+/* keeper_perform.c - the acts of the lifecycle, carried out. */
+#include "supervisor/core/keeper.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "supervisor/core/releases.h"
+#include "supervisor/core/spawn.h"
+
+/* --- ASK: is everything there that this unit waits for? --- */
+
+static bool slot_going_up(const struct slot *slot)
+{
+    enum lifecycle_state state = keeper_state(slot);
+
+    return slot->main->body.lc.wanted && state != LIFECYCLE_RUNNING;
+}
+
+/* One need of a service; false and a name when it is not met.
+ *   requires: every instance ready.   wants: ready, or given up.   after: only not before it. */
+static bool need_met(const struct keeper *keeper, size_t need, bool hard, bool wait_ready,
+                     const struct slot **ret_missing)
+{
+    struct slot *const *slots;
+    size_t count = keeper_slots_of(keeper, need, &slots);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct slot *slot = slots[i];
+        bool settled = lifecycle_settled(keeper_state(slot));
+        bool met = slot->main->body.lc.ready || (!hard && settled);
+
+        if (!wait_ready)
+            met = !slot_going_up(slot) || slot->main->body.lc.ready;
+        if (!met) {
+            *ret_missing = slot;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool needs_met(struct keeper *keeper, struct unit *unit)
+{
+    const struct spec_service *spec = unit->slot->spec;
+    const struct slot *missing;
+
+    for (size_t i = 0; i < spec->nneeds; i++) {
+        if (need_met(keeper, spec->needs[i], spec->need_hard[i], spec->need_ready[i], &missing))
+            continue;
+        keeper_reason(unit, "%s (%s)", missing->name, lifecycle_state_name(keeper_state(missing)));
+        return false;
+    }
+    return true;
+}
+
+static bool release_there(struct keeper *keeper, struct unit *unit)
+{
+    struct releases *releases = keeper->core->releases;
+    size_t service = unit->slot->service;
+    char id[RELEASE_ID_MAX];
+
+    if (!unit->slot->spec->release)
+        return true;
+    const char *problem = releases_problem(releases, service);
+    if (problem) {
+        keeper_reason(unit, "%s", problem);
+        return false;
+    }
+    if (unit->body.release[0] && !unit->body.fresh)
+        return true;
+    if (!releases_pinned(releases, service, id)) {
+        unit->body.release[0] = '\0';
+        keeper_reason(unit, "release");
+        return false;
+    }
+    snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
+    return true;
+}
+
+static void ask(struct keeper *keeper, struct unit *unit)
+{
+    const char *problem = unit->slot->removed ? NULL : keeper->user_problems[unit->slot->service];
+
+    if (keeper->stopping_all || unit->slot->removed) {
+        keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
+        return;
+    }
+    if (problem) {
+        keeper_reason(unit, "%s", problem);
+    } else if (needs_met(keeper, unit) && release_there(keeper, unit)) {
+        unit->body.fresh = false;
+        unit->body.reason[0] = '\0';
+        keeper_fact(keeper, unit, LIFECYCLE_EV_GO);
+    }
+    keeper_save(unit);
+}
+
+/* --- hooks --- */
+
+static void run_hook(struct keeper *keeper, struct unit *unit, bool post_stop)
+{
+    struct err err = { 0 };
+    size_t record;
+    int rc = 0;
+
+    if (unit->hook_record >= 0)
+        return; /* adopted: it runs already */
+    if (!post_stop || !unit->made.argv)
+        rc = spawn_prepare(keeper->core, unit, unit->slot->user, &err);
+    char **argv = rc == 0 ? (post_stop ? unit->made.post_stop : unit->made.pre_start) : NULL;
+    if (rc == 0 && !argv) { /* taken out of the configuration meanwhile */
+        keeper_fact(keeper, unit, LIFECYCLE_EV_HOOK_OK);
+        return;
+    }
+    if (rc == 0)
+        rc = spawn_helper(keeper->core, unit, unit->slot->user, LEDGER_HOOK, argv, &record, &err);
+    if (rc != 0) {
+        keeper_reason(unit, "%s: %s", post_stop ? "post_stop" : "pre_start", err.text);
+        keeper_fact(keeper, unit, LIFECYCLE_EV_NO_SPAWN);
+        return;
+    }
+    unit->hook_record = (ssize_t)record;
+    keeper->by_record[record] = unit;
+}
+
+static void kill_hook(struct keeper *keeper, struct unit *unit)
+{
+    if (unit->hook_record < 0) {
+        keeper_fact(keeper, unit, LIFECYCLE_EV_HOOK_BAD);
+        return;
+    }
+    size_t record = (size_t)unit->hook_record;
+    pid_t pid = keeper->core->ledger.pids[record];
+    if (pid > 1 && keeper->core->ledger.records[record].exited == LEDGER_LIVING)
+        kill(-pid, SIGKILL);
+}
+
+/* --- spawn --- */
+
+static void start_process(struct keeper *keeper, struct unit *unit)
+{
+    struct err err = { 0 };
+
+    unit->body.gate_passed = false;
+    unit->body.health = UNIT_HEALTH_UNKNOWN;
+    unit->body.probes = unit->body.probe_failures = 0;
+    unit->body.main_pid = 0;
+    unit->status[0] = '\0';
+    if (unit->body.lc.starts > 1)
+        unit->body.restarts++;
+    if (spawn_unit(keeper->core, unit, unit->slot->user, &err) != 0) {
+        keeper_reason(unit, "cannot start: %s", err.text);
+        log_error("cannot start", "instance", unit->slot->name, "error", err.text, NULL);
+        keeper_save(unit);
+        keeper_fact(keeper, unit, LIFECYCLE_EV_NO_SPAWN);
+        return;
+    }
+    unit->body.main_pid = keeper->core->ledger.pids[unit->record];
+    keeper_save(unit);
+    /* The kernel may have called it in before we came back. */
+    if (keeper->core->ledger.records[unit->record].exited == LEDGER_LIVING)
+        keeper_begin_checks(keeper, unit);
+}
+
+static void send_stop(struct keeper *keeper, struct unit *unit)
+{
+    const struct spec_service *spec = unit->slot->spec;
+
+    keeper_signal(keeper, unit, spec->stopsignal, spec->kill_mode == SPEC_KILL_GROUP);
+}
+
+void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts)
+{
+    if (acts & LIFECYCLE_ACT_ASK)
+        ask(keeper, unit);
+    if (acts & LIFECYCLE_ACT_PRE_START)
+        run_hook(keeper, unit, false);
+    if (acts & LIFECYCLE_ACT_SPAWN)
+        start_process(keeper, unit);
+    else if (acts & LIFECYCLE_ACT_CHECKS)
+        keeper_begin_checks(keeper, unit);
+    if (acts & LIFECYCLE_ACT_SIGNAL)
+        send_stop(keeper, unit);
+    if (acts & LIFECYCLE_ACT_KILL)
+        keeper_kill(keeper, unit);
+    if (acts & LIFECYCLE_ACT_CLEAN)
+        keeper_clean(keeper, unit);
+    if (acts & LIFECYCLE_ACT_POST_STOP)
+        run_hook(keeper, unit, true);
+    if (acts & LIFECYCLE_ACT_KILL_HOOK)
+        kill_hook(keeper, unit);
+}

@@ -1,0 +1,199 @@
+/* keeper_replace.c - another release or a fresh process for an instance, overlapped where asked
+ * for.
+ *
+ * Overlapped: a twin starts beside the main process; ready, the two change roles and the old one is
+ * stopped; not ready, the twin goes and nothing has changed.  Otherwise: stop, then start.  One
+ * instance of a service after another.
+ */
+#include "supervisor/core/keeper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static bool may_overlap(const struct slot *slot)
+{
+    return slot->spec->restart_mode == SPEC_OVERLAP && slot->spec->type == SPEC_TYPE_SERVICE &&
+           keeper_state(slot) == LIFECYCLE_RUNNING && slot->main->body.lc.ready && !slot->twin;
+}
+
+static void start_twin(struct keeper *keeper, struct slot *slot)
+{
+    struct err err = { 0 };
+    struct unit *twin = keeper_unit_new(keeper, slot, LEDGER_TWIN, -1, &err);
+
+    if (!twin) {
+        log_error("cannot overlap, stopping first", "instance", slot->name, "error", err.text,
+                  NULL);
+        keeper_apply(keeper, slot->main, LIFECYCLE_EV_RESTART);
+        return;
+    }
+    slot->twin = twin;
+    slot->on_trial = true;
+    snprintf(twin->body.release, sizeof twin->body.release, "%s",
+             slot->replace_release[0] ? slot->replace_release : slot->main->body.release);
+    keeper_apply(keeper, twin, LIFECYCLE_EV_START);
+    twin->body.fresh = false; /* it has its release already */
+    keeper_save(twin);
+}
+
+static void restart_main(struct keeper *keeper, struct slot *slot)
+{
+    struct unit *unit = slot->main;
+
+    keeper_order(keeper, unit, LIFECYCLE_EV_RESTART, NULL);
+    if (slot->replace_release[0])
+        snprintf(unit->body.release, sizeof unit->body.release, "%s", slot->replace_release);
+    unit->body.fresh = false;
+    keeper_save(unit);
+    if (unit->body.lc.state == LIFECYCLE_WAITING) /* it may have waited for just this */
+        keeper_perform(keeper, unit, LIFECYCLE_ACT_ASK);
+}
+
+static void begin(struct keeper *keeper, struct slot *slot)
+{
+    slot->replacing = true;
+    slot->replace_queued = false;
+    if (may_overlap(slot))
+        start_twin(keeper, slot);
+    else
+        restart_main(keeper, slot);
+}
+
+static struct slot *sibling(struct keeper *keeper, const struct slot *slot, bool queued)
+{
+    struct slot *const *slots;
+    size_t count = slot->removed ? 0 : keeper_slots_of(keeper, slot->service, &slots);
+
+    for (size_t i = 0; i < count; i++)
+        if (queued ? slots[i]->replace_queued : slots[i]->replacing)
+            return slots[i];
+    return NULL;
+}
+
+void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release)
+{
+    snprintf(slot->replace_release, sizeof slot->replace_release, "%s", release);
+    if (slot->replacing)
+        return; /* the same again; another release cannot come before the first has ended */
+    if (sibling(keeper, slot, false)) {
+        slot->replace_queued = true;
+        return;
+    }
+    begin(keeper, slot);
+}
+
+static void finish(struct keeper *keeper, struct slot *slot, bool ok, const char *reason)
+{
+    char release[UNIT_RELEASE_MAX];
+    struct slot *next;
+
+    snprintf(release, sizeof release, "%s", slot->replace_release);
+    slot->replacing = false;
+    slot->replace_release[0] = '\0';
+    keeper->hands.replaced(keeper->hands.context, slot, release, ok, reason);
+    while ((next = sibling(keeper, slot, true)) != NULL) {
+        if (ok) {
+            begin(keeper, next);
+            return;
+        }
+        /* What failed once is not tried on the others. */
+        next->replace_queued = false;
+        keeper->hands.replaced(keeper->hands.context, next, next->replace_release, false,
+                               "not tried, because another instance did not become ready");
+    }
+}
+
+static void set_kind(struct keeper *keeper, struct unit *unit, enum ledger_kind kind)
+{
+    keeper->core->ledger.records[unit->record].kind = kind;
+}
+
+static void promote(struct keeper *keeper, struct slot *slot)
+{
+    struct unit *old = slot->main, *fresh = slot->twin;
+
+    slot->main = fresh;
+    slot->twin = old;
+    slot->on_trial = false;
+    old->body.retiring = true;
+    fresh->body.restarts = old->body.restarts;
+    keeper_save(old);
+    keeper_save(fresh);
+    /* Should we die between these two, the higher generation is the main one (keeper_adopt.c). */
+    set_kind(keeper, fresh, LEDGER_SERVICE);
+    set_kind(keeper, old, LEDGER_TWIN);
+    keeper_fact(keeper, old, LIFECYCLE_EV_STOP);
+}
+
+static void trial_changed(struct keeper *keeper, struct slot *slot, const struct unit *twin)
+{
+    char reason[UNIT_REASON_MAX];
+
+    if (twin->body.lc.state == LIFECYCLE_RUNNING && twin->body.lc.ready) {
+        promote(keeper, slot);
+        finish(keeper, slot, true, "");
+    } else if (lifecycle_settled((enum lifecycle_state)twin->body.lc.state)) {
+        slot->on_trial = false;
+        snprintf(reason, sizeof reason, "%s",
+                 twin->body.reason[0] ? twin->body.reason : "it did not become ready");
+        finish(keeper, slot, false, reason);
+        keeper->stop_round_due = true; /* the twin is freed there */
+    }
+}
+
+static void main_changed(struct keeper *keeper, struct slot *slot)
+{
+    const struct lifecycle *lc = &slot->main->body.lc;
+    enum lifecycle_state state = (enum lifecycle_state)lc->state;
+    bool up = lc->ready && (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED);
+
+    if (up)
+        finish(keeper, slot, true, "");
+    else if (state == LIFECYCLE_BACKOFF || lifecycle_settled(state))
+        finish(keeper, slot, false, slot->main->body.reason);
+}
+
+void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct unit *unit)
+{
+    if (slot->twin == unit && slot->on_trial)
+        trial_changed(keeper, slot, unit);
+    else if (slot->main == unit && slot->replacing && !slot->on_trial)
+        main_changed(keeper, slot);
+    else if (slot->twin == unit && lifecycle_settled((enum lifecycle_state)unit->body.lc.state))
+        keeper->stop_round_due = true;
+}
+
+void keeper_empty(struct keeper *keeper, size_t service)
+{
+    struct slot *const *slots;
+    size_t count = keeper_slots_of(keeper, service, &slots);
+
+    keeper->emptying[service] = true;
+    for (size_t i = 0; i < count; i++) {
+        struct unit *unit = slots[i]->main;
+
+        unit->body.release[0] = '\0';
+        slots[i]->replacing = slots[i]->replace_queued = false;
+        if (slots[i]->twin)
+            keeper_order(keeper, slots[i]->twin, LIFECYCLE_EV_STOP, "its release was undone");
+        if (!lifecycle_settled(keeper_state(slots[i])) ||
+            keeper_state(slots[i]) == LIFECYCLE_FAILED)
+            keeper_order(keeper, unit, LIFECYCLE_EV_RESTART, "its release was undone");
+        unit->body.release[0] = '\0';
+        keeper_save(unit);
+    }
+    keeper->stop_round_due = true;
+}
+
+void keeper_probe_faster(struct keeper *keeper, size_t service, bool on)
+{
+    struct slot *const *slots;
+    size_t count = keeper_slots_of(keeper, service, &slots);
+
+    for (size_t i = 0; i < count; i++) {
+        keeper_faster(slots[i]->main, on);
+    }
+}

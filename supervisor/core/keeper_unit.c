@@ -1,0 +1,283 @@
+/* keeper_unit.c - units: made, remembered in the ledger, timed, checked. */
+#include "supervisor/core/keeper.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "supervisor/core/checks.h"
+#include "supervisor/core/spawn.h"
+
+_Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_MAX, "a unit fits its record");
+
+static void on_deadline(void *context)
+{
+    struct unit *unit = context;
+
+    keeper_apply(unit->keeper, unit, LIFECYCLE_EV_TIMEOUT);
+}
+
+struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledger_kind kind,
+                             ssize_t record, struct err *err)
+{
+    struct unit *unit = calloc(1, sizeof *unit);
+
+    if (!unit) {
+        err_set(err, ERR_MEMORY, "no memory for %s", slot->name);
+        return NULL;
+    }
+    unit->keeper = keeper;
+    unit->slot = slot;
+    unit->hook_record = -1;
+    unit->ready_fd = -1;
+    unit->body.number = slot->number;
+    arena_init(&unit->arena);
+    unit->timer = loop_timer_new(keeper->core->loop, on_deadline, unit);
+    if (!unit->timer) {
+        err_set(err, ERR_MEMORY, "no memory for %s", slot->name);
+        free(unit);
+        return NULL;
+    }
+    if (record < 0) {
+        uint32_t generation =
+            slot->main ? keeper->core->ledger.records[slot->main->record].generation : 0;
+        record = ledger_claim(&keeper->core->ledger, kind, slot->name, generation, err);
+    }
+    if (record < 0) {
+        loop_timer_free(unit->timer);
+        free(unit);
+        return NULL;
+    }
+    unit->record = (size_t)record;
+    keeper->by_record[record] = unit;
+    return unit;
+}
+
+void keeper_unit_free(struct unit *unit)
+{
+    struct keeper *keeper;
+    char name[STORE_NAME_MAX];
+
+    if (!unit)
+        return;
+    keeper = unit->keeper;
+    for (size_t i = 0; i < keeper->nfacts; i++)
+        if (keeper->facts[i].unit == unit)
+            keeper->facts[i].unit = NULL;
+    keeper_end_checks(unit);
+    loop_timer_free(unit->timer);
+    snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
+    core_drop(keeper->core, name);
+    keeper->by_record[unit->record] = NULL;
+    ledger_release(&keeper->core->ledger, unit->record);
+    arena_done(&unit->arena);
+    free(unit);
+}
+
+void keeper_save(struct unit *unit)
+{
+    struct ledger *ledger = &unit->keeper->core->ledger;
+
+    ledger_body_put(&ledger->records[unit->record], &unit->body, sizeof unit->body);
+}
+
+void keeper_arm(struct unit *unit)
+{
+    int64_t due = unit->body.lc.deadline_ms;
+
+    if (due == 0) {
+        loop_timer_disarm(unit->timer);
+        return;
+    }
+    int64_t left = due - loop_now_ms(unit->keeper->core->loop);
+    loop_timer_arm(unit->timer, left > 0 ? left : 0);
+}
+
+void keeper_reason(struct unit *unit, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(unit->body.reason, sizeof unit->body.reason, fmt, args);
+    va_end(args);
+}
+
+static bool is_delay(const struct unit *unit)
+{
+    const char *ready = unit->slot->spec->ready.target;
+
+    return !ready || strcmp(ready, "delay") == 0;
+}
+
+struct lifecycle_policy keeper_policy(const struct unit *unit)
+{
+    static const enum lifecycle_autorestart again[] = {
+        [SPEC_RESTART_FALSE] = LIFECYCLE_NEVER,
+        [SPEC_RESTART_TRUE] = LIFECYCLE_ALWAYS,
+        [SPEC_RESTART_UNEXPECTED] = LIFECYCLE_UNEXPECTED,
+    };
+    const struct spec_service *spec = unit->slot->spec;
+    bool trial = unit->slot->twin == unit && unit->slot->on_trial;
+
+    return (struct lifecycle_policy){
+        .oneshot = spec->type == SPEC_TYPE_ONESHOT,
+        .program = spec->kind == SPEC_PROGRAM,
+        .once = trial,
+        .delay_ready = is_delay(unit),
+        .pre_start = spec->pre_start != NULL,
+        .post_stop = spec->post_stop != NULL,
+        .autorestart = again[spec->autorestart],
+        .startretries = spec->startretries,
+        .start_ms = is_delay(unit) ? spec->startsecs_ms : spec->ready_timeout_ms,
+        .stop_ms = spec->stopwaitsecs_ms,
+        .hook_ms = spec->hook_timeout_ms,
+        .backoff_reset_ms = spec->backoff_reset_ms,
+        .backoff = { .min_ms = spec->backoff_min_ms,
+                     .max_ms = spec->backoff_max_ms,
+                     .factor = spec->backoff_factor,
+                     .jitter = spec->backoff_jitter,
+                     .linear = spec->backoff_linear },
+    };
+}
+
+/* --- checks of a running unit --- */
+
+static void on_verdict(void *context, enum checks_verdict verdict, const char *reason)
+{
+    struct unit *unit = context;
+    struct keeper *keeper = unit->keeper;
+    uint8_t health = unit->body.health;
+
+    switch (verdict) {
+    case CHECKS_STARTED:
+        unit->body.gate_passed = true;
+        break;
+    case CHECKS_READY:
+        keeper_fact(keeper, unit, LIFECYCLE_EV_READY);
+        break;
+    case CHECKS_UNREADY:
+        keeper_reason(unit, "not ready: %s", reason);
+        keeper_fact(keeper, unit, LIFECYCLE_EV_UNREADY);
+        break;
+    case CHECKS_ALIVE:
+        health = UNIT_HEALTH_OK;
+        break;
+    case CHECKS_SICK:
+        health = UNIT_HEALTH_BAD;
+        keeper_reason(unit, "%s", reason);
+        if (unit->slot->spec->on_live_failure == SPEC_LIVE_RESTART || !unit->body.gate_passed)
+            keeper_fact(keeper, unit, LIFECYCLE_EV_SICK);
+        break;
+    }
+    if (health != unit->body.health) {
+        unit->body.health = health;
+        keeper->hands.changed(keeper->hands.context, unit->slot);
+    }
+    keeper_save(unit);
+}
+
+static void on_counted(void *context, bool ok)
+{
+    struct unit *unit = context;
+
+    unit->body.probes++;
+    if (!ok)
+        unit->body.probe_failures++;
+    keeper_save(unit);
+}
+
+static int on_exec(void *context, char *const *argv, size_t *ret_token, struct err *err)
+{
+    struct unit *unit = context;
+
+    int rc = spawn_helper(unit->keeper->core, unit, unit->slot->user, LEDGER_PROBE, argv, ret_token,
+                          err);
+    if (rc == 0)
+        unit->keeper->by_record[*ret_token] = unit;
+    return rc;
+}
+
+/* The record stays claimed until the exit was seen; nobody is told then. */
+static void on_exec_kill(void *context, size_t token)
+{
+    struct unit *unit = context;
+    struct keeper *keeper = unit->keeper;
+    pid_t pid = keeper->core->ledger.pids[token];
+
+    keeper->by_record[token] = NULL;
+    if (pid > 0 && keeper->core->ledger.records[token].exited == LEDGER_LIVING)
+        kill(-pid, SIGKILL);
+}
+
+static void on_ready_fd(void *context, unsigned events)
+{
+    struct unit *unit = context;
+    char text[256];
+    ssize_t got = read(unit->ready_fd, text, sizeof text);
+
+    (void)events;
+    if (got > 0 && memchr(text, '\n', (size_t)got) && unit->checks) {
+        loop_watch_set(unit->ready_watch, 0);
+        checks_told_ready(unit->checks);
+    } else if (got == 0) { /* end of file without a newline: it will never say so */
+        loop_watch_set(unit->ready_watch, 0);
+    }
+}
+
+static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
+{
+    char name[STORE_NAME_MAX];
+    struct err err = { 0 };
+
+    snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
+    unit->ready_fd = store_get(&keeper->core->store, name);
+    if (unit->ready_fd < 0 || unit->made.ready.kind != SPEC_CHECK_FD || unit->body.lc.ready)
+        return;
+    unit->ready_watch = loop_watch_new(keeper->core->loop, unit->ready_fd, on_ready_fd, unit, &err);
+    if (unit->ready_watch)
+        loop_watch_set(unit->ready_watch, LOOP_READ);
+}
+
+void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
+{
+    const struct checks_hands hands = { .context = unit,
+                                        .verdict = on_verdict,
+                                        .counted = on_counted,
+                                        .exec_start = on_exec,
+                                        .exec_kill = on_exec_kill };
+    struct err err = { 0 };
+
+    keeper_end_checks(unit);
+    unit->checks = checks_new(keeper->core->loop, &unit->made, &hands, unit->body.gate_passed,
+                              unit->body.lc.ready, &err);
+    if (!unit->checks) {
+        keeper_reason(unit, "cannot check it: %s", err.text);
+        log_error("cannot check", "instance", unit->slot->name, "error", err.text, NULL);
+        return;
+    }
+    if (unit->faster)
+        checks_set_faster(unit->checks, true);
+    if (unit->made.startup.kind == SPEC_CHECK_NONE)
+        unit->body.gate_passed = true;
+    watch_ready_fd(keeper, unit);
+}
+
+void keeper_end_checks(struct unit *unit)
+{
+    loop_watch_free(unit->ready_watch);
+    unit->ready_watch = NULL;
+    checks_free(unit->checks);
+    unit->checks = NULL;
+}
+
+void keeper_faster(struct unit *unit, bool on)
+{
+    unit->faster = on;
+    if (unit->checks)
+        checks_set_faster(unit->checks, on);
+}
