@@ -299,6 +299,8 @@ static int check_file(struct sink *sink)
     if (sink->file.deleted) {
         struct streams_mark next = sink->mark;
         next.cuts++;
+        next.offset = next.dev = next.ino = 0; /* the new file may get the same inode */
+        next.line = (struct streams_line){ 0 };
         say(sink, "the log file was deleted by somebody else, making a new one", 0);
         sink_commit(sink, &next, false);
         file_close(&sink->file);
