@@ -1,0 +1,589 @@
+/* orders.c - the contract is in orders.h. */
+#include "supervisor/core/orders.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/near.h"
+#include "base/signals.h"
+#include "io/jsonx.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/outputs.h"
+
+enum { TAIL_LINES = 10, TAIL_BYTES = 4096, DRAIN_WAIT_MS = 500 };
+
+enum item_state { ITEM_WAITING, ITEM_DRAINING, ITEM_DONE };
+
+/* One instance a client waits for. */
+struct item {
+    struct slot *slot; /* NULL once it has gone */
+    char name[SPEC_NAME_MAX * 2];
+    enum item_state state;
+    bool ok, touched; /* touched: it has left the state it was in when ordered */
+    bool replacing;
+    char reason[UNIT_REASON_MAX + 64];
+    char log[1024];    /* path of its output */
+    const char *final; /* name of the state it ended in */
+};
+
+struct wait {
+    struct orders *orders;
+    enum orders_verb verb;
+    struct rpc_call *call;
+    struct item *items;
+    size_t count;
+    struct loop_timer *drain_timer;
+    struct wait *next;
+};
+
+struct orders {
+    struct core *core;
+    struct wait *waits;
+    bool due; /* an item is done: look whether a wait is */
+};
+
+struct orders *orders_new(struct core *core, struct err *err)
+{
+    struct orders *orders = calloc(1, sizeof *orders);
+
+    if (!orders) {
+        err_set(err, ERR_MEMORY, "no memory for orders");
+        return NULL;
+    }
+    orders->core = core;
+    return orders;
+}
+
+static void wait_free(struct wait *wait)
+{
+    loop_timer_free(wait->drain_timer);
+    free(wait->items);
+    free(wait);
+}
+
+void orders_free(struct orders *orders)
+{
+    const struct err leaving = { .code = ERR_UNREACHABLE, .text = "the supervisor is leaving" };
+
+    if (!orders)
+        return;
+    while (orders->waits) {
+        struct wait *wait = orders->waits;
+        orders->waits = wait->next;
+        rpc_fail(wait->call, &leaving, NULL);
+        wait_free(wait);
+    }
+    free(orders);
+}
+
+/* --- names --- */
+
+struct selection {
+    struct orders *orders;
+    bool *chosen; /* per slot index */
+    size_t matches;
+};
+
+static void choose(struct selection *selection, const char *name)
+{
+    const struct keeper *keeper = selection->orders->core->keeper;
+    size_t len = strlen(name);
+    bool all = strcmp(name, "all") == 0;
+    bool group = len > 2 && strcmp(name + len - 2, ":*") == 0;
+
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        const struct slot *slot = keeper->slots[i];
+        if (slot->removed)
+            continue;
+        bool match = all || strcmp(slot->name, name) == 0 || strcmp(slot->spec->name, name) == 0;
+        if (group)
+            match = strlen(slot->spec->group) == len - 2 &&
+                    strncmp(slot->spec->group, name, len - 2) == 0;
+        if (match) {
+            selection->chosen[i] = true;
+            selection->matches++;
+        }
+    }
+}
+
+static const char *service_name_at(size_t index, const void *context)
+{
+    const struct plan *plan = context;
+
+    return plan->services[index].name;
+}
+
+static int unknown(const struct orders *orders, const char *name, struct err *err)
+{
+    const struct plan *plan = orders->core->plan;
+    const char *near = near_name(name, plan->nservices, service_name_at, plan);
+
+    if (near)
+        return err_set(err, ERR_NOT_FOUND,
+                       "no service or instance is called \"%s\" (did you "
+                       "mean \"%s\"?)",
+                       name, near);
+    return err_set(err, ERR_NOT_FOUND,
+                   "no service or instance is called \"%s\" (see "
+                   "'supervisor status')",
+                   name);
+}
+
+static int choose_all(struct selection *selection, json_t *names, struct err *err)
+{
+    json_t *name;
+    size_t i;
+
+    json_array_foreach(names, i, name)
+    {
+        size_t before = selection->matches;
+        const char *text = json_string_value(name);
+
+        if (!text)
+            return err_set(err, ERR_INVALID, "names must be texts");
+        choose(selection, text);
+        if (selection->matches == before && strcmp(text, "all") != 0)
+            return unknown(selection->orders, text, err);
+    }
+    return 0;
+}
+
+int orders_select(struct orders *orders, json_t *names, struct slot ***ret, size_t *ret_count,
+                  struct err *err)
+{
+    const struct keeper *keeper = orders->core->keeper;
+    struct selection selection = { .orders = orders,
+                                   .chosen = calloc(keeper->nslots + 1, sizeof(bool)) };
+    struct slot **slots = calloc(keeper->nslots + 1, sizeof *slots);
+    size_t count = 0;
+    int rc = 0;
+
+    if (!selection.chosen || !slots)
+        rc = err_set(err, ERR_MEMORY, "no memory for the names");
+    else if (!json_is_array(names) || json_array_size(names) == 0)
+        rc = err_set(err, ERR_INVALID, "which service? Give a name, NAME:N, GROUP:* or all");
+    else
+        rc = choose_all(&selection, names, err);
+    for (size_t i = 0; rc == 0 && i < keeper->nslots; i++)
+        if (selection.chosen[i])
+            slots[count++] = keeper->slots[i];
+    free(selection.chosen);
+    if (rc != 0) {
+        free(slots);
+        return rc;
+    }
+    *ret = slots;
+    *ret_count = count;
+    return 0;
+}
+
+/* --- waiting --- */
+
+static json_t *item_json(const struct item *item)
+{
+    json_t *row = json_object();
+
+    jsonx_set_text(row, "instance", item->name);
+    jsonx_set_bool(row, "ok", item->ok);
+    jsonx_set_text(row, "state", item->final);
+    jsonx_set_text(row, "reason", item->reason[0] ? item->reason : NULL);
+    if (!item->ok && item->log[0]) {
+        char *tail = outputs_tail(item->log, TAIL_LINES, TAIL_BYTES);
+        if (tail && tail[0]) {
+            jsonx_set_text(row, "output", tail);
+            jsonx_set_text(row, "log", item->log);
+        }
+        free(tail);
+    }
+    return row;
+}
+
+static void answer(struct wait *wait)
+{
+    json_t *result = json_object(), *rows = json_array();
+    bool ok = true;
+
+    for (size_t i = 0; i < wait->count; i++) {
+        ok &= wait->items[i].ok;
+        json_array_append_new(rows, item_json(&wait->items[i]));
+    }
+    json_object_set_new(result, "results", rows);
+    jsonx_set_bool(result, "ok", ok);
+    rpc_reply(wait->call, result);
+}
+
+static bool wait_done(const struct wait *wait)
+{
+    for (size_t i = 0; i < wait->count; i++)
+        if (wait->items[i].state != ITEM_DONE)
+            return false;
+    return true;
+}
+
+static void item_done(struct wait *wait, struct item *item, bool ok, const char *reason)
+{
+    item->ok = ok;
+    snprintf(item->reason, sizeof item->reason, "%s", reason ? reason : "");
+    item->final = item->slot ? lifecycle_state_name(keeper_state(item->slot)) : "stopped";
+    item->state = ITEM_DONE;
+    wait->orders->due = true;
+    if (ok || !item->slot)
+        return;
+    const struct unit *unit = item->slot->main;
+    if (unit->made.stdout_log && unit->made.stdout_log[0] == '/') {
+        const char *log = unit->made.stderr_log && unit->made.stderr_log[0] == '/'
+                              ? unit->made.stderr_log
+                              : unit->made.stdout_log;
+        snprintf(item->log, sizeof item->log, "%s", log);
+        /* Its last words may still be in the pipe. */
+        outputs_ask(wait->orders->core, item->name);
+        item->state = ITEM_DRAINING;
+        loop_timer_arm(wait->drain_timer, DRAIN_WAIT_MS);
+    }
+}
+
+static void judge_start(struct wait *wait, struct item *item)
+{
+    const struct unit *unit = item->slot->main;
+    const struct lifecycle *lc = &unit->body.lc;
+    char text[UNIT_REASON_MAX + 64];
+
+    switch ((enum lifecycle_state)lc->state) {
+    case LIFECYCLE_RUNNING:
+        item_done(wait, item, true, NULL);
+        break;
+    case LIFECYCLE_EXITED:
+        item_done(wait, item, lc->expected, lc->expected ? NULL : unit->body.reason);
+        break;
+    case LIFECYCLE_FAILED:
+    case LIFECYCLE_STOPPED:
+        item_done(wait, item, false, unit->body.reason[0] ? unit->body.reason : "was stopped");
+        break;
+    case LIFECYCLE_BACKOFF:
+        snprintf(text, sizeof text, "%s; trying again in %.1f s", unit->body.reason,
+                 (double)(lc->deadline_ms - loop_now_ms(wait->orders->core->loop)) / 1000.0);
+        item_done(wait, item, false, text);
+        break;
+    case LIFECYCLE_WAITING:
+    case LIFECYCLE_PRE_START:
+    case LIFECYCLE_STARTING:
+    case LIFECYCLE_STOPPING:
+    case LIFECYCLE_KILLING:
+    case LIFECYCLE_CLEANING:
+    case LIFECYCLE_POST_STOP:
+    case LIFECYCLE_NSTATES:
+        break;
+    }
+}
+
+/* Waiting for something that will not come by itself is an answer too. */
+static bool waits_in_vain(const struct orders *orders, const struct slot *slot)
+{
+    const struct keeper *keeper = orders->core->keeper;
+
+    if (keeper_state(slot) != LIFECYCLE_WAITING)
+        return false;
+    for (size_t i = 0; i < slot->spec->nneeds; i++) {
+        struct slot *const *others;
+        size_t count = keeper_slots_of(keeper, slot->spec->needs[i], &others);
+
+        for (size_t k = 0; k < count; k++) {
+            enum lifecycle_state state = keeper_state(others[k]);
+            if (!others[k]->main->body.lc.ready && state != LIFECYCLE_FAILED &&
+                state != LIFECYCLE_BACKOFF && state != LIFECYCLE_STOPPED &&
+                !waits_in_vain(orders, others[k]))
+                return false;
+        }
+    }
+    return slot->main->body.reason[0] != '\0';
+}
+
+static void judge(struct wait *wait, struct item *item)
+{
+    struct slot *slot = item->slot;
+    char text[UNIT_REASON_MAX + 64];
+
+    if (item->state != ITEM_WAITING || item->replacing || !slot)
+        return;
+    if (wait->verb == ORDERS_STOP) {
+        if (!slot->twin && !slot->in_stop && lifecycle_settled(keeper_state(slot)))
+            item_done(wait, item, true, NULL);
+        return;
+    }
+    judge_start(wait, item);
+    if (item->state == ITEM_WAITING && waits_in_vain(wait->orders, slot)) {
+        snprintf(text, sizeof text, "waits for %s", slot->main->body.reason);
+        item_done(wait, item, false, text);
+    }
+}
+
+static void finish_waits(struct orders *orders)
+{
+    orders->due = false;
+    for (struct wait **at = &orders->waits; *at;) {
+        struct wait *wait = *at;
+
+        if (!wait_done(wait)) {
+            at = &wait->next;
+            continue;
+        }
+        *at = wait->next;
+        answer(wait);
+        wait_free(wait);
+    }
+}
+
+static void on_drain_timeout(void *context)
+{
+    struct wait *wait = context;
+
+    for (size_t i = 0; i < wait->count; i++)
+        if (wait->items[i].state == ITEM_DRAINING)
+            wait->items[i].state = ITEM_DONE;
+    wait->orders->due = true;
+}
+
+void orders_turn(struct orders *orders)
+{
+    for (struct wait *wait = orders->waits; wait; wait = wait->next) {
+        for (size_t i = 0; i < wait->count; i++) {
+            struct item *item = &wait->items[i];
+
+            judge(wait, item);
+            if (item->state == ITEM_DRAINING && outputs_settled(orders->core, item->name)) {
+                item->state = ITEM_DONE;
+                orders->due = true;
+            }
+        }
+    }
+    if (orders->due)
+        finish_waits(orders);
+}
+
+void orders_changed(struct orders *orders, struct slot *slot) { (void)orders, (void)slot; }
+
+void orders_replaced(struct orders *orders, struct slot *slot, bool ok, const char *reason)
+{
+    for (struct wait *wait = orders->waits; wait; wait = wait->next) {
+        for (size_t i = 0; i < wait->count; i++) {
+            struct item *item = &wait->items[i];
+
+            if (item->slot != slot || !item->replacing || item->state != ITEM_WAITING)
+                continue;
+            item->replacing = false;
+            item_done(wait, item, ok, ok ? NULL : reason);
+        }
+    }
+}
+
+void orders_removed(struct orders *orders, struct slot *slot)
+{
+    for (struct wait *wait = orders->waits; wait; wait = wait->next) {
+        for (size_t i = 0; i < wait->count; i++) {
+            struct item *item = &wait->items[i];
+
+            if (item->slot != slot)
+                continue;
+            item->slot = NULL;
+            if (item->state == ITEM_WAITING)
+                item_done(wait, item, wait->verb == ORDERS_STOP, "was removed");
+        }
+    }
+}
+
+void orders_gone(struct orders *orders, struct rpc_conn *conn)
+{
+    for (struct wait **at = &orders->waits; *at;) {
+        struct wait *wait = *at;
+
+        if (rpc_call_conn(wait->call) != conn && rpc_call_conn(wait->call) != NULL) {
+            at = &wait->next;
+            continue;
+        }
+        *at = wait->next;
+        rpc_reply(wait->call, NULL); /* into the void */
+        wait_free(wait);
+    }
+}
+
+/* --- giving orders --- */
+
+/* What is needed comes up too, unless it is wanted already. */
+static void start_needs(struct orders *orders, const struct slot *slot, const char *who)
+{
+    struct keeper *keeper = orders->core->keeper;
+
+    for (size_t i = 0; i < slot->spec->nneeds; i++) {
+        struct slot *const *others;
+        size_t count = keeper_slots_of(keeper, slot->spec->needs[i], &others);
+
+        if (!slot->spec->need_ready[i])
+            continue;
+        for (size_t k = 0; k < count; k++) {
+            if (others[k]->main->body.lc.wanted || others[k]->main->body.lc.ready)
+                continue;
+            keeper_order(keeper, others[k]->main, LIFECYCLE_EV_START, who);
+            start_needs(orders, others[k], who);
+        }
+    }
+}
+
+static void give_start(struct orders *orders, struct item *item, const char *who)
+{
+    start_needs(orders, item->slot, who);
+    keeper_order(orders->core->keeper, item->slot->main, LIFECYCLE_EV_START, who);
+}
+
+static void give_restart(struct orders *orders, struct item *item, const char *who)
+{
+    struct slot *slot = item->slot;
+
+    if (slot->spec->restart_mode == SPEC_OVERLAP && keeper_state(slot) == LIFECYCLE_RUNNING) {
+        item->replacing = true;
+        keeper_replace(orders->core->keeper, slot, "");
+        return;
+    }
+    start_needs(orders, slot, who);
+    keeper_order(orders->core->keeper, slot->main, LIFECYCLE_EV_RESTART, who);
+}
+
+static void give(struct orders *orders, struct wait *wait, const char *who)
+{
+    for (size_t i = 0; i < wait->count; i++) {
+        struct item *item = &wait->items[i];
+
+        switch (wait->verb) {
+        case ORDERS_START:
+            give_start(orders, item, who);
+            break;
+        case ORDERS_RESTART:
+            give_restart(orders, item, who);
+            break;
+        case ORDERS_STOP:
+            item->slot->in_stop = true;
+            item->slot->stop_told = false;
+            break;
+        }
+    }
+    if (wait->verb == ORDERS_STOP)
+        orders->core->keeper->stop_round_due = true;
+}
+
+static const char *const verb_names[] = {
+    [ORDERS_START] = "start", [ORDERS_STOP] = "stop", [ORDERS_RESTART] = "restart"
+};
+
+static void who_text(char *text, size_t size, const char *verb, const struct rpc_peer *peer)
+{
+    snprintf(text, size, "%s ordered by uid %u (%s, pid %d)", verb, (unsigned)peer->uid,
+             peer->command, (int)peer->pid);
+}
+
+static void record_order(struct orders *orders, const char *verb, const struct rpc_call *call,
+                         json_t *params)
+{
+    const struct rpc_peer *peer = rpc_call_peer(call);
+    json_t *details = json_object();
+
+    jsonx_set_text(details, "order", verb);
+    json_object_set(details, "names", json_object_get(params, "names"));
+    jsonx_set_int(details, "uid", (json_int_t)peer->uid);
+    jsonx_set_int(details, "pid", peer->pid);
+    jsonx_set_text(details, "command", peer->command);
+    events_publish(orders->core->events, "order", details);
+}
+
+static struct wait *wait_new(struct orders *orders, enum orders_verb verb, struct rpc_call *call,
+                             struct slot **slots, size_t count)
+{
+    struct wait *wait = calloc(1, sizeof *wait);
+    struct item *items = calloc(count + 1, sizeof *items);
+
+    if (!wait || !items) {
+        free(wait);
+        free(items);
+        return NULL;
+    }
+    wait->orders = orders;
+    wait->verb = verb;
+    wait->call = call;
+    wait->items = items;
+    wait->count = count;
+    wait->drain_timer = loop_timer_new(orders->core->loop, on_drain_timeout, wait);
+    for (size_t i = 0; i < count; i++) {
+        items[i].slot = slots[i];
+        snprintf(items[i].name, sizeof items[i].name, "%s", slots[i]->name);
+    }
+    return wait;
+}
+
+void orders_run(struct orders *orders, enum orders_verb verb, struct rpc_call *call, json_t *params)
+{
+    struct err err = { 0 };
+    struct slot **slots;
+    size_t count;
+    char who[128];
+
+    if (orders_select(orders, json_object_get(params, "names"), &slots, &count, &err) != 0) {
+        rpc_fail(call, &err, NULL);
+        return;
+    }
+    if (orders->core->keeper->stopping_all) {
+        free(slots);
+        err_set(&err, ERR_STATE, "the supervisor is shutting down");
+        rpc_fail(call, &err, NULL);
+        return;
+    }
+    struct wait *wait = wait_new(orders, verb, call, slots, count);
+    free(slots);
+    if (!wait || !wait->drain_timer) {
+        if (wait)
+            wait_free(wait);
+        err_set(&err, ERR_MEMORY, "no memory for the order");
+        rpc_fail(call, &err, NULL);
+        return;
+    }
+    who_text(who, sizeof who, verb_names[verb], rpc_call_peer(call));
+    record_order(orders, verb_names[verb], call, params);
+    give(orders, wait, who);
+    if (!jsonx_bool(params, "wait", true)) {
+        for (size_t i = 0; i < wait->count; i++) {
+            wait->items[i].ok = true;
+            wait->items[i].state = ITEM_DONE;
+            wait->items[i].final = lifecycle_state_name(keeper_state(wait->items[i].slot));
+        }
+    }
+    wait->next = orders->waits;
+    orders->waits = wait;
+    orders->due = true;
+}
+
+void orders_signal(struct orders *orders, struct rpc_call *call, json_t *params)
+{
+    struct err err = { 0 };
+    struct slot **slots;
+    const char *name;
+    size_t count, sent = 0;
+    int signum;
+
+    if (jsonx_need_text(params, "signal", &name, &err) != 0 ||
+        signals_parse(name, &signum, &err) != 0 ||
+        orders_select(orders, json_object_get(params, "names"), &slots, &count, &err) != 0) {
+        rpc_fail(call, &err, NULL);
+        return;
+    }
+    record_order(orders, "signal", call, params);
+    for (size_t i = 0; i < count; i++) {
+        if (keeper_pid(orders->core->keeper, slots[i]->main) <= 0)
+            continue;
+        keeper_signal(orders->core->keeper, slots[i]->main, signum, false);
+        sent++;
+    }
+    free(slots);
+    json_t *result = json_object();
+    jsonx_set_int(result, "signalled", (json_int_t)sent);
+    jsonx_set_int(result, "selected", (json_int_t)count);
+    rpc_reply(call, result);
+}

@@ -1,0 +1,19 @@
+/* view.h - what is, as JSON: for status, why and the release calls. */
+#ifndef SUPERVISOR_CORE_VIEW_H
+#define SUPERVISOR_CORE_VIEW_H
+
+#include <jansson.h>
+
+#include "supervisor/core/keeper.h"
+
+/* The object of `status --json` (CONTRACT.md §1) for these slots; new reference. */
+json_t *view_status(const struct core *core, struct slot *const *slots, size_t count);
+/* One row of "instances". */
+json_t *view_instance(const struct keeper *keeper, const struct slot *slot);
+/* Everything `why` shows of one instance: state, reason, needs, last exit, the newest events about
+ * it, who ordered what, the last lines of output. */
+json_t *view_why(const struct core *core, const struct slot *slot);
+/* Which promises hold on this host, by name: text values for people. */
+json_t *view_guarantees(const struct core *core);
+
+#endif
