@@ -156,9 +156,9 @@ const char *options_supervisord_only(const char *section, const char *key)
 bool options_not_yet(const char *key, const char *value)
 {
     static const char *const later[] = {
-        "memory_max",       "memory_high",  "cpu_max",      "cpu_weight",  "pids_max",
-        "io_weight",        "no_new_privs", "capabilities", "private_tmp", "read_only",
-        "read_write_paths", "root",         "seccomp",      "watchdog",
+        "memory_max",       "memory_high",  "cpu_max",      "cpu_weight",     "pids_max",
+        "io_weight",        "no_new_privs", "capabilities", "private_tmp",    "read_only",
+        "read_write_paths", "root",         "seccomp",      "release_config", "watchdog",
     };
     bool logfile = strcmp(key, "stdout_logfile") == 0 || strcmp(key, "stderr_logfile") == 0;
 

@@ -73,7 +73,7 @@ static const struct opt rows[] = {
       .parse = options_parse_exits, .flags = LIVE, .example = "0, 2, TERM",
       .help = "Exits that are expected: codes, and signals by name." },
     { .key = "startsecs", .type = OPT_DURATION, FIELD(startsecs_ms), .initial = "1s", .min = 0,
-      .max = HOUR, .flags = LIVE | PER_RELEASE,
+      .max = 30LL * DAY, .flags = LIVE | PER_RELEASE,
       .help = "When no readiness check is given: up this long counts as started." },
     { .key = "startretries", .type = OPT_CUSTOM, FIELD(startretries), .initial = "unlimited",
       .parse = options_parse_retries, .flags = LIVE,
@@ -96,7 +96,7 @@ static const struct opt rows[] = {
     { .key = "stopsignal", .type = OPT_SIGNAL, FIELD(stopsignal), .initial = "TERM",
       .flags = LIVE, .help = "Signal that asks it to leave." },
     { .key = "stopwaitsecs", .type = OPT_DURATION, FIELD(stopwaitsecs_ms), .initial = "10s",
-      .min = 0, .max = DAY, .flags = LIVE | PER_RELEASE,
+      .min = 0, .max = 30LL * DAY, .flags = LIVE | PER_RELEASE,
       .help = "How long it may take to leave after stopsignal, before KILL." },
     { .key = "kill_mode", .type = OPT_CHOICE, FIELD(kill_mode), .initial = "mixed",
       .choices = kill_modes, .flags = LIVE,
@@ -253,9 +253,6 @@ static const struct opt rows[] = {
     { .key = "release", .type = OPT_TEXT, FIELD(release), .example = "/srv/web",
       .help = "Folder with releases/ and current; services with the same folder are switched and "
               "reverted together. A supervisor that is root wants an explicit user with it." },
-    { .key = "release_config", .type = OPT_TEXT, FIELD(release_config), .example = "service.ini",
-      .help = "A file inside the release that may set command, environment, checks, timeouts and "
-              "numprocs." },
     /* clang-format on */
 };
 

@@ -140,19 +140,19 @@ static void compare_services(struct diffing *d, const struct spec_service *a,
     }
 }
 
-static void add_row(struct diffing *d, const struct spec_service *a, const struct spec_service *b)
+static void add_row(struct diffing *d, const char *name, const struct spec_service *a,
+                    const struct spec_service *b)
 {
-    struct plan_diff_row *row = &d->ret->rows[d->ret->count];
+    struct plan_diff_row *row = &d->ret->rows[d->ret->count++];
 
-    *row = (struct plan_diff_row){ .service = arena_strdup(d->arena, a ? a->name : b->name) };
+    *row = (struct plan_diff_row){ .service = arena_strdup(d->arena, name) };
     d->no_memory |= !row->service;
-    if (a && b)
+    if (a && b) {
         compare_services(d, a, b, row);
-    else
+    } else {
         row->change = a ? PLAN_REMOVED : PLAN_ADDED;
-    if (!a || !b)
         names_init(d, &row->keys, 0);
-    d->ret->count++;
+    }
 }
 
 /* Both plans by name, side by side. */
@@ -170,7 +170,7 @@ static void compare_all(struct diffing *d)
         const struct spec_service *b =
             k < after->nservices ? &after->services[after->by_name[k]] : NULL;
         int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
-        add_row(d, order <= 0 ? a : NULL, order >= 0 ? b : NULL);
+        add_row(d, order <= 0 ? a->name : b->name, order <= 0 ? a : NULL, order >= 0 ? b : NULL);
         i += order <= 0;
         k += order >= 0;
     }

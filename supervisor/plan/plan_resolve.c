@@ -73,6 +73,16 @@ static const char *socket_name(size_t i, const void *context)
     return ((const struct spec_socket *)context)[i].name;
 }
 
+/* An [fcgi-program:] or [eventlistener:]. */
+static bool is_foreign(const struct plan_build *build, const char *name)
+{
+    for (size_t i = 0; i < build->nsections; i++)
+        if (build->sections[i].kind == PLAN_KIND_FOREIGN &&
+            strcmp(build->sections[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static void resolve_groups(struct plan_build *build)
 {
     struct plan *plan = build->plan;
@@ -86,6 +96,12 @@ static void resolve_groups(struct plan_build *build)
         for (size_t k = 0; key && k < programs->count; k++) {
             if (plan_find(plan, programs->names[k]) >= 0)
                 continue;
+            if (is_foreign(build, programs->names[k])) {
+                plan_build_warn(build, key->file, key->line, section->title, key->key,
+                                "\"%.64s\" has no meaning here yet and is ignored",
+                                programs->names[k]);
+                continue;
+            }
             const char *nearest =
                 near_name(programs->names[k], plan->nservices, service_name, plan->services);
             plan_build_error(build, key->file, key->line, section->title, key->key,

@@ -1,6 +1,7 @@
 /* plan_service.c - one [service:] or [program:] made into a spec_service. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/options.h"
@@ -151,24 +152,16 @@ static void check_release(const struct filling *f)
 {
     struct spec_service *service = f->service;
 
-    if (service->release) {
-        if (*service->release != '/')
-            complain(f, "release", "is relative, try an absolute path as /srv/web",
-                     service->release);
-        else if (has_dotdot(service->release))
-            complain(f, "release", "has .. in it, try the path without", service->release);
-        service->release = normal_path(service->release, &f->build->plan->arena);
-        if (service->release && !*service->release)
-            complain(f, "release", "is the root folder, try /srv/web", "/");
-    }
-    if (!service->release_config)
-        return;
     if (!service->release)
-        complain(f, "release_config", "is only for services with release, add release = /srv/web",
-                 NULL);
-    if (*service->release_config == '/' || has_dotdot(service->release_config))
-        complain(f, "release_config", "is not inside the release, try a relative path without ..",
-                 service->release_config);
+        return;
+    if (*service->release != '/')
+        complain(f, "release", "is relative, try an absolute path as /srv/web", service->release);
+    else if (has_dotdot(service->release))
+        complain(f, "release", "has .. in it, try the path without", service->release);
+    service->release = normal_path(service->release, &f->build->plan->arena);
+    f->build->no_memory |= !service->release;
+    if (service->release && !*service->release)
+        complain(f, "release", "is the root folder, try /srv/web", "/");
 }
 
 static void check_stopping(const struct filling *f)
@@ -185,10 +178,27 @@ static void check_stopping(const struct filling *f)
                  NULL);
 }
 
+/* supervisord takes its own working directory, which says little about where a file ends up. */
+static void warn_relative(const struct filling *f, const char *key, const char *path)
+{
+    static const char *const words[] = { "auto", "none", "off", "inherit" };
+    const struct plan_place *place = &f->lines->places[row_of(key)];
+
+    if (!path || *path == '/' || *path == '%' || f->service->kind == SPEC_SERVICE)
+        return;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcasecmp(path, words[i]) == 0)
+            return;
+    plan_build_warn(f->build, place->file, place->line, f->section->title, key,
+                    "\"%.64s\" is relative and taken from %.200s", path, f->service->here);
+}
+
 static void check_output(const struct filling *f)
 {
     struct spec_service *service = f->service;
 
+    warn_relative(f, "stdout_logfile", service->out.logfile);
+    warn_relative(f, "stderr_logfile", service->err.logfile);
     if (!given(f, "stderr_logfile"))
         return;
     if (!given(f, "redirect_stderr"))

@@ -118,7 +118,7 @@ struct spec_service {
     int64_t oom_score_adj;
     struct spec_limit limits[SPEC_NLIMITS];
     int on_exit;
-    const char *release, *release_config;
+    const char *release;
 
     /* Resolved after loading. */
     size_t *needs; /* services that must be ready (requires, wants) or started (after) before */

@@ -20,18 +20,23 @@
 enum { TEXT_MAX = 64 * 1024, CASES_MIN = 100 };
 static const char folder[] = "tests/data/config";
 
-/* Appends `line` without any mention of `prefix`. */
+/* Appends `line`; the folder of the case becomes "." or, in front of a file, nothing. */
 static void put_without(struct buf *out, const char *kind, const char *line, const char *prefix)
 {
-    size_t len = strlen(prefix);
+    size_t len = strlen(prefix) - strlen("/");
+    char bare[PATH_MAX];
 
+    snprintf(bare, sizeof(bare), "%.*s", (int)len, prefix);
     buf_puts(out, kind);
-    while (*line) {
-        const char *next = strstr(line, prefix);
-        buf_put(out, line, next ? (size_t)(next - line) : strlen(line));
-        line = next ? next + len : "";
+    for (const char *next; (next = strstr(line, bare));) {
+        buf_put(out, line, (size_t)(next - line));
+        line = next + len;
+        if (*line == '/')
+            line++;
+        else
+            buf_putc(out, '.');
     }
-    buf_putc(out, '\n');
+    buf_printf(out, "%s\n", line);
 }
 
 /* Loads the case and tells what was said; whether a plan came out goes to *ret_made. */
