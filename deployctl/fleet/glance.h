@@ -1,0 +1,35 @@
+/* glance.h - what a host said about itself when it was looked at. */
+#ifndef DEPLOYCTL_FLEET_GLANCE_H
+#define DEPLOYCTL_FLEET_GLANCE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deployctl/plan/manifest.h"
+
+struct glance {
+    json_t *answer; /* owned; NULL = never answered.  All texts below lie in it */
+    const char *current, *digest, *previous; /* NULL = none */
+    int64_t highest, epoch, deadline_s;      /* deadline_s -1 = no lease */
+    bool healthy, confirmed, overlap;        /* overlap: all instances restart that way */
+    size_t instances, ready;
+    const json_t *rollout, *holder; /* NULL = none */
+};
+
+void glance_take(struct glance *glance, const json_t *answer); /* replaces what was there */
+void glance_done(struct glance *glance);
+/* The complete release with this digest: its id, or NULL. */
+const char *glance_id_of(const struct glance *glance, const char *digest);
+/* The complete release with this id: its digest, or NULL. */
+const char *glance_digest_of(const struct glance *glance, const char *id);
+/* Why the digest was marked bad on this host, or NULL. */
+const char *glance_bad(const struct glance *glance, const char *digest);
+bool glance_good(const struct glance *glance, const char *id);
+/* All problems and the supervisor's, joined with "; "; "" = none.  Cut to fit. */
+const char *glance_problems(const struct glance *glance, char *text, size_t size);
+/* "3 of 4 instances ready". */
+const char *glance_health(const struct glance *glance, char *text, size_t size);
+
+#endif

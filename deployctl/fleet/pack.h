@@ -1,0 +1,35 @@
+/* pack.h - contents, compressed once and kept for every host that wants them.
+ *
+ * Small ones stay in memory up to PACK_MEMORY_MAX together; the others are appended to one
+ * unlinked temporary file.  pack_make runs on any thread; everything else belongs to the loop's.
+ */
+#ifndef DEPLOYCTL_FLEET_PACK_H
+#define DEPLOYCTL_FLEET_PACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "deployctl/plan/manifest.h"
+
+enum { PACK_MEMORY_MAX = 64 * 1024 * 1024, PACK_SMALL_MAX = 1024 * 1024 };
+
+struct pack;
+struct pack_item {
+    char *data;      /* owned, in memory; NULL = in the file */
+    uint64_t offset; /* in the file */
+    uint64_t len;
+};
+
+struct pack *pack_new(struct err *err);
+void pack_free(struct pack *pack);
+/* Compresses the file `path` below dirfd and compares it with what was read before: another size
+ * or digest is ERR_STATE ("changed while..."). */
+int pack_make(struct pack *pack, int dirfd, const struct manifest_entry *entry,
+              struct pack_item *ret, struct err *err);
+void pack_item_done(struct pack_item *item);
+int pack_read(const struct pack *pack, const struct pack_item *item, uint64_t offset, void *data,
+              size_t max, size_t *ret_len, struct err *err);
+
+#endif
