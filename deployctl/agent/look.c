@@ -1,0 +1,311 @@
+/* look.c - the contract is in look.h. */
+#include "deployctl/agent/look.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "deployctl/agent/gate.h"
+#include "deployctl/agent/swap.h"
+#include "io/jsonx.h"
+
+enum { CALL_MS = 5000 };
+
+struct look {
+    struct act *act;
+    json_t *answer, *problems; /* problems is borrowed from answer */
+    json_t *status, *state;    /* NULL = no answer */
+    char error[ERR_TEXT_MAX];
+    unsigned open;
+};
+
+static void problem(struct look *look, const char *text)
+{
+    json_t *wrap = json_object();
+    jsonx_set_text(wrap, "t", text); /* makes it valid UTF-8 */
+    json_array_append(look->problems, json_object_get(wrap, "t"));
+    json_decref(wrap);
+}
+
+/* --- releases ------------------------------------------------------------------------------- */
+
+static bool names(const json_t *array, const char *id)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(array, i, one) if (json_is_string(one) &&
+                                          strcmp(json_string_value(one), id) == 0) return true;
+    return false;
+}
+
+json_t *look_good(struct session *session, const struct host_releases *list, const json_t *state)
+{
+    json_t *good = json_array(), *told = json_object_get(state, "good");
+    for (size_t i = 0; i < list->count; i++) {
+        const struct host_release *release = &list->at[i];
+        const struct journal_mark *mark =
+            release->complete ? journal_find(&session->journal, release->digest) : NULL;
+        if (release->complete && (mark != NULL ? !mark->bad : names(told, release->id)))
+            json_array_append_new(good, json_string(release->id));
+    }
+    return good;
+}
+
+static void put_releases(struct look *look, const struct host_releases *list)
+{
+    struct session *session = look->act->session;
+    json_t *rows = json_array(), *good = look_good(session, list, look->state);
+    uint64_t highest = list->count > 0 ? list->at[0].number : 0, number;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct host_release *release = &list->at[i];
+        const struct journal_mark *mark =
+            release->complete ? journal_find(&session->journal, release->digest) : NULL;
+        json_t *row = json_object();
+        jsonx_set_text(row, "id", release->id);
+        jsonx_set_text(row, "digest", release->complete ? release->digest : NULL);
+        jsonx_set_bool(row, "good", names(good, release->id));
+        jsonx_set_bool(row, "bad", mark != NULL && mark->bad);
+        jsonx_set_text(row, "bad_reason", mark != NULL && mark->bad ? mark->reason : NULL);
+        jsonx_set_bool(row, "complete", release->complete);
+        json_array_append_new(rows, row);
+        if (!release->complete) {
+            char text[ERR_TEXT_MAX];
+            snprintf(text, sizeof text,
+                     "%s/releases/%s is incomplete or its manifest is damaged; it is not used",
+                     session->host.path, release->id);
+            problem(look, text);
+        }
+    }
+    for (size_t i = 0; i < session->journal.nmarks; i++) /* of releases that are gone, too */
+        if (manifest_id_parse(session->journal.marks[i].id, &number) && number > highest)
+            highest = number;
+    json_object_set_new(look->answer, "releases", rows);
+    json_object_set_new(look->answer, "good", good);
+    jsonx_set_int(look->answer, "highest", (int64_t)highest);
+}
+
+/* `current` may name a release that is not here (removed by hand): then digest is null. */
+static void put_current(struct look *look, const struct host_releases *list)
+{
+    struct session *session = look->act->session;
+    struct err err;
+    struct swap_state swap = { .confirmed = true };
+    char previous[MANIFEST_ID_MAX] = "";
+    const char *current = jsonx_text(look->state, "pinned", NULL);
+    bool confirmed = jsonx_bool(look->state, "confirmed", true);
+    if (session->host_open && swap_read(&session->host, &swap, &err) < 0)
+        problem(look, err.text);
+    if (look->state == NULL) {
+        current = swap.id[0] != '\0' ? swap.id : NULL;
+        confirmed = swap.confirmed;
+    }
+    if (session->host_open && host_link(&session->host, "previous", previous, &err) < 0)
+        problem(look, err.text);
+    const struct host_release *release = current == NULL ? NULL : host_list_find(list, current);
+    jsonx_set_text(look->answer, "current", current);
+    jsonx_set_text(look->answer, "digest",
+                   release != NULL && release->complete ? release->digest : NULL);
+    jsonx_set_text(look->answer, "previous", previous[0] != '\0' ? previous : NULL);
+    jsonx_set_bool(look->answer, "confirmed", confirmed);
+    json_t *deadline = json_object_get(look->state, "deadline_s");
+    json_object_set(look->answer, "deadline_s", deadline != NULL ? deadline : json_null());
+}
+
+/* --- services -----------------------------------------------------------------------------------
+ */
+
+/* Contents may be hard-linked into a new release when the service cannot write to them: all its
+ * processes run as somebody else who is not root. */
+static bool is_linkable(const json_t *instances)
+{
+    size_t i;
+    json_t *instance;
+    json_array_foreach(instances, i, instance)
+    {
+        char path[64];
+        struct stat st;
+        snprintf(path, sizeof path, "/proc/%lld", (long long)jsonx_int(instance, "pid", 0));
+        if (stat(path, &st) < 0 || st.st_uid == 0 || st.st_uid == geteuid())
+            return false;
+    }
+    return json_array_size(instances) > 0;
+}
+
+static void put_services(struct look *look)
+{
+    struct session *session = look->act->session;
+    bool has = session_has_services(session);
+    json_t *instances = gate_instances(look->status, session->services);
+    size_t i;
+    json_t *service;
+    json_array_foreach(session->services, i, service)
+    {
+        char text[ERR_TEXT_MAX];
+        json_t *one = json_pack("[O]", service), *of_it = gate_instances(look->status, one);
+        if (look->status != NULL && json_array_size(of_it) == 0) {
+            snprintf(text, sizeof text, "the supervisor on this host has no service \"%s\"",
+                     json_is_string(service) ? json_string_value(service) : "?");
+            problem(look, text);
+        }
+        json_decref(of_it);
+        json_decref(one);
+    }
+    session->host.linkable = is_linkable(instances);
+    jsonx_set_bool(look->answer, "healthy", !has || gate_healthy(instances));
+    json_object_set_new(look->answer, "instances", instances);
+    const char *version = jsonx_text(json_object_get(look->status, "supervisor"), "version", NULL);
+    json_t *supervisor = look->status == NULL ? json_null() : json_object();
+    if (look->status != NULL)
+        jsonx_set_text(supervisor, "version", version);
+    json_object_set_new(look->answer, "supervisor", supervisor);
+    jsonx_set_text(look->answer, "supervisor_error", look->error[0] != '\0' ? look->error : NULL);
+}
+
+/* --- the rest -----------------------------------------------------------------------------------
+ */
+
+static void put_disk(struct look *look)
+{
+    const struct host *host = &look->act->session->host;
+    const char *parts[] = { ".", "releases", HOST_META };
+    struct statvfs fs = { 0 };
+    bool writable = host->root >= 0;
+    if (host->root >= 0 && fstatvfs(host->root, &fs) < 0)
+        memset(&fs, 0, sizeof fs);
+    for (size_t i = 0; i < 3 && host->root >= 0; i++)
+        if (faccessat(host->root, parts[i], F_OK, AT_EACCESS) == 0 &&
+            faccessat(host->root, parts[i], W_OK | X_OK, AT_EACCESS) < 0) {
+            char text[ERR_TEXT_MAX];
+            snprintf(text, sizeof text, "uid %u may not write to %s/%s; give it to that user",
+                     (unsigned)geteuid(), host->path, parts[i]);
+            problem(look, text);
+            writable = false;
+        }
+    jsonx_set_bool(look->answer, "writable", writable);
+    jsonx_set_int(look->answer, "free_bytes", (int64_t)(fs.f_bavail * fs.f_frsize));
+    jsonx_set_int(look->answer, "free_inodes",
+                  fs.f_files == 0 ? INT64_MAX : (int64_t)fs.f_favail); /* 0: no fixed number */
+}
+
+static void put_rollout(struct look *look)
+{
+    struct session *session = look->act->session;
+    struct record_epoch epoch = { 0 };
+    struct err err;
+    json_t *holder = lock_held(&session->lock) ? NULL : lock_holder(session->host.meta);
+    json_t *record = record_read(session->host.meta);
+    json_t *request = record_request_read(session->host.meta);
+    if (record_epoch_read(session->host.meta, &epoch, &err) < 0)
+        problem(look, err.text);
+    if (json_object_get(record, "damaged") != NULL)
+        problem(look, jsonx_text(record, "damaged", ""));
+    jsonx_set_int(look->answer, "epoch", epoch.epoch);
+    json_object_set_new(look->answer, "holder", holder != NULL ? holder : json_null());
+    json_object_set_new(look->answer, "rollout", record != NULL ? record : json_null());
+    jsonx_set_text(look->answer, "request", jsonx_text(request, "what", NULL));
+    json_decref(request);
+}
+
+static void put_journal(struct look *look)
+{
+    struct session *session = look->act->session;
+    struct err err;
+    char text[ERR_TEXT_MAX];
+    if (session->journal.fd < 0 && journal_read(&session->journal, session->host.meta, &err) < 0)
+        problem(look, err.text);
+    if (session->journal.damaged == 0)
+        return;
+    snprintf(text, sizeof text, "%zu damaged line(s) in %s/.deploy/journal are skipped",
+             session->journal.damaged, session->path);
+    problem(look, text);
+}
+
+static void finish(struct look *look)
+{
+    struct act *act = look->act;
+    struct session *session = act->session;
+    struct host_releases list = { 0 };
+    struct err err;
+    put_journal(look);
+    if (session->host_open && host_list(&session->host, &list, &err) < 0)
+        problem(look, err.text);
+    put_releases(look, &list);
+    put_current(look, &list);
+    put_services(look);
+    put_rollout(look);
+    put_disk(look);
+    host_list_done(&list);
+    json_t *answer = look->answer;
+    json_decref(look->status);
+    json_decref(look->state);
+    free(look);
+    act_ok(act, answer);
+}
+
+static void on_status(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct look *look = context;
+    (void)data;
+    look->status = json_incref(result);
+    if (result == NULL)
+        snprintf(look->error, sizeof look->error, "%s", err->text);
+    if (--look->open == 0)
+        finish(look);
+}
+
+static void on_state(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct look *look = context;
+    (void)data;
+    look->state = json_incref(result);
+    /* Not found: no service has this folder as its release; told as what it is. */
+    if (result == NULL && look->error[0] == '\0')
+        snprintf(look->error, sizeof look->error, "%s", err->text);
+    if (--look->open == 0)
+        finish(look);
+}
+
+static void remember_services(struct session *session, const json_t *request)
+{
+    json_t *services = json_object_get(request, "services");
+    if (json_is_array(services)) {
+        json_decref(session->services);
+        session->services = json_incref(services);
+    } else if (session->services == NULL) {
+        session->services = json_array();
+    }
+    const char *socket = jsonx_text(request, "socket", NULL);
+    if (socket != NULL && socket[0] != '\0')
+        super_use_socket(session->super, socket);
+}
+
+void look_verb(struct act *act)
+{
+    struct session *session = act->session;
+    struct err err;
+    struct look *look = calloc(1, sizeof *look);
+    remember_services(session, act->request);
+    if (look == NULL) {
+        err_set(&err, ERR_MEMORY, "no memory to look");
+        act_fail(act, &err, NULL);
+        return;
+    }
+    look->act = act;
+    look->answer = json_object();
+    look->problems = json_array();
+    json_object_set_new(look->answer, "problems", look->problems);
+    if (session_host(session, &err) < 0)
+        problem(look, err.text);
+    if (!session_has_services(session)) {
+        finish(look);
+        return;
+    }
+    look->open = 2;
+    super_call(session->super, "status", NULL, CALL_MS, 0, on_status, look);
+    super_call(session->super, "release.state", json_pack("{s:s}", "path", session->path), CALL_MS,
+               0, on_state, look);
+}

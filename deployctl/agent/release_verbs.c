@@ -1,0 +1,300 @@
+/* release_verbs.c - the contract is in release_verbs.h, the meanings in deployctl/wire/proto.h. */
+#include "deployctl/agent/release_verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "deployctl/agent/look.h"
+#include "deployctl/agent/prune.h"
+#include "io/jsonx.h"
+
+enum { CALL_MS = 5000, PATIENCE_MS = 10000 };
+
+/* --- stage ------------------------------------------------------------------------------------ */
+
+/* The manifest follows the request at once, so it is collected before the act's turn has come. */
+void release_verbs_expect(struct act *act)
+{
+    struct buf *packed = calloc(1, sizeof *packed);
+    if (packed != NULL)
+        buf_init(packed, STAGE_MANIFEST_MAX);
+    act->data = packed;
+    act->waits = true;
+}
+
+void release_verbs_manifest(struct act *act, const char *data, size_t len)
+{
+    struct buf *packed = act->data;
+    if (len == 0)
+        act->waits = false;
+    else if (packed != NULL)
+        buf_put(packed, data, len);
+}
+
+void release_verbs_forget(struct act *act)
+{
+    struct buf *packed = act->data;
+    if (packed != NULL)
+        buf_done(packed);
+    free(packed);
+    act->data = NULL;
+}
+
+static int begin(struct act *act, struct err *err) { return stage_begin(act->session->stage, err); }
+
+static void begun(struct act *act, int rc, const struct err *err)
+{
+    struct session *session = act->session;
+    struct stage *stage = session->stage;
+    session->stage_busy = false;
+    json_t *answer = json_object(), *missing = json_array();
+    if (rc == 0 && stage->have) {
+        jsonx_set_bool(answer, "have", true);
+    } else if (rc == 0) {
+        for (size_t i = 0; i < stage->nmissing; i++)
+            json_array_append_new(missing, json_integer(stage->missing[i]));
+        json_object_set(answer, "missing", missing);
+        jsonx_set_int(answer, "reserved", (int64_t)stage->missing_bytes);
+        jsonx_set_int(answer, "reused", (int64_t)stage->reused);
+        jsonx_set_int(answer, "damaged", (int64_t)stage->damaged);
+    }
+    json_decref(missing);
+    if (rc < 0 || stage->have) {
+        stage_free(stage);
+        session->stage = NULL;
+    }
+    if (rc == 0) {
+        act_ok(act, answer);
+        return;
+    }
+    json_decref(answer);
+    act_fail(act, err, NULL);
+}
+
+void release_verbs_stage(struct act *act)
+{
+    struct session *session = act->session;
+    struct buf *packed = act->data;
+    struct err err;
+    int rc = 0;
+    stage_free(session->stage); /* an unfinished one is given up */
+    session->stage = NULL;
+    if (packed == NULL || packed->failed)
+        rc = err_set(&err, ERR_LIMIT, "a manifest of more than %d bytes compressed",
+                     STAGE_MANIFEST_MAX);
+    if (rc == 0 && (session->stage = stage_new(&session->host, act->request, &err)) == NULL)
+        rc = err.code;
+    if (rc == 0)
+        rc = stage_manifest_piece(session->stage, buf_text(packed), packed->len, &err);
+    release_verbs_forget(act);
+    if (rc < 0) {
+        stage_free(session->stage);
+        session->stage = NULL;
+        act_fail(act, &err, NULL);
+        return;
+    }
+    session->stage_busy = true;
+    act_work(act, begin, begun);
+}
+
+/* --- seal, unstage ------------------------------------------------------------------------------
+ */
+
+static int check_staged(const struct act *act, struct err *err)
+{
+    const struct stage *stage = act->session->stage;
+    const char *id;
+    int rc = jsonx_need_text(act->request, "id", &id, err);
+    if (rc == 0 && (stage == NULL || strcmp(stage->want.id, id) != 0))
+        rc = err_set(err, ERR_STATE, "%s is not being staged", id);
+    return rc;
+}
+
+static int seal(struct act *act, struct err *err) { return stage_seal(act->session->stage, err); }
+
+static void sealed(struct act *act, int rc, const struct err *err)
+{
+    struct session *session = act->session;
+    struct stage *stage = session->stage;
+    struct err told;
+    session->stage = NULL;
+    session->stage_busy = false;
+    if (rc < 0) {
+        told = *err;
+    } else {
+        json_t *line = json_object();
+        jsonx_set_text(line, "id", stage->want.id);
+        jsonx_set_text(line, "digest", stage->want.hex);
+        jsonx_set_int(line, "bytes", (int64_t)stage->received_bytes);
+        session_note(session, "seal", line, false, &told);
+    }
+    json_t *answer = json_object();
+    jsonx_set_int(answer, "bytes_received", (int64_t)stage->received_bytes);
+    jsonx_set_real(answer, "seconds", stage->seconds);
+    stage_free(stage);
+    if (rc == 0) {
+        act_ok(act, answer);
+        return;
+    }
+    json_decref(answer);
+    act_fail(act, &told, NULL);
+}
+
+void release_verbs_seal(struct act *act)
+{
+    struct err err;
+    if (check_staged(act, &err) < 0) {
+        act_fail(act, &err, NULL);
+        return;
+    }
+    act->session->stage_busy = true;
+    act_work(act, seal, sealed);
+}
+
+void release_verbs_unstage(struct act *act)
+{
+    struct session *session = act->session;
+    struct err err;
+    if (session->stage != NULL && check_staged(act, &err) < 0) {
+        act_fail(act, &err, NULL);
+        return;
+    }
+    stage_free(session->stage);
+    session->stage = NULL;
+    act_ok(act, NULL);
+}
+
+/* --- prune
+ * ---------------------------------------------------------------------------------------- */
+
+static bool array_has(const json_t *array, const char *id)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(array, i, one) if (json_is_string(one) &&
+                                          strcmp(json_string_value(one), id) == 0) return true;
+    return false;
+}
+
+/* Is `id` a text anywhere inside the rollout record?  It names releases in several places. */
+static bool mentions(json_t *value, const char *id)
+{
+    size_t i;
+    const char *key;
+    json_t *one;
+    if (json_is_string(value))
+        return strcmp(json_string_value(value), id) == 0;
+    if (json_is_array(value))
+        json_array_foreach(value, i, one) if (mentions(one, id)) return true;
+    if (json_is_object(value))
+        json_object_foreach(value, key,
+                            one) if (strcmp(key, id) == 0 || mentions(one, id)) return true;
+    return false;
+}
+
+static int prune_work(struct act *act, struct err *err) { return prune_run(act->data, err); }
+
+static void pruned(struct act *act, int rc, const struct err *err)
+{
+    struct prune *prune = act->data;
+    json_t *removed = json_array();
+    struct err told;
+    for (size_t i = 0; i < prune->count; i++)
+        if (prune->at[i].removed)
+            json_array_append_new(removed, json_string(prune->at[i].id));
+    json_t *answer = json_object();
+    json_object_set(answer, "removed", removed);
+    jsonx_set_int(answer, "bytes", (int64_t)prune->bytes);
+    if (!prune->dry && json_array_size(removed) > 0) {
+        json_t *line = json_object();
+        json_object_set(line, "removed", removed);
+        session_note(act->session, "prune", line, false, &told);
+    }
+    json_decref(removed);
+    prune_done(prune);
+    free(prune);
+    act->data = NULL;
+    if (rc < 0)
+        act_fail(act, err, answer);
+    else
+        act_ok(act, answer);
+}
+
+static bool link_is(const struct host *host, const char *link, const char *id)
+{
+    char at[MANIFEST_ID_MAX];
+    return host_link(host, link, at, NULL) > 0 && strcmp(at, id) == 0;
+}
+
+static void choose(struct act *act, struct prune *prune, const struct host_releases *list,
+                   const json_t *state)
+{
+    struct session *session = act->session;
+    json_t *record = record_read(session->host.meta), *good = look_good(session, list, state);
+    for (size_t i = 0; i < list->count; i++) {
+        struct prune_release *one = &prune->at[i];
+        const char *id = list->at[i].id;
+        strcpy(one->id, id);
+        one->good = array_has(good, id);
+        one->in_use = strcmp(jsonx_text(state, "pinned", ""), id) == 0 ||
+                      strcmp(jsonx_text(state, "from", ""), id) == 0 ||
+                      array_has(json_object_get(state, "in_use"), id) ||
+                      link_is(&session->host, "current", id) ||
+                      link_is(&session->host, "previous", id) || mentions(record, id) ||
+                      (session->stage != NULL && strcmp(session->stage->want.id, id) == 0);
+    }
+    prune->count = list->count;
+    prune_choose(prune->at, prune->count, (size_t)jsonx_int(act->request, "keep", 5));
+    json_decref(record);
+    json_decref(good);
+}
+
+/* Without the supervisor's word on what is in use nothing is removed. */
+static void on_state(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct act *act = context;
+    struct session *session = act->session;
+    struct host_releases list = { 0 };
+    struct err own;
+    struct prune *prune = NULL;
+    (void)data;
+    if (result == NULL && err != NULL) {
+        act_fail(act, err, NULL);
+        return;
+    }
+    int rc = host_list(&session->host, &list, &own);
+    if (rc == 0) {
+        prune = calloc(1, sizeof *prune);
+        if (prune != NULL)
+            prune->at = calloc(list.count + 1, sizeof *prune->at);
+        if (prune == NULL || prune->at == NULL)
+            rc = err_set(&own, ERR_MEMORY, "no memory to prune");
+    }
+    if (rc < 0) {
+        free(prune);
+        host_list_done(&list);
+        act_fail(act, &own, NULL);
+        return;
+    }
+    prune->host = &session->host;
+    prune->dry = jsonx_bool(act->request, "dry", false);
+    choose(act, prune, &list, result);
+    host_list_done(&list);
+    act->data = prune;
+    act_work(act, prune_work, pruned);
+}
+
+void release_verbs_prune(struct act *act)
+{
+    struct session *session = act->session;
+    struct err err;
+    if (jsonx_int(act->request, "keep", 5) < 1) {
+        err_set(&err, ERR_INVALID, "at least one good release is kept");
+        act_fail(act, &err, NULL);
+    } else if (session_has_services(session)) {
+        super_call(session->super, "release.state", json_pack("{s:s}", "path", session->host.path),
+                   CALL_MS, PATIENCE_MS, on_state, act);
+    } else {
+        on_state(act, NULL, NULL, NULL);
+    }
+}
