@@ -28,7 +28,7 @@ struct instance {
     char name[SPEC_NAME_MAX * 2]; /* "web:0" */
     const struct spec_service *service;
     int64_t number;
-    char **argv;           /* words of command */
+    char **argv;           /* words of command; a relative argv[0] with a / is inside the release */
     char **envp;           /* complete environment without what the core adds at spawn (below) */
     const char *directory; /* expanded, NULL = none; relative ones are inside the release */
     const char *process_name;
@@ -71,9 +71,7 @@ int instance_environment(const char *text, char *const *names, char *const *envp
 int instance_check_parse(const char *text, struct arena *arena, struct instance_check *ret,
                          struct err *err);
 
-/* In instance_check.c and instance_expand.c.
- *
- * %(name)s, %(process_num)02d, %(ENV_X)s, %%.  Names and values: NULL-terminated pairs
+/* %(name)s, %(process_num)02d, %(ENV_X)s, %%.  Names and values: NULL-terminated pairs
  * "name=value" in `names`, looked up in order, then ENV_ in envp.  ERR_INVALID names the
  * expansion and lists the known ones. */
 int instance_expand(const char *text, char *const *names, char *const *envp, struct arena *arena,

@@ -98,20 +98,22 @@ static void note(struct plan_build *build, struct plan_notes *notes, struct plan
 void plan_build_error(struct plan_build *build, size_t file, int line, const char *title,
                       const char *key, const char *fmt, ...)
 {
+    struct plan_place place = { file, line };
     va_list args;
 
     va_start(args, fmt);
-    note(build, &build->errors, (struct plan_place){ file, line }, title, key, fmt, args);
+    note(build, &build->errors, place, title, key, fmt, args);
     va_end(args);
 }
 
 void plan_build_warn(struct plan_build *build, size_t file, int line, const char *title,
                      const char *key, const char *fmt, ...)
 {
+    struct plan_place place = { file, line };
     va_list args;
 
     va_start(args, fmt);
-    note(build, &build->warnings, (struct plan_place){ file, line }, title, key, fmt, args);
+    note(build, &build->warnings, place, title, key, fmt, args);
     va_end(args);
 }
 

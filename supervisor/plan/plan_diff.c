@@ -164,11 +164,13 @@ static void compare_all(struct diffing *d)
     d->ret->rows =
         arena_array(d->arena, before->nservices + after->nservices + 1, sizeof(*d->ret->rows));
     d->no_memory |= !d->ret->rows;
-    while (!d->no_memory && (i < before->nservices || k < after->nservices)) {
+    while (!d->no_memory) {
         const struct spec_service *a =
             i < before->nservices ? &before->services[before->by_name[i]] : NULL;
         const struct spec_service *b =
             k < after->nservices ? &after->services[after->by_name[k]] : NULL;
+        if (!a && !b)
+            break;
         int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
         add_row(d, order <= 0 ? a->name : b->name, order <= 0 ? a : NULL, order >= 0 ? b : NULL);
         i += order <= 0;

@@ -51,7 +51,7 @@ static bool make_room(struct reading *r)
         out_of_memory(r);
         return false;
     }
-    if (source->nfiles) {
+    if (source->files && r->ids) {
         memcpy(files, source->files, source->nfiles * sizeof(*files));
         memcpy(ids, r->ids, source->nfiles * sizeof(*ids));
     }
@@ -63,7 +63,7 @@ static bool make_room(struct reading *r)
 
 static bool was_read(const struct reading *r, const struct stat *st)
 {
-    for (size_t i = 0; i < r->source->nfiles; i++)
+    for (size_t i = 0; r->ids && i < r->source->nfiles; i++)
         if (r->ids[i].dev == st->st_dev && r->ids[i].ino == st->st_ino)
             return true;
     return false;
