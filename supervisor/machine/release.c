@@ -149,10 +149,11 @@ static void enter(struct release *release, enum release_phase phase)
     release->commit = release->arm = true;
 }
 
-/* Members asked before count as not asked. */
+/* Members asked before count as not asked, and an answer that was not given yet is out of date. */
 static void new_pass(struct release *release)
 {
     release->pass++;
+    release->answer = false;
     release->ask_all = release->rush = release->stop_asked = release->stopped = false;
     release->step_deadline_ms = 0;
 }
@@ -219,10 +220,12 @@ static void fail(struct release *release, const char *reason)
 {
     struct release_pin *pin = &release->pin;
 
-    if (!pin->stay)
+    if (!pin->stay) {
         begin_revert(release, reason);
-    else if (!pin->reason[0])
+    } else if (!pin->reason[0]) {
         copy_text(pin->reason, sizeof pin->reason, reason[0] ? reason : "it failed");
+        release->commit = true;
+    }
 }
 
 static bool settled(const struct release *release, const struct release_member *member)
@@ -248,49 +251,11 @@ static size_t turn(const struct release *release)
     return count;
 }
 
-static bool replace_next(struct release *release, int64_t now_ms, struct release_act *ret)
-{
-    size_t at = turn(release);
-
-    if (at == release->nmembers) {
-        if (release->pin.phase == RELEASE_REVERTING)
-            end_revert(release);
-        else
-            end_switch(release, now_ms);
-        return release_next(release, now_ms, ret);
-    }
-    struct release_member *member = &release->members[at];
-    if (member->pass == release->pass)
-        return false;
-    *member = (struct release_member){ .pass = release->pass };
-    if (release->pin.phase == RELEASE_REVERTING) {
-        release->step_deadline_ms = now_ms + release->step_ms;
-        release->arm = true;
-    }
-    *ret = (struct release_act){ .kind = RELEASE_ACT_REPLACE, .member = at, .id = release->pin.id };
-    return true;
-}
-
-static bool stop_next(struct release *release, int64_t now_ms, struct release_act *ret)
-{
-    if (release->stopped) {
-        end_revert(release);
-        return release_next(release, now_ms, ret);
-    }
-    if (release->stop_asked)
-        return false;
-    release->stop_asked = release->arm = true;
-    release->step_deadline_ms = now_ms + release->step_ms;
-    for (size_t i = 0; i < release->nmembers; i++)
-        release->members[i] = (struct release_member){ .pass = release->pass };
-    *ret = (struct release_act){ .kind = RELEASE_ACT_STOP_ALL };
-    return true;
-}
-
 static int64_t timer_at(const struct release *release)
 {
-    return release->pin.phase == RELEASE_REVERTING ? release->step_deadline_ms
-                                                   : release->pin.deadline_ms;
+    if (release->pin.phase == RELEASE_REVERTING)
+        return release->step_deadline_ms;
+    return release->rush ? 0 : release->pin.deadline_ms;
 }
 
 /* What does not depend on the instances: first of all the commit, so that nothing is done of which
@@ -318,6 +283,48 @@ static bool due(struct release *release, struct release_act *ret)
         ret->kind = RELEASE_ACT_ANSWER;
     }
     return ret->kind != RELEASE_ACT_NONE;
+}
+
+static bool replace_next(struct release *release, int64_t now_ms, struct release_act *ret)
+{
+    size_t at = turn(release);
+
+    if (at == release->nmembers) {
+        if (release->pin.phase == RELEASE_REVERTING)
+            end_revert(release);
+        else
+            end_switch(release, now_ms);
+        return release_next(release, now_ms, ret);
+    }
+    struct release_member *member = &release->members[at];
+    bool asked = member->pass == release->pass;
+    bool back = release->pin.phase == RELEASE_REVERTING;
+    /* Each has its time on the way back, also one whose turn has come again. */
+    if (back && (!asked || !release->step_deadline_ms)) {
+        release->step_deadline_ms = now_ms + release->step_ms;
+        release->arm = true;
+    }
+    if (asked)
+        return due(release, ret);
+    *member = (struct release_member){ .pass = release->pass };
+    *ret = (struct release_act){ .kind = RELEASE_ACT_REPLACE, .member = at, .id = release->pin.id };
+    return true;
+}
+
+static bool stop_next(struct release *release, int64_t now_ms, struct release_act *ret)
+{
+    if (release->stopped) {
+        end_revert(release);
+        return release_next(release, now_ms, ret);
+    }
+    if (release->stop_asked)
+        return false;
+    release->stop_asked = release->arm = true;
+    release->step_deadline_ms = now_ms + release->step_ms;
+    for (size_t i = 0; i < release->nmembers; i++)
+        release->members[i] = (struct release_member){ .pass = release->pass };
+    *ret = (struct release_act){ .kind = RELEASE_ACT_STOP_ALL };
+    return true;
 }
 
 bool release_next(struct release *release, int64_t now_ms, struct release_act *ret)
@@ -371,6 +378,7 @@ static void begin_switch(struct release *release, const struct release_order *or
     else
         copy_text(pin->token, sizeof pin->token, "");
     new_pass(release);
+    release->ask_all = pin->phase == RELEASE_NONE; /* late news of an undone one means nothing */
     release->links = true;
     enter(release, RELEASE_SWITCHING);
 }
@@ -549,7 +557,6 @@ void release_time(struct release *release, int64_t now_ms, const char *reason)
         begin_revert(release, reason);
     } else if (release->pin.phase == RELEASE_SWITCHING) {
         release->rush = release->pin.stay;
-        release->pin.deadline_ms = 0;
         fail(release, reason);
     }
 }

@@ -106,7 +106,7 @@ struct release {
     bool baking;                     /* RELEASE_ACT_BAKE was given */
     bool rush;                       /* stay, out of time: replace the rest without waiting */
     bool stop_asked, stopped;
-    bool ask_all; /* after a crash of the core: what was under way is asked for once more */
+    bool ask_all; /* what is known of members is not trusted: each is asked */
     int64_t step_deadline_ms; /* of the instance under way on the way back */
     unsigned pass;
 };
