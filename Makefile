@@ -85,6 +85,11 @@ $(B)/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# Programs of the system tests: the real guardian around a core that does as it is told.
+$(B)/tests/system/%: tests/system/%.c $(call archives_below,supervisor/guardian)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/guardian) $(LIBS_IO)
+
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/$(l)/test_*.c)))
 
 ## check-unit    unit tests only: no processes, no network, about a second
