@@ -35,7 +35,7 @@ static void finish(struct hook *hook)
     jsonx_set_int(answer, "code", hook->code);
     jsonx_set_text(line, "name", name);
     jsonx_set_int(line, "code", hook->code);
-    session_note(act->session, "hook", line, false, &err);
+    talk_note(act->talk, "hook", line, false, &err);
     stream_free(hook->output);
     loop_timer_free(hook->timer);
     buf_done(&hook->text);
@@ -133,24 +133,24 @@ static char **environment(const json_t *extra, struct arena *arena, struct err *
 }
 
 /* In the release that the hook is about when it is here, else in the app's folder. */
-static int working_folder(const struct session *session, const json_t *env)
+static int working_folder(const struct talk *talk, const json_t *env)
 {
     const char *id = jsonx_text(env, "DEPLOY_RELEASE", "");
-    int fd = manifest_id_parse(id, NULL) && session->host.releases >= 0
-                 ? durable_open_beneath(session->host.releases, id, O_RDONLY | O_DIRECTORY, 0)
+    int fd = manifest_id_parse(id, NULL) && talk->host.releases >= 0
+                 ? durable_open_beneath(talk->host.releases, id, O_RDONLY | O_DIRECTORY, 0)
                  : -1;
-    return fd >= 0 ? fd : fcntl(session->host.root, F_DUPFD_CLOEXEC, 3);
+    return fd >= 0 ? fd : fcntl(talk->host.root, F_DUPFD_CLOEXEC, 3);
 }
 
 static int spawn(struct hook *hook, const char *command, struct err *err)
 {
-    struct session *session = hook->act->session;
+    struct talk *talk = hook->act->talk;
     const json_t *env = json_object_get(hook->act->request, "env");
     int pipe_fds[2];
     struct arena arena;
     arena_init(&arena);
     char **envp = environment(env, &arena, err);
-    AUTO_CLOSE int folder = working_folder(session, env);
+    AUTO_CLOSE int folder = working_folder(talk, env);
     int rc = envp == NULL ? (int)err->code : 0;
     if (rc == 0 && pipe2(pipe_fds, O_CLOEXEC) < 0)
         rc = err_sys(err, errno, "making a pipe");
@@ -159,8 +159,7 @@ static int spawn(struct hook *hook, const char *command, struct err *err)
         return rc;
     }
     static const struct stream_events events = { on_output, NULL, on_output_end };
-    hook->output =
-        stream_new(session->loop, pipe_fds[0], -1, HOOK_OUTPUT_MAX, 0, &events, hook, err);
+    hook->output = stream_new(talk->loop, pipe_fds[0], -1, HOOK_OUTPUT_MAX, 0, &events, hook, err);
     struct child_report report = { 0 };
     struct child_fd fds[] = { { -1, 0 }, { pipe_fds[1], 1 }, { pipe_fds[1], 2 } };
     char *argv[] = { (char *)"sh", (char *)"-c", (char *)command, NULL };
@@ -178,9 +177,9 @@ static int spawn(struct hook *hook, const char *command, struct err *err)
     };
     rc = hook->output == NULL
              ? (int)err->code
-             : children_start(session->children, &spec, on_end, hook, &hook->pid, err);
+             : children_start(talk->children, &spec, on_end, hook, &hook->pid, err);
     if (rc == 0 && report.error != 0) {
-        children_forget(session->children, hook->pid);
+        children_forget(talk->children, hook->pid);
         rc = err_sys(err, report.error, "starting a hook: %s",
                      child_step_name((enum child_step)report.step));
     }
@@ -205,7 +204,7 @@ void hook_verb(struct act *act)
         timeout_s = TIMEOUT_MAX_S;
     hook = calloc(1, sizeof *hook);
     if (hook != NULL)
-        hook->timer = loop_timer_new(act->session->loop, on_time, hook);
+        hook->timer = loop_timer_new(act->talk->loop, on_time, hook);
     int rc = 0;
     if (hook == NULL || hook->timer == NULL) {
         rc = err_set(&err, ERR_MEMORY, "no memory for the hook %s", name);

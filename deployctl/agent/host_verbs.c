@@ -37,15 +37,15 @@ struct try_lock {
 /* A request was left, changed or removed by another agent. */
 static void on_request(void *context)
 {
-    struct session *session = context;
-    json_t *request = record_request_read(session->host.meta);
+    struct talk *talk = context;
+    json_t *request = record_request_read(talk->host.meta);
     if (request == NULL)
         return;
     json_t *event = json_object();
     jsonx_set_text(event, "event", "request");
     jsonx_set_text(event, "what", jsonx_text(request, "what", NULL));
     jsonx_set_text(event, "who", jsonx_text(request, "who", ""));
-    session_event(session, event);
+    talk_send(talk, event);
     json_decref(request);
 }
 
@@ -63,26 +63,25 @@ static json_t *holder_of(const struct act *act)
 
 static int locked(struct act *act, json_t *answer, struct err *err)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct record_epoch epoch;
-    int rc = journal_open(&session->journal, session->host.meta, err);
+    int rc = journal_open(&talk->journal, talk->host.meta, err);
     if (rc == 0)
-        rc = record_epoch_read(session->host.meta, &epoch, err);
+        rc = record_epoch_read(talk->host.meta, &epoch, err);
     if (rc < 0)
         return rc;
-    session->requests =
-        record_watch_new(session->loop, session->host.meta, on_request, session, err);
-    if (session->requests == NULL)
+    talk->requests = record_watch_new(talk->loop, talk->host.meta, on_request, talk, err);
+    if (talk->requests == NULL)
         return err->code;
-    session->holder = holder_of(act);
-    lock_describe(&session->lock, session->holder);
+    talk->holder = holder_of(act);
+    lock_describe(&talk->lock, talk->holder);
     jsonx_set_int(answer, "epoch", epoch.epoch);
     return 0;
 }
 
 static void give_up(struct act *act, const struct err *err)
 {
-    json_t *holder = lock_holder(act->session->host.meta);
+    json_t *holder = lock_holder(act->talk->host.meta);
     struct err told = *err;
     json_t *extra = json_object();
     if (holder != NULL)
@@ -97,9 +96,9 @@ static void try_once(void *context)
 {
     struct try_lock *try = context;
     struct act *act = try->act;
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
-    int rc = lock_take(&session->lock, session->host.meta, &err);
+    int rc = lock_take(&talk->lock, talk->host.meta, &err);
     if (rc == ERR_EXISTS && ++try->tries < LOCK_TRIES) {
         loop_timer_arm(try->timer, LOCK_AGAIN_MS);
         return;
@@ -119,23 +118,23 @@ static void try_once(void *context)
         return;
     }
     json_decref(answer);
-    session_unlock(session);
+    talk_unlock(talk);
     act_fail(act, &err, NULL);
 }
 
 void host_verbs_lock(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
-    int rc = session_host(session, &err);
-    if (rc == 0 && lock_held(&session->lock))
+    int rc = talk_host(talk, &err);
+    if (rc == 0 && lock_held(&talk->lock))
         rc = err_set(&err, ERR_STATE, "this connection holds the lock already");
     if (rc == 0)
-        rc = host_prepare(&session->host, &err);
+        rc = host_prepare(&talk->host, &err);
     struct try_lock *try = rc < 0 ? NULL : calloc(1, sizeof *try);
     if (try != NULL) {
         try->act = act;
-        try->timer = loop_timer_new(session->loop, try_once, try);
+        try->timer = loop_timer_new(talk->loop, try_once, try);
     }
     if (rc == 0 && (try == NULL || try->timer == NULL)) {
         free(try);
@@ -149,17 +148,17 @@ void host_verbs_lock(struct act *act)
 
 void host_verbs_unlock(struct act *act)
 {
-    session_unlock(act->session);
+    talk_unlock(act->talk);
     act_ok(act, NULL);
 }
 
 /* --- fence --------------------------------------------------------------------------------------
  */
 
-static int check_epoch(const struct session *session, const struct record_epoch *wanted,
+static int check_epoch(const struct talk *talk, const struct record_epoch *wanted,
                        struct record_epoch *here, struct err *err)
 {
-    int rc = record_epoch_read(session->host.meta, here, err);
+    int rc = record_epoch_read(talk->host.meta, here, err);
     if (rc < 0)
         return rc;
     bool other = wanted->epoch == here->epoch && strcmp(wanted->rollout, here->rollout) != 0;
@@ -170,22 +169,22 @@ static int check_epoch(const struct session *session, const struct record_epoch 
 }
 
 /* A request that was meant for an earlier rollout must not stop this one. */
-static void drop_old_request(struct session *session, const char *rollout)
+static void drop_old_request(struct talk *talk, const char *rollout)
 {
-    json_t *request = record_request_read(session->host.meta);
+    json_t *request = record_request_read(talk->host.meta);
     if (request != NULL && strcmp(jsonx_text(request, "rollout", ""), rollout) != 0)
-        record_request_remove(session->host.meta, NULL);
+        record_request_remove(talk->host.meta, NULL);
     json_decref(request);
 }
 
 void host_verbs_fence(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct record_epoch wanted = { 0 }, here;
     struct err err;
     const char *rollout;
     int rc = 0;
-    if (!lock_held(&session->lock))
+    if (!lock_held(&talk->lock))
         rc = err_set(&err, ERR_STATE, "`lock` has to come before `fence`");
     if (rc == 0)
         rc = jsonx_need_int(act->request, "epoch", &wanted.epoch, &err);
@@ -195,14 +194,14 @@ void host_verbs_fence(struct act *act)
         rc = err_set(&err, ERR_INVALID, "a fence needs an epoch over 0 and a short rollout id");
     if (rc == 0) {
         strcpy(wanted.rollout, rollout);
-        rc = check_epoch(session, &wanted, &here, &err);
+        rc = check_epoch(talk, &wanted, &here, &err);
     }
     if (rc == 0 && wanted.epoch > here.epoch)
-        rc = record_epoch_write(session->host.meta, &wanted, &err);
+        rc = record_epoch_write(talk->host.meta, &wanted, &err);
     if (rc == 0) {
-        session->fence = wanted;
-        drop_old_request(session, wanted.rollout);
-        rc = session_note(session, "fence", NULL, true, &err);
+        talk->fence = wanted;
+        drop_old_request(talk, wanted.rollout);
+        rc = talk_note(talk, "fence", NULL, true, &err);
     }
     end(act, rc, &err);
 }
@@ -212,33 +211,33 @@ void host_verbs_fence(struct act *act)
 
 void host_verbs_record(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     int rc = 0;
     const json_t *record = json_object_get(act->request, "record");
     if (!json_is_object(record))
         rc = err_set(&err, ERR_PROTOCOL, "\"record\" must be an object");
     if (rc == 0)
-        rc = record_write(session->host.meta, record, &err);
+        rc = record_write(talk->host.meta, record, &err);
     if (rc == 0) {
         json_t *line = json_object();
         jsonx_set_text(line, "release", jsonx_text(record, "release", NULL));
-        rc = session_note(session, "record", line, false, &err);
+        rc = talk_note(talk, "record", line, false, &err);
     }
     end(act, rc, &err);
 }
 
 void host_verbs_step(struct act *act)
 {
-    struct session *session = act->session;
-    jsonx_set_text(session->holder, "step", jsonx_text(act->request, "step", NULL));
-    lock_describe(&session->lock, session->holder);
+    struct talk *talk = act->talk;
+    jsonx_set_text(talk->holder, "step", jsonx_text(act->request, "step", NULL));
+    lock_describe(&talk->lock, talk->holder);
     act_ok(act, NULL);
 }
 
 void host_verbs_mark(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     unsigned char unused[MANIFEST_DIGEST_BYTES];
     struct host_releases list = { 0 };
@@ -250,7 +249,7 @@ void host_verbs_mark(struct act *act)
                     (strcmp(verdict, "good") != 0 && strcmp(verdict, "bad") != 0)))
         rc = err_set(&err, ERR_INVALID, "mark: a whole digest and good or bad are needed");
     if (rc == 0)
-        rc = host_list(&session->host, &list, &err);
+        rc = host_list(&talk->host, &list, &err);
     if (rc == 0) {
         const struct host_release *release = host_list_digest(&list, digest);
         json_t *line = json_object();
@@ -258,7 +257,7 @@ void host_verbs_mark(struct act *act)
         jsonx_set_text(line, "id", release != NULL ? release->id : NULL);
         jsonx_set_text(line, "verdict", verdict);
         jsonx_set_text(line, "reason", jsonx_text(act->request, "reason", ""));
-        rc = session_note(session, "mark", line, true, &err);
+        rc = talk_note(talk, "mark", line, true, &err);
     }
     host_list_done(&list);
     end(act, rc, &err);
@@ -266,15 +265,15 @@ void host_verbs_mark(struct act *act)
 
 void host_verbs_close(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     json_t *line = json_object();
     jsonx_set_text(line, "outcome", jsonx_text(act->request, "outcome", ""));
     jsonx_set_text(line, "release", jsonx_text(act->request, "release", NULL));
-    int rc = session_note(session, "close", line, false, &err);
-    rc = record_request_remove(session->host.meta, &err);
+    int rc = talk_note(talk, "close", line, false, &err);
+    rc = record_request_remove(talk->host.meta, &err);
     if (rc == 0)
-        rc = record_remove(session->host.meta, &err);
+        rc = record_remove(talk->host.meta, &err);
     end(act, rc, &err);
 }
 
@@ -283,25 +282,25 @@ void host_verbs_close(struct act *act)
 
 void host_verbs_request(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     const char *what = jsonx_text(act->request, "what", NULL);
-    int rc = session_host(session, &err);
+    int rc = talk_host(talk, &err);
     if (rc == 0 && what != NULL && strcmp(what, "pause") != 0 && strcmp(what, "abort") != 0)
         rc = err_set(&err, ERR_INVALID, "a request is pause or abort, not \"%s\"", what);
     if (rc == 0)
-        rc = host_prepare(&session->host, &err);
-    json_t *holder = rc < 0                      ? NULL
-                     : lock_held(&session->lock) ? json_incref(session->holder)
-                                                 : lock_holder(session->host.meta);
+        rc = host_prepare(&talk->host, &err);
+    json_t *holder = rc < 0                   ? NULL
+                     : lock_held(&talk->lock) ? json_incref(talk->holder)
+                                              : lock_holder(talk->host.meta);
     if (rc == 0 && what == NULL) {
-        rc = record_request_remove(session->host.meta, &err);
+        rc = record_request_remove(talk->host.meta, &err);
     } else if (rc == 0) {
         json_t *request = json_object();
         jsonx_set_text(request, "what", what);
         jsonx_set_text(request, "who", jsonx_text(act->request, "who", "?"));
         jsonx_set_text(request, "rollout", jsonx_text(holder, "rollout", ""));
-        rc = record_request_write(session->host.meta, request, &err);
+        rc = record_request_write(talk->host.meta, request, &err);
         json_decref(request);
     }
     if (rc < 0) {
@@ -316,21 +315,21 @@ void host_verbs_request(struct act *act)
 
 void host_verbs_history(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     int64_t limit = jsonx_int(act->request, "limit", HISTORY_DEFAULT);
     if (limit < 1 || limit > HISTORY_MAX)
         limit = HISTORY_MAX;
-    int rc = session_host(session, &err);
-    if (rc == 0 && session->journal.fd < 0)
-        rc = journal_read(&session->journal, session->host.meta, &err);
+    int rc = talk_host(talk, &err);
+    if (rc == 0 && talk->journal.fd < 0)
+        rc = journal_read(&talk->journal, talk->host.meta, &err);
     if (rc < 0) {
         act_fail(act, &err, NULL);
         return;
     }
     json_t *answer = json_object();
     json_object_set_new(answer, "lines",
-                        journal_history(&session->journal, session->host.meta, (size_t)limit));
-    jsonx_set_int(answer, "damaged", (int64_t)session->journal.damaged);
+                        journal_history(&talk->journal, talk->host.meta, (size_t)limit));
+    jsonx_set_int(answer, "damaged", (int64_t)talk->journal.damaged);
     act_ok(act, answer);
 }

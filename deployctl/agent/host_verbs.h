@@ -2,7 +2,7 @@
 #ifndef DEPLOYCTL_AGENT_HOST_VERBS_H
 #define DEPLOYCTL_AGENT_HOST_VERBS_H
 
-#include "deployctl/agent/session.h"
+#include "deployctl/agent/talk.h"
 
 void host_verbs_ping(struct act *act);
 void host_verbs_lock(struct act *act);

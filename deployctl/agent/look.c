@@ -42,13 +42,13 @@ static bool names(const json_t *array, const char *id)
     return false;
 }
 
-json_t *look_good(struct session *session, const struct host_releases *list, const json_t *state)
+json_t *look_good(struct talk *talk, const struct host_releases *list, const json_t *state)
 {
     json_t *good = json_array(), *told = json_object_get(state, "good");
     for (size_t i = 0; i < list->count; i++) {
         const struct host_release *release = &list->at[i];
         const struct journal_mark *mark =
-            release->complete ? journal_find(&session->journal, release->digest) : NULL;
+            release->complete ? journal_find(&talk->journal, release->digest) : NULL;
         if (release->complete && (mark != NULL ? !mark->bad : names(told, release->id)))
             json_array_append_new(good, json_string(release->id));
     }
@@ -57,13 +57,13 @@ json_t *look_good(struct session *session, const struct host_releases *list, con
 
 static void put_releases(struct look *look, const struct host_releases *list)
 {
-    struct session *session = look->act->session;
-    json_t *rows = json_array(), *good = look_good(session, list, look->state);
+    struct talk *talk = look->act->talk;
+    json_t *rows = json_array(), *good = look_good(talk, list, look->state);
     uint64_t highest = list->count > 0 ? list->at[0].number : 0, number;
     for (size_t i = 0; i < list->count; i++) {
         const struct host_release *release = &list->at[i];
         const struct journal_mark *mark =
-            release->complete ? journal_find(&session->journal, release->digest) : NULL;
+            release->complete ? journal_find(&talk->journal, release->digest) : NULL;
         json_t *row = json_object();
         jsonx_set_text(row, "id", release->id);
         jsonx_set_text(row, "digest", release->complete ? release->digest : NULL);
@@ -76,12 +76,12 @@ static void put_releases(struct look *look, const struct host_releases *list)
             char text[ERR_TEXT_MAX];
             snprintf(text, sizeof text,
                      "%s/releases/%s is incomplete or its manifest is damaged; it is not used",
-                     session->host.path, release->id);
+                     talk->host.path, release->id);
             problem(look, text);
         }
     }
-    for (size_t i = 0; i < session->journal.nmarks; i++) /* of releases that are gone, too */
-        if (manifest_id_parse(session->journal.marks[i].id, &number) && number > highest)
+    for (size_t i = 0; i < talk->journal.nmarks; i++) /* of releases that are gone, too */
+        if (manifest_id_parse(talk->journal.marks[i].id, &number) && number > highest)
             highest = number;
     json_object_set_new(look->answer, "releases", rows);
     json_object_set_new(look->answer, "good", good);
@@ -91,19 +91,19 @@ static void put_releases(struct look *look, const struct host_releases *list)
 /* `current` may name a release that is not here (removed by hand): then digest is null. */
 static void put_current(struct look *look, const struct host_releases *list)
 {
-    struct session *session = look->act->session;
+    struct talk *talk = look->act->talk;
     struct err err;
     struct swap_state swap = { .confirmed = true };
     char previous[MANIFEST_ID_MAX] = "";
     const char *current = jsonx_text(look->state, "pinned", NULL);
     bool confirmed = jsonx_bool(look->state, "confirmed", true);
-    if (session->host_open && swap_read(&session->host, &swap, &err) < 0)
+    if (talk->host_open && swap_read(&talk->host, &swap, &err) < 0)
         problem(look, err.text);
     if (look->state == NULL) {
         current = swap.id[0] != '\0' ? swap.id : NULL;
         confirmed = swap.confirmed;
     }
-    if (session->host_open && host_link(&session->host, "previous", previous, &err) < 0)
+    if (talk->host_open && host_link(&talk->host, "previous", previous, &err) < 0)
         problem(look, err.text);
     const struct host_release *release = current == NULL ? NULL : host_list_find(list, current);
     jsonx_set_text(look->answer, "current", current);
@@ -137,12 +137,12 @@ static bool is_linkable(const json_t *instances)
 
 static void put_services(struct look *look)
 {
-    struct session *session = look->act->session;
-    bool has = session_has_services(session);
-    json_t *instances = gate_instances(look->status, session->services);
+    struct talk *talk = look->act->talk;
+    bool has = talk_has_services(talk);
+    json_t *instances = gate_instances(look->status, talk->services);
     size_t i;
     json_t *service;
-    json_array_foreach(session->services, i, service)
+    json_array_foreach(talk->services, i, service)
     {
         char text[ERR_TEXT_MAX];
         json_t *one = json_pack("[O]", service), *of_it = gate_instances(look->status, one);
@@ -154,7 +154,7 @@ static void put_services(struct look *look)
         json_decref(of_it);
         json_decref(one);
     }
-    session->host.linkable = is_linkable(instances);
+    talk->host.linkable = is_linkable(instances);
     jsonx_set_bool(look->answer, "healthy", !has || gate_healthy(instances));
     json_object_set_new(look->answer, "instances", instances);
     const char *version = jsonx_text(json_object_get(look->status, "supervisor"), "version", NULL);
@@ -170,7 +170,7 @@ static void put_services(struct look *look)
 
 static void put_disk(struct look *look)
 {
-    const struct host *host = &look->act->session->host;
+    const struct host *host = &look->act->talk->host;
     const char *parts[] = { ".", "releases", HOST_META };
     struct statvfs fs = { 0 };
     bool writable = host->root >= 0;
@@ -193,13 +193,13 @@ static void put_disk(struct look *look)
 
 static void put_rollout(struct look *look)
 {
-    struct session *session = look->act->session;
+    struct talk *talk = look->act->talk;
     struct record_epoch epoch = { 0 };
     struct err err;
-    json_t *holder = lock_held(&session->lock) ? NULL : lock_holder(session->host.meta);
-    json_t *record = record_read(session->host.meta);
-    json_t *request = record_request_read(session->host.meta);
-    if (record_epoch_read(session->host.meta, &epoch, &err) < 0)
+    json_t *holder = lock_held(&talk->lock) ? NULL : lock_holder(talk->host.meta);
+    json_t *record = record_read(talk->host.meta);
+    json_t *request = record_request_read(talk->host.meta);
+    if (record_epoch_read(talk->host.meta, &epoch, &err) < 0)
         problem(look, err.text);
     if (json_object_get(record, "damaged") != NULL)
         problem(look, jsonx_text(record, "damaged", ""));
@@ -212,26 +212,26 @@ static void put_rollout(struct look *look)
 
 static void put_journal(struct look *look)
 {
-    struct session *session = look->act->session;
+    struct talk *talk = look->act->talk;
     struct err err;
     char text[ERR_TEXT_MAX];
-    if (session->journal.fd < 0 && journal_read(&session->journal, session->host.meta, &err) < 0)
+    if (talk->journal.fd < 0 && journal_read(&talk->journal, talk->host.meta, &err) < 0)
         problem(look, err.text);
-    if (session->journal.damaged == 0)
+    if (talk->journal.damaged == 0)
         return;
     snprintf(text, sizeof text, "%zu damaged line(s) in %s/.deploy/journal are skipped",
-             session->journal.damaged, session->path);
+             talk->journal.damaged, talk->path);
     problem(look, text);
 }
 
 static void finish(struct look *look)
 {
     struct act *act = look->act;
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct host_releases list = { 0 };
     struct err err;
     put_journal(look);
-    if (session->host_open && host_list(&session->host, &list, &err) < 0)
+    if (talk->host_open && host_list(&talk->host, &list, &err) < 0)
         problem(look, err.text);
     put_releases(look, &list);
     put_current(look, &list);
@@ -269,26 +269,26 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
         finish(look);
 }
 
-static void remember_services(struct session *session, const json_t *request)
+static void remember_services(struct talk *talk, const json_t *request)
 {
     json_t *services = json_object_get(request, "services");
     if (json_is_array(services)) {
-        json_decref(session->services);
-        session->services = json_incref(services);
-    } else if (session->services == NULL) {
-        session->services = json_array();
+        json_decref(talk->services);
+        talk->services = json_incref(services);
+    } else if (talk->services == NULL) {
+        talk->services = json_array();
     }
     const char *socket = jsonx_text(request, "socket", NULL);
     if (socket != NULL && socket[0] != '\0')
-        super_use_socket(session->super, socket);
+        super_use_socket(talk->super, socket);
 }
 
 void look_verb(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     struct look *look = calloc(1, sizeof *look);
-    remember_services(session, act->request);
+    remember_services(talk, act->request);
     if (look == NULL) {
         err_set(&err, ERR_MEMORY, "no memory to look");
         act_fail(act, &err, NULL);
@@ -298,14 +298,14 @@ void look_verb(struct act *act)
     look->answer = json_object();
     look->problems = json_array();
     json_object_set_new(look->answer, "problems", look->problems);
-    if (session_host(session, &err) < 0)
+    if (talk_host(talk, &err) < 0)
         problem(look, err.text);
-    if (!session_has_services(session)) {
+    if (!talk_has_services(talk)) {
         finish(look);
         return;
     }
     look->open = 2;
-    super_call(session->super, "status", NULL, CALL_MS, 0, on_status, look);
-    super_call(session->super, "release.state", json_pack("{s:s}", "path", session->path), CALL_MS,
-               0, on_state, look);
+    super_call(talk->super, "status", NULL, CALL_MS, 0, on_status, look);
+    super_call(talk->super, "release.state", json_pack("{s:s}", "path", talk->path), CALL_MS, 0,
+               on_state, look);
 }

@@ -2,11 +2,11 @@
 #ifndef DEPLOYCTL_AGENT_LOOK_H
 #define DEPLOYCTL_AGENT_LOOK_H
 
-#include "deployctl/agent/session.h"
+#include "deployctl/agent/talk.h"
 
 void look_verb(struct act *act);
 /* Ids that are good: remembered as such or named by the supervisor, not bad, complete here; newest
  * first.  `state` is release.state's answer or NULL. */
-json_t *look_good(struct session *session, const struct host_releases *list, const json_t *state);
+json_t *look_good(struct talk *talk, const struct host_releases *list, const json_t *state);
 
 #endif

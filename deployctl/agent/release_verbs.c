@@ -40,13 +40,13 @@ void release_verbs_forget(struct act *act)
     act->data = NULL;
 }
 
-static int begin(struct act *act, struct err *err) { return stage_begin(act->session->stage, err); }
+static int begin(struct act *act, struct err *err) { return stage_begin(act->talk->stage, err); }
 
 static void begun(struct act *act, int rc, const struct err *err)
 {
-    struct session *session = act->session;
-    struct stage *stage = session->stage;
-    session->stage_busy = false;
+    struct talk *talk = act->talk;
+    struct stage *stage = talk->stage;
+    talk->stage_busy = false;
     json_t *answer = json_object(), *missing = json_array();
     if (rc == 0 && stage->have) {
         jsonx_set_bool(answer, "have", true);
@@ -61,7 +61,7 @@ static void begun(struct act *act, int rc, const struct err *err)
     json_decref(missing);
     if (rc < 0 || stage->have) {
         stage_free(stage);
-        session->stage = NULL;
+        talk->stage = NULL;
     }
     if (rc == 0) {
         act_ok(act, answer);
@@ -73,27 +73,27 @@ static void begun(struct act *act, int rc, const struct err *err)
 
 void release_verbs_stage(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct buf *packed = act->data;
     struct err err;
     int rc = 0;
-    stage_free(session->stage); /* an unfinished one is given up */
-    session->stage = NULL;
+    stage_free(talk->stage); /* an unfinished one is given up */
+    talk->stage = NULL;
     if (packed == NULL || packed->failed)
         rc = err_set(&err, ERR_LIMIT, "a manifest of more than %d bytes compressed",
                      STAGE_MANIFEST_MAX);
-    if (rc == 0 && (session->stage = stage_new(&session->host, act->request, &err)) == NULL)
+    if (rc == 0 && (talk->stage = stage_new(&talk->host, act->request, &err)) == NULL)
         rc = err.code;
     if (rc == 0)
-        rc = stage_manifest_piece(session->stage, buf_text(packed), packed->len, &err);
+        rc = stage_manifest_piece(talk->stage, buf_text(packed), packed->len, &err);
     release_verbs_forget(act);
     if (rc < 0) {
-        stage_free(session->stage);
-        session->stage = NULL;
+        stage_free(talk->stage);
+        talk->stage = NULL;
         act_fail(act, &err, NULL);
         return;
     }
-    session->stage_busy = true;
+    talk->stage_busy = true;
     act_work(act, begin, begun);
 }
 
@@ -102,7 +102,7 @@ void release_verbs_stage(struct act *act)
 
 static int check_staged(const struct act *act, struct err *err)
 {
-    const struct stage *stage = act->session->stage;
+    const struct stage *stage = act->talk->stage;
     const char *id;
     int rc = jsonx_need_text(act->request, "id", &id, err);
     if (rc == 0 && (stage == NULL || strcmp(stage->want.id, id) != 0))
@@ -110,15 +110,15 @@ static int check_staged(const struct act *act, struct err *err)
     return rc;
 }
 
-static int seal(struct act *act, struct err *err) { return stage_seal(act->session->stage, err); }
+static int seal(struct act *act, struct err *err) { return stage_seal(act->talk->stage, err); }
 
 static void sealed(struct act *act, int rc, const struct err *err)
 {
-    struct session *session = act->session;
-    struct stage *stage = session->stage;
+    struct talk *talk = act->talk;
+    struct stage *stage = talk->stage;
     struct err told;
-    session->stage = NULL;
-    session->stage_busy = false;
+    talk->stage = NULL;
+    talk->stage_busy = false;
     if (rc < 0) {
         told = *err;
     } else {
@@ -126,7 +126,7 @@ static void sealed(struct act *act, int rc, const struct err *err)
         jsonx_set_text(line, "id", stage->want.id);
         jsonx_set_text(line, "digest", stage->want.hex);
         jsonx_set_int(line, "bytes", (int64_t)stage->received_bytes);
-        session_note(session, "seal", line, false, &told);
+        talk_note(talk, "seal", line, false, &told);
     }
     json_t *answer = json_object();
     jsonx_set_int(answer, "bytes_received", (int64_t)stage->received_bytes);
@@ -147,20 +147,20 @@ void release_verbs_seal(struct act *act)
         act_fail(act, &err, NULL);
         return;
     }
-    act->session->stage_busy = true;
+    act->talk->stage_busy = true;
     act_work(act, seal, sealed);
 }
 
 void release_verbs_unstage(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
-    if (session->stage != NULL && check_staged(act, &err) < 0) {
+    if (talk->stage != NULL && check_staged(act, &err) < 0) {
         act_fail(act, &err, NULL);
         return;
     }
-    stage_free(session->stage);
-    session->stage = NULL;
+    stage_free(talk->stage);
+    talk->stage = NULL;
     act_ok(act, NULL);
 }
 
@@ -208,7 +208,7 @@ static void pruned(struct act *act, int rc, const struct err *err)
     if (!prune->dry && json_array_size(removed) > 0) {
         json_t *line = json_object();
         json_object_set(line, "removed", removed);
-        session_note(act->session, "prune", line, false, &told);
+        talk_note(act->talk, "prune", line, false, &told);
     }
     json_decref(removed);
     prune_done(prune);
@@ -229,8 +229,8 @@ static bool link_is(const struct host *host, const char *link, const char *id)
 static void choose(struct act *act, struct prune *prune, const struct host_releases *list,
                    const json_t *state)
 {
-    struct session *session = act->session;
-    json_t *record = record_read(session->host.meta), *good = look_good(session, list, state);
+    struct talk *talk = act->talk;
+    json_t *record = record_read(talk->host.meta), *good = look_good(talk, list, state);
     for (size_t i = 0; i < list->count; i++) {
         struct prune_release *one = &prune->at[i];
         const char *id = list->at[i].id;
@@ -239,9 +239,9 @@ static void choose(struct act *act, struct prune *prune, const struct host_relea
         one->in_use = strcmp(jsonx_text(state, "pinned", ""), id) == 0 ||
                       strcmp(jsonx_text(state, "from", ""), id) == 0 ||
                       array_has(json_object_get(state, "in_use"), id) ||
-                      link_is(&session->host, "current", id) ||
-                      link_is(&session->host, "previous", id) || mentions(record, id) ||
-                      (session->stage != NULL && strcmp(session->stage->want.id, id) == 0);
+                      link_is(&talk->host, "current", id) || link_is(&talk->host, "previous", id) ||
+                      mentions(record, id) ||
+                      (talk->stage != NULL && strcmp(talk->stage->want.id, id) == 0);
     }
     prune->count = list->count;
     prune_choose(prune->at, prune->count, (size_t)jsonx_int(act->request, "keep", 5));
@@ -253,7 +253,7 @@ static void choose(struct act *act, struct prune *prune, const struct host_relea
 static void on_state(void *context, json_t *result, const struct err *err, json_t *data)
 {
     struct act *act = context;
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct host_releases list = { 0 };
     struct err own;
     struct prune *prune = NULL;
@@ -262,7 +262,7 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
         act_fail(act, err, NULL);
         return;
     }
-    int rc = host_list(&session->host, &list, &own);
+    int rc = host_list(&talk->host, &list, &own);
     if (rc == 0) {
         prune = calloc(1, sizeof *prune);
         if (prune != NULL)
@@ -276,7 +276,7 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
         act_fail(act, &own, NULL);
         return;
     }
-    prune->host = &session->host;
+    prune->host = &talk->host;
     prune->dry = jsonx_bool(act->request, "dry", false);
     choose(act, prune, &list, result);
     host_list_done(&list);
@@ -286,13 +286,13 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
 
 void release_verbs_prune(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     if (jsonx_int(act->request, "keep", 5) < 1) {
         err_set(&err, ERR_INVALID, "at least one good release is kept");
         act_fail(act, &err, NULL);
-    } else if (session_has_services(session)) {
-        super_call(session->super, "release.state", json_pack("{s:s}", "path", session->host.path),
+    } else if (talk_has_services(talk)) {
+        super_call(talk->super, "release.state", json_pack("{s:s}", "path", talk->host.path),
                    CALL_MS, PATIENCE_MS, on_state, act);
     } else {
         on_state(act, NULL, NULL, NULL);

@@ -2,7 +2,7 @@
 #ifndef DEPLOYCTL_AGENT_RELEASE_VERBS_H
 #define DEPLOYCTL_AGENT_RELEASE_VERBS_H
 
-#include "deployctl/agent/session.h"
+#include "deployctl/agent/talk.h"
 
 /* `act->data` is a struct stage from here on: frames of the manifest belong to it. */
 void release_verbs_expect(struct act *act); /* when the request arrives, before its turn */

@@ -18,10 +18,10 @@ enum {
 /* Parameters that all release.* calls have. */
 static json_t *params_of(const struct act *act, const char *id)
 {
-    char token[SESSION_TOKEN_MAX];
-    session_token(act->session, token);
+    char token[TALK_TOKEN_MAX];
+    talk_token(act->talk, token);
     json_t *params = json_object();
-    jsonx_set_text(params, "path", act->session->host.path);
+    jsonx_set_text(params, "path", act->talk->host.path);
     jsonx_set_text(params, "id", id);
     jsonx_set_text(params, "token", token);
     return params;
@@ -37,7 +37,7 @@ static void copy_member(json_t *params, const char *to, const json_t *request, c
 static void call(struct act *act, const char *method, json_t *params, int64_t timeout_ms,
                  rpc_link_fn *fn)
 {
-    super_call(act->session->super, method, params, timeout_ms, PATIENCE_MS, fn, act);
+    super_call(act->talk->super, method, params, timeout_ms, PATIENCE_MS, fn, act);
 }
 
 static const char *id_of(const struct act *act) { return jsonx_text(act->request, "id", ""); }
@@ -51,7 +51,7 @@ static bool need_id(struct act *act, bool complete)
     if (rc == 0 && !manifest_id_parse(id, NULL))
         rc = err_set(&err, ERR_INVALID, "\"%s\" is not the id of a release", id);
     if (rc == 0 && complete)
-        rc = session_check_release(act->session, id, &err);
+        rc = talk_check_release(act->talk, id, &err);
     if (rc < 0)
         act_fail(act, &err, NULL);
     return rc == 0;
@@ -66,7 +66,7 @@ static void note(struct act *act, const char *name, const char *result, const ch
         jsonx_set_text(line, "result", result);
     if (reason != NULL)
         jsonx_set_text(line, "reason", reason);
-    session_note(act->session, name, line, false, &err);
+    talk_note(act->talk, name, line, false, &err);
 }
 
 static void fail(struct act *act, const char *name, const struct err *err, json_t *data)
@@ -81,12 +81,12 @@ static void fail(struct act *act, const char *name, const struct err *err, json_
 static void on_base(void *context, json_t *result, const struct err *err, json_t *data)
 {
     struct act *act = context;
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     json_t *answer = act->data;
     (void)err, (void)data; /* without an answer the first look of `watch` is the base */
     act->data = NULL;
     if (result != NULL)
-        session->base = gate_instances(result, session->services);
+        talk->base = gate_instances(result, talk->services);
     act_ok(act, answer);
 }
 
@@ -105,17 +105,17 @@ static void on_switched(void *context, json_t *result, const struct err *err, js
         return;
     }
     act->data = answer;
-    super_call(act->session->super, "status", NULL, STATUS_MS, 0, on_base, act);
+    super_call(act->talk->super, "status", NULL, STATUS_MS, 0, on_base, act);
 }
 
 static void swap_now(struct act *act)
 {
-    struct session *session = act->session;
-    char token[SESSION_TOKEN_MAX];
+    struct talk *talk = act->talk;
+    char token[TALK_TOKEN_MAX];
     struct swap_state state;
     struct err err;
-    session_token(session, token);
-    if (swap_switch(&session->host, id_of(act), token, &state, &err) < 0) {
+    talk_token(talk, token);
+    if (swap_switch(&talk->host, id_of(act), token, &state, &err) < 0) {
         fail(act, "switch", &err, NULL);
         return;
     }
@@ -131,23 +131,23 @@ static void swap_now(struct act *act)
 
 void switch_verb(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct err err;
     char unused[MANIFEST_ID_MAX];
     if (!need_id(act, true))
         return;
-    if (session->services == NULL) {
+    if (talk->services == NULL) {
         err_set(&err, ERR_PROTOCOL, "`look` has to come before `switch`");
         act_fail(act, &err, NULL);
         return;
     }
-    if (host_link(&session->host, "current", unused, &err) < 0) {
+    if (host_link(&talk->host, "current", unused, &err) < 0) {
         act_fail(act, &err, NULL);
         return;
     }
-    watch_rebase(session);
+    watch_rebase(talk);
     note(act, "switch-asked", NULL, NULL);
-    if (!session_has_services(session)) {
+    if (!talk_has_services(talk)) {
         swap_now(act);
         return;
     }
@@ -165,21 +165,21 @@ void switch_verb(struct act *act)
  * for pruning. */
 static void remember_good(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct host_releases list;
     struct err err;
-    if (host_list(&session->host, &list, &err) < 0)
+    if (host_list(&talk->host, &list, &err) < 0)
         return;
     const struct host_release *release = host_list_find(&list, id_of(act));
     const struct journal_mark *mark =
-        release == NULL ? NULL : journal_find(&session->journal, release->digest);
+        release == NULL ? NULL : journal_find(&talk->journal, release->digest);
     if (release != NULL && release->complete && (mark == NULL || mark->bad)) {
         json_t *line = json_object();
         jsonx_set_text(line, "digest", release->digest);
         jsonx_set_text(line, "id", release->id);
         jsonx_set_text(line, "verdict", "good");
         jsonx_set_text(line, "reason", "confirmed");
-        session_note(session, "mark", line, false, &err);
+        talk_note(talk, "mark", line, false, &err);
     }
     host_list_done(&list);
 }
@@ -198,17 +198,17 @@ static void on_confirmed(void *context, json_t *result, const struct err *err, j
 
 void switch_confirm_verb(struct act *act)
 {
-    struct session *session = act->session;
-    char token[SESSION_TOKEN_MAX];
+    struct talk *talk = act->talk;
+    char token[TALK_TOKEN_MAX];
     struct err err;
     if (!need_id(act, false))
         return;
-    if (session_has_services(session)) {
+    if (talk_has_services(talk)) {
         call(act, "release.confirm", params_of(act, id_of(act)), CALL_MS, on_confirmed);
         return;
     }
-    session_token(session, token);
-    if (swap_confirm(&session->host, id_of(act), token, &err) < 0)
+    talk_token(talk, token);
+    if (swap_confirm(&talk->host, id_of(act), token, &err) < 0)
         fail(act, "confirm", &err, NULL);
     else
         on_confirmed(act, act->request, NULL, NULL);
@@ -232,7 +232,7 @@ void switch_extend_verb(struct act *act)
 {
     if (!need_id(act, false))
         return;
-    if (!session_has_services(act->session)) { /* no dead man without a supervisor */
+    if (!talk_has_services(act->talk)) { /* no dead man without a supervisor */
         act_ok(act, json_pack("{s:n}", "deadline_s"));
         return;
     }
@@ -260,7 +260,7 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
 static void on_reverted(void *context, json_t *result, const struct err *err, json_t *data)
 {
     struct act *act = context;
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     if (result == NULL) {
         fail(act, "revert", err, data);
         return;
@@ -270,25 +270,25 @@ static void on_reverted(void *context, json_t *result, const struct err *err, js
     jsonx_set_text(answer, "result", what);
     note(act, "revert", what, jsonx_text(act->request, "reason", NULL));
     act->data = answer;
-    super_call(session->super, "release.state", json_pack("{s:s}", "path", session->host.path),
-               CALL_MS, 0, on_state, act);
+    super_call(talk->super, "release.state", json_pack("{s:s}", "path", talk->host.path), CALL_MS,
+               0, on_state, act);
 }
 
 void switch_revert_verb(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     struct swap_state state;
     struct err err;
     if (!need_id(act, false))
         return;
-    watch_rebase(session);
-    if (session_has_services(session)) {
+    watch_rebase(talk);
+    if (talk_has_services(talk)) {
         json_t *params = params_of(act, id_of(act));
         copy_member(params, "reason", act->request, "reason");
         call(act, "release.revert", params, SWITCH_MS, on_reverted);
         return;
     }
-    if (swap_revert(&session->host, id_of(act), &state, &err) < 0) {
+    if (swap_revert(&talk->host, id_of(act), &state, &err) < 0) {
         fail(act, "revert", &err, NULL);
         return;
     }

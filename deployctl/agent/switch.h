@@ -5,7 +5,7 @@
 #ifndef DEPLOYCTL_AGENT_SWITCH_H
 #define DEPLOYCTL_AGENT_SWITCH_H
 
-#include "deployctl/agent/session.h"
+#include "deployctl/agent/talk.h"
 
 void switch_verb(struct act *act);
 void switch_confirm_verb(struct act *act);

@@ -17,7 +17,7 @@
 enum { INTERVAL_MIN_MS = 100, INTERVAL_MAX_MS = 60000, CALL_MS = 5000 };
 
 struct watch {
-    struct session *session;
+    struct talk *talk;
     struct loop_timer *timer;
     int64_t interval_ms, told_ms;
     unsigned open;          /* calls under way */
@@ -58,7 +58,7 @@ static json_t *lasting(const json_t *event)
 
 static void tell(struct watch *watch, json_t *event)
 {
-    int64_t now = loop_now_ms(watch->session->loop);
+    int64_t now = loop_now_ms(watch->talk->loop);
     json_t *part = lasting(event);
     char *text = json_dumps(part, JSON_COMPACT);
     bool same = text != NULL && watch->told != NULL && strcmp(text, watch->told) == 0;
@@ -71,7 +71,7 @@ static void tell(struct watch *watch, json_t *event)
     free(watch->told);
     watch->told = text;
     watch->told_ms = now;
-    session_event(watch->session, event);
+    talk_send(watch->talk, event);
 }
 
 static json_t *gate_json(const struct gate *gate)
@@ -86,24 +86,24 @@ static json_t *gate_json(const struct gate *gate)
 
 static void report(struct watch *watch)
 {
-    struct session *session = watch->session;
+    struct talk *talk = watch->talk;
     json_t *event = json_object(), *instances = json_array();
     bool ready = false, healthy = false;
     if (watch->status != NULL) {
         json_decref(instances);
-        instances = gate_instances(watch->status, session->services);
+        instances = gate_instances(watch->status, talk->services);
         ready = gate_ready(instances);
         healthy = gate_healthy(instances);
-        if (session->base == NULL)
-            session->base = json_deep_copy(instances);
+        if (talk->base == NULL)
+            talk->base = json_deep_copy(instances);
         if (watch->gate.kind == NULL)
-            gate_compare(session->base, instances, &watch->gate);
+            gate_compare(talk->base, instances, &watch->gate);
     }
     jsonx_set_text(event, "event", "health");
     jsonx_set_bool(event, "ready", ready);
     jsonx_set_bool(event, "healthy", healthy && watch->gate.kind == NULL);
     json_object_set_new(event, "gate", gate_json(&watch->gate));
-    jsonx_set_int(event, "probes", gate_probes(instances) - gate_probes(session->base));
+    jsonx_set_int(event, "probes", gate_probes(instances) - gate_probes(talk->base));
     jsonx_set_bool(event, "confirmed", jsonx_bool(watch->state, "confirmed", false));
     json_t *deadline = json_object_get(watch->state, "deadline_s");
     json_object_set(event, "deadline_s", deadline != NULL ? deadline : json_null());
@@ -120,7 +120,7 @@ static void report_static(struct watch *watch)
     struct err err;
     json_t *event = json_pack("{s:s,s:b,s:b,s:n,s:i,s:[],s:n}", "event", "health", "ready", 1,
                               "healthy", 1, "gate", "probes", 0, "instances", "deadline_s");
-    bool ok = swap_read(&watch->session->host, &state, &err) == 0;
+    bool ok = swap_read(&watch->talk->host, &state, &err) == 0;
     jsonx_set_bool(event, "confirmed", ok && state.confirmed);
     tell(watch, event);
 }
@@ -163,23 +163,23 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
 static void poll_now(void *context)
 {
     struct watch *watch = context;
-    struct session *session = watch->session;
-    if (!session_has_services(session)) {
+    struct talk *talk = watch->talk;
+    if (!talk_has_services(talk)) {
         report_static(watch);
         loop_timer_arm(watch->timer, watch->interval_ms);
         return;
     }
     watch->error[0] = '\0';
     watch->open = 2; /* an answer may come before the call returns */
-    super_call(session->super, "status", NULL, CALL_MS, 0, on_status, watch);
-    super_call(session->super, "release.state", json_pack("{s:s}", "path", session->host.path),
-               CALL_MS, 0, on_state, watch);
+    super_call(talk->super, "status", NULL, CALL_MS, 0, on_status, watch);
+    super_call(talk->super, "release.state", json_pack("{s:s}", "path", talk->host.path), CALL_MS,
+               0, on_state, watch);
 }
 
-void watch_stop(struct session *session)
+void watch_stop(struct talk *talk)
 {
-    struct watch *watch = session->watch;
-    session->watch = NULL;
+    struct watch *watch = talk->watch;
+    talk->watch = NULL;
     if (watch == NULL)
         return;
     watch->stopped = true;
@@ -188,35 +188,35 @@ void watch_stop(struct session *session)
         free_watch(watch);
 }
 
-void watch_rebase(struct session *session)
+void watch_rebase(struct talk *talk)
 {
-    json_decref(session->base);
-    session->base = NULL;
-    if (session->watch != NULL)
-        session->watch->gate = (struct gate){ 0 };
+    json_decref(talk->base);
+    talk->base = NULL;
+    if (talk->watch != NULL)
+        talk->watch->gate = (struct gate){ 0 };
 }
 
 void watch_verb(struct act *act)
 {
-    struct session *session = act->session;
+    struct talk *talk = act->talk;
     int64_t interval_ms = jsonx_int(act->request, "interval_ms", 1000);
     struct err err;
-    watch_stop(session);
+    watch_stop(talk);
     if (interval_ms > 0) {
         struct watch *watch = calloc(1, sizeof *watch);
         if (watch != NULL)
-            watch->timer = loop_timer_new(session->loop, poll_now, watch);
+            watch->timer = loop_timer_new(talk->loop, poll_now, watch);
         if (watch == NULL || watch->timer == NULL) {
             free(watch);
             err_set(&err, ERR_MEMORY, "no memory to watch");
             act_fail(act, &err, NULL);
             return;
         }
-        watch->session = session;
+        watch->talk = talk;
         watch->interval_ms = interval_ms < INTERVAL_MIN_MS   ? INTERVAL_MIN_MS
                              : interval_ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS
                                                              : interval_ms;
-        session->watch = watch;
+        talk->watch = watch;
         loop_timer_arm(watch->timer, 0);
     }
     act_ok(act, NULL);

@@ -2,11 +2,11 @@
 #ifndef DEPLOYCTL_AGENT_WATCH_H
 #define DEPLOYCTL_AGENT_WATCH_H
 
-#include "deployctl/agent/session.h"
+#include "deployctl/agent/talk.h"
 
 void watch_verb(struct act *act);
-void watch_stop(struct session *session);
+void watch_stop(struct talk *talk);
 /* A switch was made: gates and counters begin anew. */
-void watch_rebase(struct session *session);
+void watch_rebase(struct talk *talk);
 
 #endif
