@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,7 +21,12 @@
 #include "supervisor/logger/hold.h"
 #include "supervisor/logger/stream.h"
 
-enum { EVENTS_PER_TURN = 64, NO_SLOT = -1 };
+enum {
+    EVENTS_PER_TURN = 64,
+    NO_SLOT = -1,
+    SMALL_TURN = 16 * 1024, /* bytes; a turn that took less was hardly worth its system calls */
+    BREATH_US = 200,
+};
 /* What an epoll event is about: a stream's slot, or one of these. */
 enum { ABOUT_SIGNAL = STREAMS_SLOTS, ABOUT_CHANNEL, ABOUT_POKE, ABOUT_COMPRESS };
 
@@ -36,7 +42,9 @@ struct logger {
     struct stream *stuck;    /* its batch is in hold and can go nowhere: nobody else takes one */
     int64_t due_ms;          /* when the next stream wants to be looked at */
     uint32_t reopens;
-    bool compress_wanted; /* a stream may have something to compress */
+    size_t taken;          /* bytes in this turn of the loop */
+    int64_t small_turn_ms; /* when the last small turn was */
+    bool compress_wanted;  /* a stream may have something to compress */
     bool finishing, leave;
 };
 
@@ -283,7 +291,9 @@ static void on_stream(struct logger *logger, size_t slot)
 
     if (!stream || !stream->polled || !stream_listens(stream) || logger->stuck)
         return; /* changed by an event before this one */
-    if (!stream_turn(stream) && stream->next_pipe >= 0) {
+    size_t taken = stream_turn(stream);
+    logger->taken += taken;
+    if (taken == 0 && stream->next_pipe >= 0) {
         stop_listening(logger, stream);
         stream_next_pipe(stream);
     }
@@ -332,6 +342,22 @@ static int wait_ms(const struct logger *logger)
     return left_ms < 0 ? 0 : left_ms > 60000 ? 60000 : (int)left_ms;
 }
 
+/* A service that writes line by line would have us run once per line.  When small turns come many
+ * in a millisecond, the pipes get a moment to fill. */
+static void breathe(struct logger *logger)
+{
+    const struct timespec breath = { .tv_nsec = BREATH_US * 1000 };
+    bool small = logger->taken > 0 && logger->taken < SMALL_TURN;
+
+    logger->taken = 0;
+    if (!small)
+        return;
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms == logger->small_turn_ms)
+        (void)nanosleep(&breath, NULL);
+    logger->small_turn_ms = now_ms;
+}
+
 static void loop(struct logger *logger)
 {
     struct epoll_event events[EVENTS_PER_TURN];
@@ -345,6 +371,7 @@ static void loop(struct logger *logger)
             run_due(logger);
         if (logger->compress_wanted && !compress_busy(&logger->compress))
             start_compressing(logger);
+        breathe(logger);
     }
 }
 

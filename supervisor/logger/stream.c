@@ -249,16 +249,16 @@ void stream_next_pipe(struct stream *stream)
     stream->ended = false;
 }
 
-bool stream_turn(struct stream *stream)
+size_t stream_turn(struct stream *stream)
 {
     streams_hold_own(table_of(stream), stream->sink.slot);
     ssize_t n = hold_take(stream->hold, stream->pipe, STREAMS_BATCH_MAX);
     if (n > 0) {
         put_held(stream);
-        return true;
+        return (size_t)n;
     }
     stream->ended = n != -EAGAIN;
-    return false;
+    return 0;
 }
 
 void stream_recover(struct stream *stream)

@@ -60,9 +60,10 @@ void stream_give_pipe(struct stream *stream, int fd);
 void stream_look(struct stream *stream, bool finish);
 /* Should the pipe be read? */
 bool stream_listens(const struct stream *stream);
-/* Takes one batch from the pipe and writes it.  False: nothing was there. */
-bool stream_turn(struct stream *stream);
-/* The pipe is empty (stream_turn was false) and not listened to: goes over to the next one, if any.
+/* Takes one batch from the pipe and writes it.  Returns its size, 0: nothing was there. */
+size_t stream_turn(struct stream *stream);
+/* The pipe is empty (stream_turn found nothing) and not listened to: goes over to the next one, if
+ * any.
  */
 void stream_next_pipe(struct stream *stream);
 /* After start: writes the batch that a logger before us left in hold. */
