@@ -61,15 +61,15 @@ struct child_spec {
     int oom_score_adj;
     const struct child_limit *limits;
     size_t nlimits;
-    bool new_session;   /* setsid; else new_group, else neither */
+    bool new_session; /* setsid; else new_group, else neither */
     bool new_group;
-    bool foreground;    /* with new_group: the foreground group of the terminal at descriptor 0 */
-    bool sibling;       /* CLONE_PARENT: the child belongs to our parent */
-    bool share_memory;  /* CLONE_VM|CLONE_VFORK: same ids, root and a local file only */
-    int death_signal;   /* PR_SET_PDEATHSIG; 0 = none (meaningless for a sibling) */
-    int32_t *pid_slot;  /* the kernel stores the pid here before the child runs; may be NULL */
-    char *listen_pid;   /* 10 writable bytes inside envp that receive the decimal pid,
-                         * left-aligned and NUL-terminated (11th byte is there); NULL = none */
+    bool foreground;   /* with new_group: the foreground group of the terminal at descriptor 0 */
+    bool sibling;      /* CLONE_PARENT: the child belongs to our parent */
+    bool share_memory; /* CLONE_VM|CLONE_VFORK: same ids, root and a local file only */
+    int death_signal;  /* PR_SET_PDEATHSIG; 0 = none (meaningless for a sibling) */
+    int32_t *pid_slot; /* the kernel stores the pid here before the child runs; may be NULL */
+    char *listen_pid;  /* 10 writable bytes inside envp that receive the decimal pid,
+                        * left-aligned and NUL-terminated (11th byte is there); NULL = none */
     struct child_report *report; /* required */
 };
 

@@ -14,11 +14,13 @@
 #include "base/err.h"
 
 /* Replaces `name` in dirfd by a file with these bytes (temporary name, fsync, rename, fsync of
- * the folder).  On failure the old file is as it was and no temporary is left. */
+ * the folder).  On failure no temporary is left and the old file is as it was (only when the
+ * folder's fsync is what failed is the new one there, perhaps not for long).  `name` is one part.
+ */
 int durable_write(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
                   struct err *err);
-/* Makes or replaces the symlink `name` atomically (random temporary, renameat, folder fsync).  ERR_STATE
- * if `name` is a directory.  Nothing is done when it has that target already. */
+/* Makes or replaces the symlink `name` atomically (random temporary, renameat, folder fsync).
+ * ERR_STATE if `name` is a directory.  Nothing is done when it has that target already. */
 int durable_symlink(int dirfd, const char *name, const char *target, struct err *err);
 int durable_unlink(int dirfd, const char *name, struct err *err); /* a missing one is fine */
 /* renameat2 + fsync of both folders.  `replace` false: ERR_EXISTS if `to` is there. */

@@ -8,8 +8,8 @@
 
 struct reaper_exit {
     pid_t pid;
-    int code;   /* si_code: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
-    int status; /* exit code or signal */
+    int code;                                /* si_code: CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int status;                              /* exit code or signal */
     uint64_t user_us, system_us, max_rss_kb; /* of the process and its waited-for children */
 };
 

@@ -64,13 +64,14 @@ struct rpc_client;
 /* Connects to a path or "@abstract".  ERR_UNREACHABLE names the remedy. */
 struct rpc_client *rpc_client_open(const char *socket, struct err *err);
 void rpc_client_close(struct rpc_client *client);
-/* Calls and waits for the answer (timeout_ms < 0: forever).  Steals params (NULL = {}).  *ret_result:
- * new reference.  An error answer gives its kind as code, its message as text, and, if
+/* Calls and waits for the answer (timeout_ms < 0: forever).  Steals params (NULL = {}).
+ * *ret_result: new reference.  An error answer gives its kind as code, its message as text, and, if
  * ret_data is not NULL, its data (new reference or NULL).  Notifications that arrive
  * meanwhile are kept for rpc_client_next. */
 int rpc_client_call(struct rpc_client *client, const char *method, json_t *params,
                     int64_t timeout_ms, json_t **ret_result, json_t **ret_data, struct err *err);
-/* Waits for the next notification; new reference {"method", "params"}.  ERR_TIMEOUT, ERR_UNREACHABLE. */
+/* Waits for the next notification; new reference {"method", "params"}.  ERR_TIMEOUT,
+ * ERR_UNREACHABLE. */
 int rpc_client_next(struct rpc_client *client, int64_t timeout_ms, json_t **ret, struct err *err);
 int rpc_client_fd(const struct rpc_client *client);
 

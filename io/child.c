@@ -1,0 +1,364 @@
+/* child.c - the contract is in child.h.
+ *
+ * Everything named in_child_... runs in the child, perhaps in the memory of its parent: raw system
+ * calls only, no allocation, no lock, nothing written but *report, *listen_pid and the scratch
+ * space of this call.  libc's wrappers for ids are out of the question: they signal all threads.
+ */
+#include "io/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+
+enum {
+    STACK_BYTES = 64 * 1024,
+    KERNEL_SIGNALS = 64,
+    KERNEL_SIGACTION_BYTES = 64, /* more than any architecture needs */
+    EXIT_FAILED_STEP = 127,
+    NICE_ZERO = 20, /* getpriority(2), the raw call, answers 20 - nice */
+};
+
+/* On 32-bit machines the plain numbers take 16-bit ids. */
+#ifdef SYS_setresuid32
+#define NR_SETGROUPS SYS_setgroups32
+#define NR_SETRESGID SYS_setresgid32
+#define NR_SETRESUID SYS_setresuid32
+#else
+#define NR_SETGROUPS SYS_setgroups
+#define NR_SETRESGID SYS_setresgid
+#define NR_SETRESUID SYS_setresuid
+#endif
+
+/* What parent and child share about one start; it lies on the parent's stack. */
+struct launch {
+    const struct child_spec *spec;
+    int *sources;     /* where each descriptor is to be taken from; one more than nfds */
+    int first_free;   /* above all targets */
+    int directory_fd; /* may have been moved out of the way */
+    pid_t parent;
+};
+
+const char *child_step_name(enum child_step step)
+{
+    static const char *const names[CHILD_NSTEPS] = {
+        /* clang-format off */
+        [CHILD_STEP_NONE]      = "creating the process",
+        [CHILD_STEP_SESSION]   = "making a session or process group",
+        [CHILD_STEP_FDS]       = "arranging the descriptors",
+        [CHILD_STEP_LIMITS]    = "setting the resource limits",
+        [CHILD_STEP_PRIORITY]  = "setting the priority",
+        [CHILD_STEP_GROUPS]    = "setting the supplementary groups",
+        [CHILD_STEP_GID]       = "setting the group id",
+        [CHILD_STEP_UID]       = "setting the user id",
+        [CHILD_STEP_DIRECTORY] = "entering the working directory",
+        [CHILD_STEP_EXEC]      = "executing the program",
+        /* clang-format on */
+    };
+    /* The number may come from a damaged ledger. */
+    return (unsigned)step < CHILD_NSTEPS ? names[step] : "an unknown step";
+}
+
+/* The masks of the kernel itself: libc keeps two signals back from its own calls. */
+static void set_mask(uint64_t mask, uint64_t *ret_before)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, ret_before, sizeof(mask));
+}
+
+/* Ignored signals too: nothing of how the supervisor treats signals may reach a service. */
+static void in_child_reset_signals(void)
+{
+    unsigned long initial[KERNEL_SIGACTION_BYTES / sizeof(unsigned long)] = { 0 };
+
+    for (int signum = 1; signum <= KERNEL_SIGNALS; signum++)
+        syscall(SYS_rt_sigaction, signum, initial, NULL, sizeof(uint64_t));
+}
+
+static bool in_child_session(const struct child_spec *spec)
+{
+    if (spec->new_session)
+        return syscall(SYS_setsid) >= 0;
+    return !spec->new_group || syscall(SYS_setpgid, 0, 0) == 0;
+}
+
+/* SIGTTOU is blocked, so the kernel lets a background group do this. */
+static bool in_child_foreground(const struct child_spec *spec)
+{
+    if (!spec->new_group || spec->new_session || !spec->foreground)
+        return true;
+    pid_t group = (pid_t)syscall(SYS_getpid);
+    return syscall(SYS_ioctl, 0, TIOCSPGRP, &group) == 0;
+}
+
+static int in_child_move_up(const struct launch *launch, int fd)
+{
+    return (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, launch->first_free);
+}
+
+/* A descriptor of /dev/null above all targets. */
+static int in_child_null(const struct launch *launch)
+{
+    int low = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (low < 0 || low >= launch->first_free)
+        return low;
+    int null = in_child_move_up(launch, low), error = errno;
+    syscall(SYS_close, low);
+    errno = error;
+    return null;
+}
+
+/* First everything that a target could overwrite goes above all targets. */
+static bool in_child_clear_targets(struct launch *launch)
+{
+    const struct child_spec *spec = launch->spec;
+    int null = -1;
+
+    for (size_t i = 0; i < spec->nfds; i++) {
+        int from = spec->fds[i].from;
+        if (from < 0)
+            from = null = null < 0 ? in_child_null(launch) : null;
+        else if (from < launch->first_free && from != spec->fds[i].to)
+            from = in_child_move_up(launch, from);
+        if (from < 0)
+            return false;
+        launch->sources[i] = from;
+    }
+    launch->directory_fd = spec->directory_fd;
+    if (spec->directory_fd >= 0 && spec->directory_fd < launch->first_free)
+        launch->directory_fd = in_child_move_up(launch, spec->directory_fd);
+    return spec->directory_fd < 0 || launch->directory_fd >= 0;
+}
+
+static bool in_child_fds(struct launch *launch)
+{
+    const struct child_spec *spec = launch->spec;
+
+    if (!in_child_clear_targets(launch))
+        return false;
+    for (size_t i = 0; i < spec->nfds; i++) {
+        int from = launch->sources[i], to = spec->fds[i].to;
+        long rc =
+            from == to ? syscall(SYS_fcntl, from, F_SETFD, 0) : syscall(SYS_dup3, from, to, 0);
+        if (rc < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool in_child_limits(const struct child_spec *spec)
+{
+    if (spec->umask >= 0)
+        syscall(SYS_umask, spec->umask);
+    for (size_t i = 0; i < spec->nlimits; i++) {
+        const struct rlimit *value = &spec->limits[i].value;
+        struct rlimit64 wide = {
+            .rlim_cur = value->rlim_cur == RLIM_INFINITY ? RLIM64_INFINITY : value->rlim_cur,
+            .rlim_max = value->rlim_max == RLIM_INFINITY ? RLIM64_INFINITY : value->rlim_max,
+        };
+        if (syscall(SYS_prlimit64, 0, spec->limits[i].resource, &wide, NULL) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Writes a decimal number and a NUL; returns its length. */
+static size_t in_child_digits(long value, char *text)
+{
+    char reversed[24];
+    size_t count = 0, len = 0;
+    unsigned long rest = value < 0 ? 0ul - (unsigned long)value : (unsigned long)value;
+
+    do
+        reversed[count++] = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (value < 0)
+        text[len++] = '-';
+    while (count > 0)
+        text[len++] = reversed[--count];
+    text[len] = '\0';
+    return len;
+}
+
+static bool in_child_oom_score(int score)
+{
+    char text[24];
+    size_t len = in_child_digits(score, text);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    bool ok = syscall(SYS_write, fd, text, len) == (long)len;
+    int error = errno;
+    syscall(SYS_close, fd);
+    errno = error;
+    return ok;
+}
+
+static bool in_child_priority(const struct child_spec *spec)
+{
+    if (spec->nice != 0) {
+        long raw = syscall(SYS_getpriority, PRIO_PROCESS, 0);
+        if (raw < 0 ||
+            syscall(SYS_setpriority, PRIO_PROCESS, 0, NICE_ZERO - (int)raw + spec->nice) != 0)
+            return false;
+    }
+    return !spec->set_oom_score || in_child_oom_score(spec->oom_score_adj);
+}
+
+static bool in_child_groups(const struct child_spec *spec)
+{
+    return !spec->set_ids || syscall(NR_SETGROUPS, spec->ngroups, spec->groups) == 0;
+}
+
+static bool in_child_gid(const struct child_spec *spec)
+{
+    return !spec->set_ids || syscall(NR_SETRESGID, spec->gid, spec->gid, spec->gid) == 0;
+}
+
+/* The death signal comes after the ids, whose change takes it away. */
+static bool in_child_uid(const struct launch *launch)
+{
+    const struct child_spec *spec = launch->spec;
+
+    if (spec->set_ids && syscall(NR_SETRESUID, spec->uid, spec->uid, spec->uid) != 0)
+        return false;
+    if (spec->death_signal == 0 || spec->sibling)
+        return true;
+    if (syscall(SYS_prctl, PR_SET_PDEATHSIG, spec->death_signal, 0, 0, 0) != 0)
+        return false;
+    if (syscall(SYS_getppid) == launch->parent)
+        return true;
+    errno = ESRCH; /* it died before it could be watched */
+    return false;
+}
+
+static bool in_child_directory(const struct launch *launch)
+{
+    if (launch->directory_fd >= 0 && syscall(SYS_fchdir, launch->directory_fd) != 0)
+        return false;
+    return !launch->spec->directory || syscall(SYS_chdir, launch->spec->directory) == 0;
+}
+
+static bool in_child_step(struct launch *launch, enum child_step step)
+{
+    const struct child_spec *spec = launch->spec;
+
+    switch (step) {
+    case CHILD_STEP_SESSION:
+        return in_child_session(spec);
+    case CHILD_STEP_FDS:
+        return in_child_fds(launch) && in_child_foreground(spec);
+    case CHILD_STEP_LIMITS:
+        return in_child_limits(spec);
+    case CHILD_STEP_PRIORITY:
+        return in_child_priority(spec);
+    case CHILD_STEP_GROUPS:
+        return in_child_groups(spec);
+    case CHILD_STEP_GID:
+        return in_child_gid(spec);
+    case CHILD_STEP_UID:
+        return in_child_uid(launch);
+    case CHILD_STEP_DIRECTORY:
+        return in_child_directory(launch);
+    case CHILD_STEP_EXEC:
+        set_mask(0, NULL);
+        syscall(SYS_execve, spec->path, spec->argv, spec->envp);
+        return false;
+    case CHILD_STEP_NONE:
+    case CHILD_NSTEPS:
+        break;
+    }
+    return true;
+}
+
+/* Its return value becomes the exit status. */
+static int in_child(void *argument)
+{
+    struct launch *launch = argument;
+    struct child_report *report = launch->spec->report;
+
+    in_child_reset_signals();
+    if (launch->spec->listen_pid)
+        in_child_digits(syscall(SYS_getpid), launch->spec->listen_pid);
+    for (int step = CHILD_STEP_SESSION; step <= CHILD_STEP_EXEC; step++) {
+        report->step = step;
+        if (!in_child_step(launch, (enum child_step)step)) {
+            report->error = errno;
+            break;
+        }
+    }
+    return EXIT_FAILED_STEP;
+}
+
+static int check(const struct child_spec *spec, struct err *err)
+{
+    if (!spec->path || !spec->argv || !spec->envp || !spec->report)
+        return err_set(err, ERR_INVALID, "starting a program: path, words or report are missing");
+    for (size_t i = 0; i < spec->nfds; i++)
+        if (spec->fds[i].to < 0)
+            return err_set(err, ERR_INVALID, "starting %s: %d is no descriptor", spec->path,
+                           spec->fds[i].to);
+    /* Another uid could stop the child before it executes, and with it us. */
+    if (spec->share_memory && spec->set_ids && (spec->uid != getuid() || spec->uid != geteuid()))
+        return err_set(err, ERR_INVALID, "starting %s: memory is not shared with another user",
+                       spec->path);
+    return 0;
+}
+
+static pid_t run_clone(struct launch *launch, char *stack_top)
+{
+    const struct child_spec *spec = launch->spec;
+    int flags = spec->share_memory ? CLONE_VM | CLONE_VFORK : 0;
+    uint64_t before;
+
+    /* A sibling reports to our parent with the signal that we would. */
+    flags |= spec->sibling ? CLONE_PARENT : SIGCHLD;
+    if (spec->pid_slot)
+        flags |= CLONE_PARENT_SETTID;
+    set_mask(UINT64_MAX, &before);
+    pid_t pid = clone(in_child, stack_top, flags, launch, spec->pid_slot, NULL, NULL);
+    int error = errno;
+    set_mask(before, NULL);
+    errno = error;
+    return pid;
+}
+
+int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
+{
+    int rc = check(spec, err);
+    if (rc < 0)
+        return rc;
+    AUTO_FREE int *sources = calloc(spec->nfds + 1, sizeof(*sources));
+    struct launch launch = { spec, sources, STDERR_FILENO + 1, -1, getpid() };
+    if (!sources)
+        return err_set(err, ERR_MEMORY, "starting %s: no memory", spec->path);
+    for (size_t i = 0; i < spec->nfds; i++)
+        if (spec->fds[i].to >= launch.first_free)
+            launch.first_free = spec->fds[i].to + 1;
+
+    size_t guard = (size_t)sysconf(_SC_PAGESIZE), size = guard + STACK_BYTES;
+    char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (stack == MAP_FAILED)
+        return err_sys(err, errno, "starting %s: making a stack", spec->path);
+    (void)mprotect(stack, guard, PROT_NONE); /* without it an overflow is only seen later */
+    spec->report->step = CHILD_STEP_NONE;
+    spec->report->error = 0;
+    pid_t pid = run_clone(&launch, stack + size);
+    int error = errno;
+    munmap(stack, size);
+    if (pid < 0)
+        return err_sys(err, error, "starting %s: creating a process", spec->path);
+    *ret_pid = pid;
+    return 0;
+}
