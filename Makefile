@@ -89,6 +89,10 @@ $(B)/%.o: %.c Makefile VERSION
 $(B)/tests/system/%: tests/system/%.c $(call archives_below,supervisor/guardian)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/guardian) $(LIBS_IO)
+$(B)/tests/system/agent_main: tests/system/agent_main.c $(call archives_below,deployctl/agent)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,deployctl/agent) \
+	  $(LIBS_IO) $(LIBS_DEPLOY)
 
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/$(l)/test_*.c)))
 
