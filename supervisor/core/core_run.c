@@ -1,0 +1,698 @@
+/* core_run.c - the contract is in core_run.h. */
+#include "supervisor/core/core_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "base/log.h"
+#include "io/durable.h"
+#include "io/jsonx.h"
+#include "io/listen.h"
+#include "supervisor/core/control.h"
+#include "supervisor/core/core.h"
+#include "supervisor/core/core_plan.h"
+#include "supervisor/core/core_upgrade.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/keeper.h"
+#include "supervisor/core/notify.h"
+#include "supervisor/core/orders.h"
+#include "supervisor/core/releases.h"
+#include "supervisor/core/sockets.h"
+
+enum {
+    SEND_TIMEOUT_MS = 5000,
+    CONTROL_BACKLOG = 128,
+    LAG_MS = 50, /* how soon a subscriber that was full is tried again */
+    HURRY_AGAIN_MS = 1000,
+};
+
+/* The parts that only this file wires together. */
+struct run {
+    struct core core;
+    const struct core_options *options;
+    struct orders *orders;
+    struct notify *notify;
+    struct upgrade *upgrade;
+    struct loop_watch *poke_watch, *channel_watch;
+    struct loop_timer *lag_timer, *shutdown_timer;
+    bool adopted;             /* a core before us left something */
+    bool hurried;             /* a second order to shut down has come, or the time is over */
+    bool finished;            /* leave the loop */
+    int exit_code;            /* of the core */
+    int finish_code;          /* of the supervisor */
+    char recalled[64 * 1024]; /* text of a pin, until the next one is recalled */
+};
+
+/* --- the store --- */
+
+int core_keep(struct core *core, const char *name, int fd, struct err *err)
+{
+    int rc = store_send(core->channel, STORE_PUT, name, fd, SEND_TIMEOUT_MS, err);
+
+    if (rc != 0) {
+        close(fd);
+        return err_wrap(err, "handing %s to the guardian", name);
+    }
+    return store_put(&core->store, name, fd, err);
+}
+
+void core_drop(struct core *core, const char *name)
+{
+    struct err err = { 0 };
+
+    if (store_get(&core->store, name) < 0)
+        return;
+    if (store_send(core->channel, STORE_DROP, name, -1, SEND_TIMEOUT_MS, &err) != 0)
+        log_warn("the guardian keeps what we dropped", "name", name, "error", err.text, NULL);
+    store_drop(&core->store, name);
+}
+
+void core_wake_logger(const struct core *core)
+{
+    const uint64_t one = 1;
+
+    if (core->poke_logger >= 0 && write(core->poke_logger, &one, sizeof one) < 0 && errno != EAGAIN)
+        log_warn("cannot wake the logger", "error", strerror(errno), NULL);
+}
+
+int core_memory(const char *name, const void *data, size_t len, int *ret_fd, struct err *err)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    const char *at = data;
+
+    if (fd < 0)
+        return err_sys(err, errno, "making memory for %s", name);
+    while (len > 0) {
+        ssize_t put = write(fd, at, len);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            int saved = errno;
+            close(fd);
+            return err_sys(err, saved, "filling memory for %s", name);
+        }
+        at += put;
+        len -= (size_t)put;
+    }
+    (void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    *ret_fd = fd;
+    return 0;
+}
+
+/* --- shutting down --- */
+
+static void begin_shutdown(struct run *run, int code, const char *why)
+{
+    struct core *core = &run->core;
+
+    if (core->keeper->stopping_all) {
+        run->hurried = true;
+        keeper_shutdown(core->keeper, true);
+        return;
+    }
+    run->finish_code = code;
+    log_info("shutting down", "why", why, NULL);
+    events_publish(core->events, "shutdown", json_pack("{s:s}", "why", why));
+    keeper_shutdown(core->keeper, false);
+    loop_timer_arm(run->shutdown_timer, core->plan->supervisor.shutdown_timeout_ms);
+}
+
+static void on_shutdown_timeout(void *context)
+{
+    struct run *run = context;
+
+    if (!run->hurried)
+        log_warn("shutdown_timeout is over, killing what is left", NULL);
+    run->hurried = true;
+    keeper_shutdown(run->core.keeper, true);
+    loop_timer_arm(run->shutdown_timer, HURRY_AGAIN_MS);
+}
+
+static void finish(struct run *run)
+{
+    struct core *core = &run->core;
+
+    if (run->finished || !core->keeper->stopping_all || !keeper_all_down(core->keeper))
+        return;
+    log_info("all services are down", NULL);
+    streams_order_finish(core->streams);
+    core_wake_logger(core);
+    if (core->socket[0] == '/') {
+        unlink(core->socket);
+        if (core->notify_name && core->notify_name[0] == '/')
+            unlink(core->notify_name);
+    }
+    core->ledger.header->finish_code = run->finish_code;
+    core->ledger.header->finished = 1;
+    run->finished = true;
+    loop_stop(core->loop);
+}
+
+/* --- hands for the keeper and the releases --- */
+
+static int exit_code_of(const struct unit *unit)
+{
+    const struct unit_exit *last = &unit->body.last;
+
+    if (last->at_wall_us == 0 || !last->known)
+        return 1;
+    return last->signal ? 128 + last->signal : last->code;
+}
+
+static void on_changed(void *context, struct slot *slot)
+{
+    struct run *run = context;
+    enum lifecycle_state state = keeper_state(slot);
+
+    if (slot->spec->on_exit == SPEC_EXIT_SHUTDOWN && !run->core.keeper->stopping_all &&
+        (state == LIFECYCLE_EXITED || state == LIFECYCLE_FAILED))
+        begin_shutdown(run, exit_code_of(slot->main), "a service with on_exit = shutdown ended");
+}
+
+static size_t instance_of(const struct slot *slot)
+{
+    return (size_t)(slot->number - slot->spec->numprocs_start);
+}
+
+static void on_replaced(void *context, struct slot *slot, const char *release, bool ok,
+                        const char *reason)
+{
+    struct run *run = context;
+
+    orders_replaced(run->orders, slot, ok, reason);
+    if (slot->removed || !slot->spec->release)
+        return;
+    const char *id = release[0] ? release : slot->main->body.release;
+    if (ok)
+        releases_ready(run->core.releases, slot->service, instance_of(slot), id);
+    else
+        releases_down(run->core.releases, slot->service, instance_of(slot), id, reason);
+}
+
+static void on_removed(void *context, struct slot *slot)
+{
+    orders_removed(((struct run *)context)->orders, slot);
+}
+
+static void releases_replace_hand(void *context, size_t service, size_t instance, const char *id)
+{
+    struct run *run = context;
+    struct slot *const *slots;
+    size_t count = keeper_slots_of(run->core.keeper, service, &slots);
+
+    if (instance >= count)
+        return;
+    struct slot *slot = slots[instance];
+    struct unit *unit = slot->main;
+    enum lifecycle_state state = keeper_state(slot);
+    bool same = strcmp(unit->body.release, id) == 0;
+    if (state == LIFECYCLE_STOPPED && !unit->body.pristine) {
+        /* An operator stopped it: it takes the new release when it is started again. */
+        snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
+        keeper_save(unit);
+        releases_ready(run->core.releases, service, instance, id);
+        return;
+    }
+    if (same && unit->body.lc.ready && state == LIFECYCLE_RUNNING) {
+        releases_ready(run->core.releases, service, instance, id);
+        return;
+    }
+    if (same && (state == LIFECYCLE_STARTING || state == LIFECYCLE_PRE_START))
+        return; /* on its way; its change tells */
+    keeper_replace(run->core.keeper, slot, id);
+}
+
+static void releases_empty_hand(void *context, size_t service)
+{
+    keeper_empty(((struct run *)context)->core.keeper, service);
+}
+
+static void releases_faster_hand(void *context, size_t service, bool on)
+{
+    keeper_probe_faster(((struct run *)context)->core.keeper, service, on);
+}
+
+static void releases_event_hand(void *context, const char *kind, json_t *details)
+{
+    events_publish(((struct run *)context)->core.events, kind, details);
+}
+
+static int releases_remember_hand(void *context, const char *name, const char *text)
+{
+    struct core *core = &((struct run *)context)->core;
+    char kept[STORE_NAME_MAX];
+    struct err err = { 0 };
+    int fd;
+
+    snprintf(kept, sizeof kept, "pin.%s", name);
+    if (core_memory("pin", text, strlen(text) + 1, &fd, &err) != 0 ||
+        core_keep(core, kept, fd, &err) != 0) {
+        log_error("cannot keep a pin", "name", name, "error", err.text, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+static const char *releases_recall_hand(void *context, const char *name)
+{
+    struct run *run = context;
+    char kept[STORE_NAME_MAX];
+
+    snprintf(kept, sizeof kept, "pin.%s", name);
+    int fd = store_get(&run->core.store, kept);
+    ssize_t len = fd >= 0 ? pread(fd, run->recalled, sizeof run->recalled - 1, 0) : -1;
+    if (len <= 0)
+        return NULL;
+    run->recalled[len] = '\0';
+    return run->recalled;
+}
+
+/* --- hands for the control socket --- */
+
+static void on_reload(void *context, struct rpc_call *call, json_t *params)
+{
+    core_plan_reload(&((struct run *)context)->core, call, params);
+}
+
+static void on_scale(void *context, struct rpc_call *call, json_t *params)
+{
+    core_plan_scale(&((struct run *)context)->core, call, params);
+}
+
+static void on_upgrade(void *context, struct rpc_call *call, json_t *params)
+{
+    upgrade_run(((struct run *)context)->upgrade, call, params);
+}
+
+static void on_shutdown(void *context, struct rpc_call *call, json_t *params)
+{
+    struct run *run = context;
+    const char *action = jsonx_text(params, "action", "exit");
+    struct err err = { 0 };
+
+    if (strcmp(action, "exit") != 0) {
+        err_set(&err, ERR_STATE, "this supervisor is not the init of a host: it cannot %s it",
+                action);
+        rpc_fail(call, &err, NULL);
+        return;
+    }
+    char why[128];
+    const struct rpc_peer *peer = rpc_call_peer(call);
+    snprintf(why, sizeof why, "ordered by uid %u (%s, pid %d)", (unsigned)peer->uid, peer->command,
+             (int)peer->pid);
+    rpc_reply(call, NULL);
+    begin_shutdown(run, 0, why);
+}
+
+/* --- what comes from outside --- */
+
+static void take_signal_orders(struct run *run)
+{
+    struct ledger_header *header = run->core.ledger.header;
+
+    while (header->shutdown_seen != header->shutdown_orders) {
+        header->shutdown_seen++;
+        begin_shutdown(run, 0, "a signal to the supervisor");
+    }
+    if (header->reload_seen != header->reload_orders) {
+        header->reload_seen = header->reload_orders;
+        core_plan_reload_signal(&run->core);
+    }
+}
+
+static void on_poke(void *context, unsigned events)
+{
+    struct run *run = context;
+    uint64_t count;
+
+    (void)events;
+    if (read(run->core.poke, &count, sizeof count) < 0 && errno != EAGAIN)
+        log_warn("reading the poke", "error", strerror(errno), NULL);
+    upgrade_check(run->upgrade);
+    keeper_exits(run->core.keeper);
+    take_signal_orders(run);
+}
+
+/* The guardian is gone: we become it, in this pid; a new core carries on from the ledger. */
+static void on_channel(void *context, unsigned events)
+{
+    struct run *run = context;
+    char *const argv[] = { (char *)"supervisor",     (char *)"guardian",
+                           (char *)"--takeover",     (char *)"--config",
+                           (char *)run->core.config, (char *)"--socket",
+                           (char *)run->core.socket, NULL };
+    struct store_message message;
+    struct err err = { 0 };
+
+    (void)events;
+    int rc = store_receive(run->core.channel, &message, &err);
+    if (rc == 0)
+        return;
+    if (rc > 0) { /* the guardian has nothing to say to us */
+        if (message.fd >= 0)
+            close(message.fd);
+        return;
+    }
+    log_error("the guardian is gone, taking its place", NULL);
+    store_exec(&run->core.store, "/proc/self/exe", argv, &err);
+    log_error("cannot become the guardian", "error", err.text, NULL);
+    loop_watch_set(run->channel_watch, 0);
+}
+
+static void on_notify(void *context, const struct notify_message *message)
+{
+    keeper_notified(((struct run *)context)->core.keeper, message);
+}
+
+static void on_lag(void *context)
+{
+    struct run *run = context;
+
+    events_flush(run->core.events);
+    if (events_lagging(run->core.events))
+        loop_timer_arm(run->lag_timer, LAG_MS);
+}
+
+static void on_turn(void *context)
+{
+    struct run *run = context;
+
+    keeper_turn(run->core.keeper);
+    orders_turn(run->orders);
+    if (events_lagging(run->core.events) && !loop_timer_armed(run->lag_timer))
+        loop_timer_arm(run->lag_timer, LAG_MS);
+    finish(run);
+}
+
+static void leave_for_upgrade(void *context)
+{
+    struct run *run = context;
+
+    run->finished = true;
+    loop_stop(run->core.loop);
+}
+
+/* --- start --- */
+
+static int inherit(struct run *run, struct err *err)
+{
+    struct core *core = &run->core;
+
+    store_init(&core->store);
+    int rc = store_inherit(STORE_INVENTORY_FD, &core->store, err);
+    if (rc == 0)
+        rc = ledger_map(dup(store_get(&core->store, "ledger")), &core->ledger, err);
+    if (rc == 0)
+        rc = recorder_map(store_get(&core->store, "recorder"), &core->recorder, err);
+    if (rc != 0)
+        return err_wrap(err, "taking over from the guardian");
+    core->streams = streams_map(store_get(&core->store, "streams"), err);
+    core->poke = store_get(&core->store, "poke");
+    core->poke_logger = store_get(&core->store, "poke.logger");
+    core->channel = store_take(&core->store, "channel");
+    if (!core->streams || core->poke < 0 || core->channel < 0)
+        return err_set(err, ERR_CORRUPT, "the guardian's inventory is incomplete");
+    return 0;
+}
+
+static int open_control(struct core *core, struct err *err)
+{
+    const struct spec_supervisor *settings = &core->plan->supervisor;
+    struct listen_options options = { .backlog = CONTROL_BACKLOG,
+                                      .mode = (mode_t)settings->socket_mode };
+    struct addr addr;
+
+    if (store_get(&core->store, "control") >= 0)
+        return 0;
+    if (settings->control_group) {
+        options.set_owner = true;
+        options.uid = geteuid();
+        int rc = users_group(settings->control_group, &options.gid, err);
+        if (rc != 0)
+            return err_wrap(err, "control_group");
+    }
+    int rc = addr_parse(core->socket, &addr, err);
+    if (rc != 0)
+        return rc;
+    int fd = listen_open(&addr, &options, err);
+    return fd < 0 ? fd : core_keep(core, "control", fd, err);
+}
+
+static int open_notify(struct core *core, struct err *err)
+{
+    char path[4096];
+    int fd = store_get(&core->store, "notify");
+
+    if (fd >= 0) {
+        core->notify_name = notify_name(fd);
+        return 0;
+    }
+    snprintf(path, sizeof path, "%s.notify", core->socket);
+    int rc = notify_open(path, &fd, &core->notify_name, err);
+    if (rc != 0)
+        return rc;
+    if (core->notify_name[0] == '/')
+        chmod(core->notify_name, 0666); /* services run as other users; senders are checked */
+    return core_keep(core, "notify", fd, err);
+}
+
+static int make_releases(struct run *run, struct err *err)
+{
+    const struct releases_hands hands = { .context = run,
+                                          .replace = releases_replace_hand,
+                                          .stop_all = releases_empty_hand,
+                                          .probe_faster = releases_faster_hand,
+                                          .event = releases_event_hand,
+                                          .remember = releases_remember_hand,
+                                          .recall = releases_recall_hand };
+    char boot_id[CLOCK_BOOT_ID_MAX];
+
+    clock_boot_id(boot_id);
+    run->core.releases = releases_new(run->core.loop, &hands, boot_id, err);
+    return run->core.releases ? 0 : (int)err->code;
+}
+
+static int configure_releases(struct run *run, struct err *err)
+{
+    struct err_list problems;
+
+    err_list_init(&problems);
+    int rc = core_plan_releases(
+        &run->core, run->adopted ? RELEASES_START_ADOPTING : RELEASES_START_FRESH, &problems, err);
+    for (size_t i = 0; i < problems.count; i++)
+        log_error(problems.lines[i], NULL);
+    err_list_done(&problems);
+    return rc;
+}
+
+static int make_parts(struct run *run, struct err *err)
+{
+    struct core *core = &run->core;
+    const struct keeper_hands hands = {
+        .context = run, .changed = on_changed, .replaced = on_replaced, .removed = on_removed
+    };
+
+    core->events = events_new(&core->recorder);
+    core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
+    run->orders = core->keeper ? orders_new(core, err) : NULL;
+    run->upgrade = upgrade_new(core, leave_for_upgrade, run);
+    run->lag_timer = loop_timer_new(core->loop, on_lag, run);
+    run->shutdown_timer = loop_timer_new(core->loop, on_shutdown_timeout, run);
+    if (!run->orders || !run->upgrade || !run->lag_timer || !run->shutdown_timer)
+        return err_set(err, ERR_MEMORY, "no memory for the core");
+    return make_releases(run, err);
+}
+
+/* In this order: what lives is known before anything is decided, and decided before anything
+ * starts. */
+static int take_up(struct run *run, struct err *err)
+{
+    struct core *core = &run->core;
+    struct err_list problems;
+
+    run->adopted = keeper_adopt(core->keeper) > 0;
+    err_list_init(&problems);
+    sockets_configure(core, core->plan, &problems);
+    err_list_done(&problems);
+    int rc = keeper_configure(core->keeper, NULL, err);
+    if (rc == 0 && core->ledger.header->rebuilt) {
+        size_t found = keeper_rebuild(core->keeper);
+        core->ledger.header->rebuilt = 0;
+        log_error("the ledger was lost; processes were found again by their environment", NULL);
+        events_publish(core->events, "ledger-rebuilt",
+                       json_pack("{s:I}", "found", (json_int_t)found));
+        run->adopted |= found > 0;
+    }
+    if (rc == 0)
+        rc = configure_releases(run, err);
+    if (rc != 0)
+        return rc;
+    keeper_tell_releases(core->keeper);
+    keeper_resume(core->keeper);
+    releases_begin(core->releases);
+    keeper_autostart(core->keeper);
+    return 0;
+}
+
+static int open_doors(struct run *run, struct err *err)
+{
+    const struct control_hands hands = { .context = run,
+                                         .reload = on_reload,
+                                         .scale = on_scale,
+                                         .shutdown = on_shutdown,
+                                         .upgrade = on_upgrade };
+    struct core *core = &run->core;
+
+    int fd = dup(store_get(&core->store, "control"));
+    core->control = control_new(core, fd, run->orders, &hands, err);
+    if (!core->control)
+        return (int)err->code;
+    run->notify = notify_new(core->loop, store_get(&core->store, "notify"), on_notify, run, err);
+    run->poke_watch = loop_watch_new(core->loop, core->poke, on_poke, run, err);
+    run->channel_watch = loop_watch_new(core->loop, core->channel, on_channel, run, err);
+    if (!run->notify || !run->poke_watch || !run->channel_watch)
+        return (int)err->code;
+    loop_watch_set(run->poke_watch, LOOP_READ);
+    loop_watch_set(run->channel_watch, LOOP_READ | LOOP_HANGUP);
+    return 0;
+}
+
+static void print_errors(const struct err_list *errors)
+{
+    for (size_t i = 0; i < errors->count; i++)
+        fprintf(stderr, "%s\n", errors->lines[i]);
+    if (errors->total > errors->count)
+        fprintf(stderr, "... and %zu more\n", errors->total - errors->count);
+}
+
+/* The configuration decides about the exit code: 78 only before anything is kept. */
+static int load(struct run *run)
+{
+    struct core *core = &run->core;
+    bool first = store_get(&core->store, "plan") < 0;
+    struct err_list errors;
+    struct err err = { 0 };
+
+    err_list_init(&errors);
+    int rc = core_plan_load(core, &errors);
+    if (rc != 0)
+        print_errors(&errors);
+    err_list_done(&errors);
+    if (rc != 0)
+        return first ? CORE_CONFIG_ERROR : 1;
+    core_plan_settings(core);
+    rc = open_control(core, &err);
+    if (rc == 0)
+        rc = open_notify(core, &err);
+    if (rc == 0)
+        return 0;
+    fprintf(stderr, "supervisor: %s\n", err.text);
+    core_drop(core, "plan"); /* so that the guardian knows that nothing could be started */
+    return first ? CORE_CONFIG_ERROR : 1;
+}
+
+static void announce(struct run *run)
+{
+    struct core *core = &run->core;
+    const struct ledger_header *header = core->ledger.header;
+
+    events_publish(core->events, "core-start",
+                   json_pack("{s:i,s:I,s:b,s:s}", "pid", (int)getpid(), "restarts",
+                             (json_int_t)header->core_restarts, "adopted", run->adopted, "version",
+                             VERSION));
+    log_info(run->adopted ? "core has taken over" : "core is up", "socket", core->socket, NULL);
+}
+
+static void run_free(struct run *run)
+{
+    struct core *core = &run->core;
+
+    control_free(core->control);
+    notify_free(run->notify);
+    orders_free(run->orders);
+    upgrade_free(run->upgrade);
+    releases_free(core->releases);
+    loop_watch_free(run->poke_watch);
+    loop_watch_free(run->channel_watch);
+    loop_timer_free(run->lag_timer);
+    loop_timer_free(run->shutdown_timer);
+    /* The keeper is not freed: its records are the ledger's, and they stay. */
+    loop_free(core->loop);
+}
+
+static int run_core(struct run *run)
+{
+    struct core *core = &run->core;
+    struct err err = { 0 };
+
+    if (inherit(run, &err) != 0) {
+        fprintf(stderr, "supervisor core: %s\n", err.text);
+        return 1;
+    }
+    core->ledger.header->core_loading = 1;
+    core->loop = loop_new(&err);
+    int rc = core->loop ? load(run) : 1;
+    if (rc != 0)
+        return rc;
+    if (make_parts(run, &err) != 0 || take_up(run, &err) != 0 || open_doors(run, &err) != 0) {
+        log_error("the core cannot start", "error", err.text, NULL);
+        return 1;
+    }
+    announce(run);
+    core->ledger.header->core_loading = 0;
+    core->ledger.header->core_strikes = 0;
+    take_signal_orders(run);
+    loop_run(core->loop, on_turn, run);
+    run_free(run);
+    return run->exit_code;
+}
+
+int core_run(const struct core_options *options)
+{
+    struct run *run = calloc(1, sizeof *run);
+
+    if (!run)
+        return 1;
+    /* A terminal's ctrl-C goes to the whole group: the guardian decides what it means. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    log_open(STDERR_FILENO, options->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "core");
+    run->options = options;
+    run->core.config = options->config;
+    run->core.socket = options->socket;
+    int code = run_core(run);
+    free(run);
+    return code;
+}
+
+int core_self_test(void)
+{
+    struct store store;
+    struct ledger ledger;
+    struct core core = { 0 };
+    struct err_list errors;
+    struct err err = { 0 };
+
+    store_init(&store);
+    if (store_inherit(STORE_INVENTORY_FD, &store, &err) != 0 ||
+        ledger_map(store_take(&store, "ledger"), &ledger, &err) != 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    core.store = store;
+    err_list_init(&errors);
+    int rc = store_get(&store, "plan") >= 0 ? core_plan_load(&core, &errors) : 0;
+    print_errors(&errors);
+    err_list_done(&errors);
+    return rc == 0 ? 0 : 1;
+}
