@@ -82,6 +82,13 @@ static void needs_named_twice_are_merged(void **state)
     assert_int_equal(a->nneeds, 1);
     assert_true(a->need_hard[0] && a->need_ready[0]);
     plan_free(plan);
+    /* The weakest word comes first. */
+    plan = must("[service:b]\ncommand = b\nbefore = a\n"
+                "[service:a]\ncommand = a\nrequires = b\n");
+    a = fixture_service(plan, "a");
+    assert_int_equal(a->nneeds, 1);
+    assert_true(a->need_hard[0] && a->need_ready[0]);
+    plan_free(plan);
 }
 
 static void groups_order_and_name_their_programs(void **state)

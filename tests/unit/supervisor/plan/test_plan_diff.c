@@ -101,6 +101,9 @@ static void what_a_text_means_counts(void **state)
             "web=restart(command,numprocs) ");
     assert_string_equal(changes(WEB, one, WEB, two, text),
                         "web=restart(environment) supervisor(environment) ");
+    assert_string_equal(changes("[service:web]\ncommand = web %(ENV_V)s\n", one,
+                                "[service:web]\ncommand = web %(ENV_V)s\n", two, text),
+                        "web=restart(command,environment) supervisor(environment) ");
     diff_is(WEB, "[supervisor]\nenvironment = A=1\n" WEB,
             "web=restart(environment) supervisor(environment) ");
 }
