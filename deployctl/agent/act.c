@@ -30,7 +30,7 @@ void act_drop_queue(struct talk *talk)
 static void end_act(struct act *act, json_t *answer)
 {
     struct talk *talk = act->talk;
-    jsonx_set_int(answer, "id", act->id);
+    jsonx_set_int(answer, "n", act->number);
     talk_send(talk, answer);
     if (talk->present == act)
         talk->present = NULL;

@@ -27,7 +27,7 @@ struct act {
     struct talk *talk;
     const struct verb *verb;
     json_t *request;
-    int64_t id;
+    int64_t number;
     bool waits; /* for its manifest (stage) */
     void *data; /* the verb's own */
     /* A piece of work on a thread of the pool. */

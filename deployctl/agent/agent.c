@@ -75,7 +75,7 @@ static void on_silence(void *context)
 static void break_off(struct talk *talk, const struct err *err)
 {
     json_t *message = json_object();
-    jsonx_set_int(message, "id", 0);
+    jsonx_set_int(message, "n", 0);
     jsonx_set_bool(message, "ok", false);
     jsonx_set_text(message, "kind", err_code_name(err->code));
     jsonx_set_text(message, "message", err->text);
@@ -108,17 +108,17 @@ static int greet(struct talk *talk, const json_t *message, struct err *err)
 static int on_request(struct talk *talk, json_t *message, struct err *err)
 {
     const char *name;
-    int64_t id;
+    int64_t number;
     if (!talk->greeted)
         return greet(talk, message, err);
-    if (jsonx_need_int(message, "id", &id, err) < 0 ||
+    if (jsonx_need_int(message, "n", &number, err) < 0 ||
         jsonx_need_text(message, "do", &name, err) < 0)
         return err->code;
     struct act *act = calloc(1, sizeof *act);
     if (act == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a request");
     act->talk = talk;
-    act->id = id;
+    act->number = number;
     act->request = json_incref(message);
     act->verb = find_verb(name);
     int rc = act->verb == NULL ? err_set(err, ERR_PROTOCOL, "unknown request \"%.40s\"", name)

@@ -4,9 +4,9 @@
  * order unless said otherwise; the agent may send events between.  Control frames are JSON
  * objects:
  *
- *   request  {"id": N, "do": VERB, ...}
- *   answer   {"id": N, "ok": true, ...}
- *         or {"id": N, "ok": false, "kind": err_code_name(), "message": TEXT, ...}
+ *   request  {"n": N, "do": VERB, ...}        n: number of the request ("id" is always a release)
+ *   answer   {"n": N, "ok": true, ...}
+ *         or {"n": N, "ok": false, "kind": err_code_name(), "message": TEXT, ...}
  *   event    {"event": NAME, ...}
  *
  * hello     {"hello": {"lowest": 1, "highest": 1, "version": "0.1.0"}} both ways; the agent adds
