@@ -3,6 +3,11 @@
 
 #include <stdio.h>
 
+uint32_t rotate_start(uint32_t backups, uint32_t gap)
+{
+    return gap == 0 || gap > backups ? ROTATE_FIRST : backups + 2 - gap;
+}
+
 struct rotate_step rotate_plan(uint32_t step, uint32_t backups)
 {
     if (backups == 0)

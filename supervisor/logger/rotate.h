@@ -25,6 +25,9 @@ struct rotate_step {
     uint32_t from, to; /* 0 = the file itself */
 };
 
+/* The step to begin with, when `gap` is the lowest number under which nothing lies: older files
+ * need not move. */
+uint32_t rotate_start(uint32_t backups, uint32_t gap);
 /* What step number `step` (from ROTATE_FIRST) of a rotation with so many backups is.  After
  * ROTATE_OPEN or ROTATE_TRUNCATE there is no further step. */
 struct rotate_step rotate_plan(uint32_t step, uint32_t backups);

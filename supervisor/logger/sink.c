@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -232,6 +233,22 @@ static int rotate_on(struct sink *sink)
     }
 }
 
+static bool lies_there(const struct sink *sink, uint32_t number, const char *suffix)
+{
+    char name[NAME_MAX_BYTES];
+    struct stat st;
+    return rotate_name(name, sizeof name, sink->path, number, suffix) && lstat(name, &st) == 0;
+}
+
+static uint32_t lowest_gap(const struct sink *sink)
+{
+    uint32_t number = 1;
+    while (number <= sink->backups &&
+           (lies_there(sink, number, "") || lies_there(sink, number, ".zst")))
+        number++;
+    return number;
+}
+
 static int rotate_begin(struct sink *sink)
 {
     struct streams_mark next = sink->mark;
@@ -243,7 +260,7 @@ static int rotate_begin(struct sink *sink)
         if (rc != 0)
             return rc;
     }
-    next.step = ROTATE_FIRST;
+    next.step = rotate_start(sink->backups, lowest_gap(sink));
     next.step_backups = sink->backups;
     sink_commit(sink, &next, false);
     return 0;

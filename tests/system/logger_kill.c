@@ -192,10 +192,13 @@ static void read_file(struct reader *reader, const char *path)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    RIG_NEED(fstat(fd, &st) == 0);
     snprintf(reader->where, sizeof reader->where, "%s", path);
+    if (fd < 0) { /* older than the oldest; later on it would be a gap in the numbers */
+        if (reader->bytes > 0)
+            fail(reader, "is missing");
+        return;
+    }
+    RIG_NEED(fstat(fd, &st) == 0);
     char *data = st.st_size ? mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
     RIG_NEED(data != MAP_FAILED);
     const char *at = data, *stop = data + st.st_size;
