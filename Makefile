@@ -2,7 +2,7 @@
 # release, sanitizer and fuzz builds never disturb one another.
 #
 # Knobs: B=build/x  CC=clang  CFLAGS=...  DESTDIR= prefix= sbindir= bindir= sysconfdir=
-#        SECONDS=60 (fuzz)  PYTEST_ARGS=...  NODEPS=1 (never install anything)
+#        SECONDS=60 (fuzz)  PYTEST_ARGS=...  JOBS=2
 prefix     ?= /usr/local
 sbindir    ?= $(prefix)/sbin
 bindir     ?= $(prefix)/bin
@@ -89,17 +89,127 @@ $(B)/%.o: %.c Makefile VERSION
 $(B)/tests/system/%: tests/system/%.c $(call archives_below,supervisor/guardian)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/guardian) $(LIBS_IO)
+# The real logger in a handmade store.
+$(B)/tests/system/logger_%: tests/system/logger_%.c $(call archives_below,supervisor/logger)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
+$(B)/tests/bench/%_logger: tests/bench/%_logger.c $(call archives_below,supervisor/logger)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
 $(B)/tests/system/agent_main: tests/system/agent_main.c $(call archives_below,deployctl/agent)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,deployctl/agent) \
 	  $(LIBS_IO) $(LIBS_DEPLOY)
 
+JOBS ?= $(shell nproc)
+PYTEST ?= /usr/bin/python3 -m pytest -q -p no:cacheprovider
+SYSTEM_PROGRAMS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*/*.c))
+FUZZ_ARCHIVES = $(foreach l,deployctl/agent deployctl/wire deployctl/plan supervisor/core \
+  supervisor/logger supervisor/ledger supervisor/machine supervisor/plan io base,$(call archive,$(l)))
+$(B)/examples/%: examples/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lpthread
+
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/$(l)/test_*.c)))
 
-## check-unit    unit tests only: no processes, no network, about a second
+## check         everything below that a green build means: unit, system and fleet tests
+.PHONY: check
+check: deps-check
+	+$(MAKE) --no-print-directory -j$(JOBS) all tests-built
+	+$(MAKE) --no-print-directory check-unit check-system check-fleet
+
+## check-unit    unit tests only: about a second
 .PHONY: check-unit
 check-unit: $(UNIT_TESTS)
-	@set -e; for t in $^; do echo "$$t"; $$t; done
+	@set -e; for t in $^; do $$t >$$t.log 2>&1 || { cat $$t.log; echo "FAILED $$t"; exit 1; }; \
+	  tail -n 1 $$t.log | sed "s|^|$${t#$(B)/tests/unit/}: |"; done
+
+## check-system  real processes on this machine, one temporary folder and socket each
+.PHONY: check-system
+check-system: all tests-built
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/system
+
+## check-fleet   network namespaces with a real sshd per host (skipped loudly where not allowed)
+.PHONY: check-fleet
+check-fleet: all
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet
+
+.PHONY: tests-built
+tests-built: $(UNIT_TESTS) $(SYSTEM_PROGRAMS) examples
+
+## examples      the services that examples and tests run
+.PHONY: examples
+examples: $(EXAMPLES)
+
+## demo          install what is missing, build, run the main job on this machine, end by itself
+.PHONY: demo
+demo: deps-build
+	+$(MAKE) --no-print-directory -j$(JOBS) all examples
+	examples/demo/run $(abspath $(B))/bin
+
+## sanitize      unit and system tests again under address and undefined-behaviour sanitizers
+.PHONY: sanitize
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+sanitize: deps-check
+	+$(MAKE) --no-print-directory -j$(JOBS) B=build/asan LDFLAGS='$(SANITIZERS)' \
+	  CFLAGS='-O1 -g -fno-omit-frame-pointer -U_FORTIFY_SOURCE $(SANITIZERS)' \
+	  all tests-built
+	+$(MAKE) --no-print-directory B=build/asan LDFLAGS='$(SANITIZERS)' \
+	  CFLAGS='-O1 -g -fno-omit-frame-pointer -U_FORTIFY_SOURCE $(SANITIZERS)' \
+	  check-unit check-system
+
+## fuzz          every fuzz target for SECONDS each (needs clang)
+.PHONY: fuzz
+fuzz: deps-lint
+	+$(MAKE) --no-print-directory -j$(JOBS) B=build/fuzz CC=clang \
+	  CFLAGS='-O1 -g -U_FORTIFY_SOURCE -fsanitize=fuzzer-no-link,address,undefined' \
+	  LDFLAGS='-fsanitize=address,undefined' fuzz-built
+	@set -e; for t in $(FUZZERS); do n=$$(basename $$t); mkdir -p build/fuzz/corpus/$$n; \
+	  echo "fuzzing $$n for $(SECONDS) s"; \
+	  build/fuzz/tests/fuzz/$$n -max_total_time=$(SECONDS) -timeout=10 -verbosity=0 \
+	    -print_final_stats=0 build/fuzz/corpus/$$n tests/fuzz/corpus/$${n#fuzz_}; done
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+.PHONY: fuzz-built
+fuzz-built: $(FUZZERS:%=$(B)/tests/fuzz/%)
+$(B)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(FUZZ_ARCHIVES) \
+	  $(LIBS_IO) $(LIBS_DEPLOY)
+
+## lint          layers, headers alone, formatting, clang-tidy, cppcheck, sizes
+.PHONY: lint
+lint: deps-lint
+	tests/lint/run
+
+## bench         speed against a bare-syscall limit measured in the same run
+.PHONY: bench
+bench: all
+	B=$(abspath $(B)) tests/bench/run
+
+## install       honours DESTDIR, prefix, sbindir, bindir, sysconfdir
+.PHONY: install
+install: all
+	install -Dm755 $(B)/bin/supervisor $(DESTDIR)$(sbindir)/supervisor
+	install -Dm755 $(B)/bin/deployctl $(DESTDIR)$(bindir)/deployctl
+	install -d $(DESTDIR)$(sysconfdir)/supervisor/conf.d
+	install -Dm644 conf.d/supervisor.ini.sample $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini.sample
+	test -e $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini || \
+	  install -m644 conf.d/supervisor.ini $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini
+
+## deps          install what is missing to build and test (apt), or print the one command
+.PHONY: deps deps-build deps-check deps-lint
+deps: deps-check
+PACKAGES_BUILD := gcc make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
+PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest zstd openssh-server \
+  openssh-client iproute2 procps nginx-light redis-server
+PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
+deps-build:
+	@tools/deps $(PACKAGES_BUILD)
+deps-check:
+	@tools/deps $(PACKAGES_CHECK)
+deps-lint:
+	@tools/deps $(PACKAGES_LINT)
 
 ## clean         remove every build
 .PHONY: clean
