@@ -4,106 +4,149 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
+#include <stddef.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/auto.h"
 
-static const char *unix_path(const struct addr *addr)
-{
-    const struct sockaddr_un *at = (const struct sockaddr_un *)&addr->at;
+enum { BACKLOG = 4096 };
 
-    return addr->at.ss_family == AF_UNIX && at->sun_path[0] != '\0' ? at->sun_path : NULL;
+static int new_socket(const struct addr *addr)
+{
+    return socket(addr->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+static int connect_to(int fd, const struct addr *addr)
+{
+    if (connect(fd, (const struct sockaddr *)&addr->at, addr->len) == 0 || errno == EINPROGRESS ||
+        errno == EINTR)
+        return 0;
+    return -errno;
 }
 
 int listen_connect(const struct addr *addr)
 {
-    int fd = socket(addr->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    AUTO_CLOSE int fd = new_socket(addr);
+    int rc = fd < 0 ? -errno : connect_to(fd, addr);
 
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&addr->at, addr->len) == 0 || errno == EINPROGRESS)
-        return fd;
-    int saved = errno;
-    close(fd);
-    return -saved;
+    return rc < 0 ? rc : take_fd(&fd);
 }
 
-/* A socket file that nobody answers on is what a killed process leaves behind. */
-static int clear_stale(const struct addr *addr, const char *path, struct err *err)
+/* The path of a unix socket's file; NULL for other addresses. */
+static const char *file_of(const struct addr *addr)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&addr->at;
+
+    if (addr->at.ss_family != AF_UNIX || addr->len <= offsetof(struct sockaddr_un, sun_path))
+        return NULL;
+    return un->sun_path[0] ? un->sun_path : NULL;
+}
+
+static int fail_bind(const struct addr *addr, int error, struct err *err)
+{
+    char text[ADDR_TEXT_MAX];
+
+    addr_text(addr, text);
+    if (error == EADDRINUSE)
+        return err_set(err, ERR_EXISTS, "listening on %s: another process has that address", text);
+    if (error == EACCES)
+        return err_set(err, ERR_DENIED, "listening on %s: no permission%s", text,
+                       file_of(addr) ? " to write to the folder" : "; ports below 1024 need root");
+    return err_sys(err, error, "listening on %s", text);
+}
+
+/* Removes the file of a socket when nobody answers on it; 0 when it is out of the way. */
+static int remove_stale(const struct addr *addr, struct err *err)
+{
+    const char *path = file_of(addr);
+    struct stat st;
+
+    if (!path)
+        return fail_bind(addr, EADDRINUSE, err);
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : err_sys(err, errno, "looking at %s", path);
+    if (!S_ISSOCK(st.st_mode))
+        return err_set(err, ERR_EXISTS, "listening on %s: there is a file that is no socket", path);
+    AUTO_CLOSE int fd = listen_connect(addr);
+    if (fd != -ECONNREFUSED && fd != -ENOENT) /* EAGAIN: it is there, but very busy */
+        return fail_bind(addr, EADDRINUSE, err);
+    if (unlink(path) != 0 && errno != ENOENT)
+        return err_sys(err, errno, "removing the old socket %s", path);
+    return 0;
+}
+
+static int set_options(int fd, const struct addr *addr, const struct listen_options *options)
+{
+    int on = 1;
+
+    /* A file gets the mode of the socket it is bound from: no moment with wider rights. */
+    if (file_of(addr) && options->mode != 0 && fchmod(fd, options->mode) != 0)
+        return errno;
+    if (addr->at.ss_family == AF_UNIX)
+        return 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0))
+        return errno;
+    /* "0.0.0.0:80" and "[::]:80" may stand side by side. */
+    if (addr->at.ss_family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0)
+        return errno;
+    return 0;
+}
+
+/* What the umask took away is given here. */
+static int set_rights(const char *path, const struct listen_options *options)
 {
     struct stat st;
 
+    if (options->set_owner &&
+        fchownat(AT_FDCWD, path, options->uid, options->gid, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno;
+    if (options->mode == 0)
+        return 0;
     if (lstat(path, &st) != 0)
-        return 0;
+        return errno;
     if (!S_ISSOCK(st.st_mode))
-        return err_set(err, ERR_EXISTS, "%s is there already and is not a socket", path);
-    int fd = listen_connect(addr);
-    if (fd >= 0 || fd == -EAGAIN) { /* EAGAIN: somebody listens, with a full queue */
-        if (fd >= 0)
-            close(fd);
-        return err_set(err, ERR_EXISTS, "somebody listens on %s already", path);
-    }
-    if (fd != -ECONNREFUSED)
-        return err_sys(err, -fd, "%s is there and cannot be asked", path);
-    return unlink(path) == 0 || errno == ENOENT ? 0
-                                                : err_sys(err, errno, "removing stale %s", path);
+        return EEXIST;
+    if ((st.st_mode & 07777) != options->mode && chmod(path, options->mode) != 0)
+        return errno;
+    return 0;
 }
 
-static int set_options(int fd, const struct addr *addr, const struct listen_options *options,
-                       struct err *err)
+static int bind_to(int fd, const struct addr *addr, struct err *err)
 {
-    const int on = 1;
+    const struct sockaddr *at = (const struct sockaddr *)&addr->at;
 
-    if (addr->at.ss_family == AF_UNIX)
+    if (bind(fd, at, addr->len) == 0)
         return 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
-        return err_sys(err, errno, "setting SO_REUSEADDR");
-    if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0)
-        return err_sys(err, errno, "setting SO_REUSEPORT");
-    if (addr->at.ss_family == AF_INET6 &&
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
-        return err_sys(err, errno, "setting IPV6_V6ONLY");
-    return 0;
-}
-
-/* Mode and owner before anybody can connect: bind makes the file, listen opens the door. */
-static int set_access(const char *path, const struct listen_options *options, struct err *err)
-{
-    if (options->set_owner && chown(path, options->uid, options->gid) != 0)
-        return err_sys(err, errno, "setting the owner of %s", path);
-    if (options->mode != 0 && chmod(path, options->mode) != 0)
-        return err_sys(err, errno, "setting the mode of %s", path);
-    return 0;
+    if (errno != EADDRINUSE)
+        return fail_bind(addr, errno, err);
+    int rc = remove_stale(addr, err);
+    if (rc < 0)
+        return rc;
+    return bind(fd, at, addr->len) == 0 ? 0 : fail_bind(addr, errno, err);
 }
 
 int listen_open(const struct addr *addr, const struct listen_options *options, struct err *err)
 {
-    const char *path = unix_path(addr);
-    char text[ADDR_TEXT_MAX];
-    AUTO_CLOSE int fd = -1;
+    AUTO_CLOSE int fd = new_socket(addr);
+    const char *path = file_of(addr);
 
-    int rc = path ? clear_stale(addr, path, err) : 0;
-    if (rc != 0)
-        return rc;
-    fd = socket(addr->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return err_sys(err, errno, "making a socket for %s", addr_text(addr, text));
-    rc = set_options(fd, addr, options, err);
-    if (rc != 0)
+        return fail_bind(addr, errno, err);
+    int error = set_options(fd, addr, options);
+    if (error != 0)
+        return fail_bind(addr, error, err);
+    int rc = bind_to(fd, addr, err);
+    if (rc < 0)
         return rc;
-    if (bind(fd, (const struct sockaddr *)&addr->at, addr->len) != 0) {
-        if (errno == EADDRINUSE)
-            return err_set(err, ERR_EXISTS, "%s is in use by another program",
-                           addr_text(addr, text));
-        return err_sys(err, errno, "binding %s", addr_text(addr, text));
-    }
-    rc = path ? set_access(path, options, err) : 0;
-    if (rc != 0)
-        return rc;
-    if (listen(fd, options->backlog > 0 ? options->backlog : SOMAXCONN) != 0)
-        return err_sys(err, errno, "listening on %s", addr_text(addr, text));
-    return take_fd(&fd);
+    if (path)
+        error = set_rights(path, options);
+    if (error == 0 && listen(fd, options->backlog > 0 ? options->backlog : BACKLOG) != 0)
+        error = errno;
+    if (error != 0 && path)
+        unlink(path);
+    return error != 0 ? fail_bind(addr, error, err) : take_fd(&fd);
 }

@@ -16,8 +16,9 @@ struct listen_options {
     uid_t uid;
     gid_t gid;
 };
-/* Binds and listens (stream); CLOEXEC, non-blocking.  A stale unix socket file that nobody answers
- * on is removed first; a live one is ERR_EXISTS.  A descriptor or a negative err_code. */
+/* Binds and listens (stream); CLOEXEC, non-blocking; an IPv6 address for IPv6 only.  A stale unix
+ * socket file that nobody answers on is removed first; a live one is ERR_EXISTS.  A descriptor or a
+ * negative err_code. */
 int listen_open(const struct addr *addr, const struct listen_options *options, struct err *err);
 /* Starts a non-blocking connect; a descriptor (maybe still connecting) or -errno. */
 int listen_connect(const struct addr *addr);

@@ -19,11 +19,13 @@ struct loop_watch;
 struct loop_signal;
 struct loop_work;
 
+/* From then on the process ignores SIGPIPE. */
 struct loop *loop_new(struct err *err);
 /* All handles must have been freed before; runs their pending closes. */
 void loop_free(struct loop *loop);
-/* Runs until loop_stop().  `turn` (may be NULL) is called at the end of each loop turn, after
- * all callbacks and before the loop sleeps again: the place to drain a queue of facts. */
+/* Runs until loop_stop(), which may have been called before.  `turn` (may be NULL) is called before
+ * the first turn and at the end of each, after all callbacks and before the loop sleeps again:
+ * the place to drain a queue of facts. */
 void loop_run(struct loop *loop, void (*turn)(void *context), void *context);
 void loop_stop(struct loop *loop);
 /* Milliseconds of CLOCK_MONOTONIC, read anew (not the loop's cached time). */
@@ -37,7 +39,10 @@ bool loop_timer_armed(const struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer);
 
 /* Readiness of a descriptor, which stays the caller's and is made non-blocking.  Free (or set to 0)
- * the watch before closing the descriptor.  `events` in the callback: bits of what is ready. */
+ * the watch before closing the descriptor, and have only one at a time that is not 0.  A new watch
+ * is paused.  `events` in the callback: bits of what is ready; it is called again as long as they
+ * are.  An error of the descriptor shows as all wanted bits and LOOP_HANGUP, wanted or not: read()
+ * or write() tell what it is.  Regular files cannot be watched. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 };
 struct loop_watch *loop_watch_new(struct loop *loop, int fd,
                                   void (*fn)(void *context, unsigned events), void *context,
