@@ -154,7 +154,7 @@ static void new_pass(struct release *release)
 {
     release->pass++;
     release->answer = false;
-    release->ask_all = release->rush = release->stop_asked = release->stopped = false;
+    release->rush = release->stop_asked = release->stopped = false;
     release->step_deadline_ms = 0;
 }
 
@@ -175,6 +175,7 @@ static void end_revert(struct release *release)
     set_last(pin, RELEASE_RESULT_REVERTED, pin->undone, pin->id);
     copy_text(pin->undone, sizeof pin->undone, "");
     release->answer = true;
+    release->ask_all = false;
     settle(release);
 }
 
@@ -202,6 +203,7 @@ static void end_switch(struct release *release, int64_t now_ms)
     set_last(pin, failed ? RELEASE_RESULT_FAILED : RELEASE_RESULT_SWITCHED, pin->id,
              pin->undoable ? pin->from : "");
     release->answer = true;
+    release->ask_all = false;
     if (failed && !pin->again) {
         pin->deadline_ms = 0;
         enter(release, RELEASE_FAILED);
@@ -378,7 +380,8 @@ static void begin_switch(struct release *release, const struct release_order *or
     else
         copy_text(pin->token, sizeof pin->token, "");
     new_pass(release);
-    release->ask_all = pin->phase == RELEASE_NONE; /* late news of an undone one means nothing */
+    if (pin->phase == RELEASE_NONE) /* late news of an undone one means nothing */
+        release->ask_all = true;
     release->links = true;
     enter(release, RELEASE_SWITCHING);
 }

@@ -54,6 +54,7 @@ struct small {
     uint8_t commit, links, arm, answer, baking, rush, stop_asked, stopped, ask_all, step_deadline;
     /* The world around it. */
     uint8_t target[N], state[N]; /* what the keeper makes each instance run, how far it is */
+    uint8_t old[N];              /* what an overlapped replacement still has beside it */
     uint8_t waiting;             /* somebody waits for the end of the switch */
     uint8_t armed;               /* the timer */
     uint8_t stopping;            /* the keeper was told to stop all and has not said so yet */
@@ -248,8 +249,10 @@ static void perform(struct small *s, const struct release *release, const struct
     case RELEASE_ACT_REPLACE:
         check_committed(s);
         check_replace(s, release, act);
-        if (s->target[act->member] != s->pin.id)
+        if (s->target[act->member] != s->pin.id) {
+            s->old[act->member] = s->state[act->member] == UP ? s->target[act->member] : 0;
             s->state[act->member] = STARTING;
+        }
         s->target[act->member] = s->pin.id;
         s->stop_hangs = 0;
         break;
@@ -266,6 +269,7 @@ static void perform(struct small *s, const struct release *release, const struct
     case RELEASE_ACT_ANSWER:
         check_committed(s);
         check_answer(s);
+        assert_false(release->answer);
         s->waiting = 0;
         break;
     case RELEASE_ACT_NONE:
@@ -294,6 +298,7 @@ static void check_rest(const struct small *s)
     bool good = false;
     for (int i = 0; i < s->pin.ngood; i++) {
         good = good || s->pin.good[i] == s->pin.id;
+        assert_true(s->pin.phase != RELEASE_REVERTING || s->pin.good[i] != s->pin.undone);
         for (int j = 0; j < i; j++)
             assert_int_not_equal(s->pin.good[i], s->pin.good[j]);
     }
@@ -327,8 +332,16 @@ static bool ready(struct small *s, struct release *release, int i)
     if (s->target[i] == 0 || s->state[i] == ABSENT)
         return false;
     s->state[i] = UP;
+    s->old[i] = 0;
     release_ready(release, (size_t)i, ids[s->target[i]]);
     return true;
+}
+
+/* Told to stay, or there already: only an order makes it leave. */
+static void check_stays(const struct small *s, const struct release *release)
+{
+    if (s->pin.phase == RELEASE_SWITCHING && (s->pin.stay || s->pin.again))
+        assert_int_equal(release->pin.phase, RELEASE_SWITCHING);
 }
 
 static bool down(struct small *s, struct release *release, int i)
@@ -336,7 +349,9 @@ static bool down(struct small *s, struct release *release, int i)
     if (s->target[i] == 0 || s->state[i] == ABSENT)
         return false;
     s->state[i] = BROKEN;
+    s->old[i] = 0;
     release_down(release, (size_t)i, ids[s->target[i]], "it died");
+    check_stays(s, release);
     return true;
 }
 
@@ -359,7 +374,7 @@ static bool stopped(struct small *s, struct release *release)
         return false;
     s->stopping = 0;
     for (int i = 0; i < N; i++)
-        s->target[i] = s->state[i] = 0;
+        s->target[i] = s->state[i] = s->old[i] = 0;
     release_stopped(release);
     return true;
 }
@@ -384,6 +399,9 @@ static bool start_again(struct small *s, struct release *release, enum release_s
         if (how != RELEASE_CORE_RESTARTED || !s->target[i]) {
             s->target[i] = ID(release->pin.id);
             s->state[i] = s->target[i] ? STARTING : ABSENT;
+            s->old[i] = 0;
+        } else if (s->old[i]) {
+            release_ready(release, (size_t)i, ids[s->old[i]]);
         } else if (s->state[i] == UP) {
             release_ready(release, (size_t)i, ids[s->target[i]]);
         }
@@ -519,6 +537,7 @@ static bool happen(struct small *s, struct release *release, int fact)
         s->stop_hangs = s->stop_hangs || s->stopping; /* out of patience with it */
         s->stopping = 0;
         release_time(release, LATE, "late");
+        check_stays(s, release);
         return true;
     case FACT_CORE_CRASH:
         return start_again(s, release, RELEASE_CORE_RESTARTED, NOW);
