@@ -32,6 +32,7 @@ _Static_assert(sizeof(struct pidfd_info) == 64, "the first published size");
 enum {
     INFO_EXIT = 1 << 3,
     REAP_WAIT_MS = 2000, /* for the other parent, before the status counts as unknown */
+    STAT_BYTES = 2048,
     ENVIRON_MAX = 2 * 1024 * 1024,
 };
 
@@ -104,6 +105,33 @@ static bool exit_told(int pidfd, struct pidfd_info *ret_info)
     return ioctl(pidfd, PIDFD_GET_INFO_, ret_info) == 0 && (ret_info->mask & INFO_EXIT);
 }
 
+/* Whether the protected fields of that process are told to us; they read 0 otherwise. */
+static bool may_trace(pid_t pid)
+{
+    char path[64], byte;
+    snprintf(path, sizeof(path), "/proc/%d/io", (int)pid);
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, &byte, 1) == 1;
+}
+
+/* A zombie's status stands in the last field of /proc/PID/stat, for who may trace it.  It is that
+ * process's if the zombie is still there after the reading. */
+static bool zombie_told(pid_t pid, int pidfd, struct pidfd_info *ret_info)
+{
+    char path[64], text[STAT_BYTES];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0 || child_pidfd_signal(pidfd, 0) < 0)
+        return false;
+    text[n] = '\0';
+    const char *name_end = strrchr(text, ')'), *last = strrchr(text, ' ');
+    if (!name_end || !last || strncmp(name_end, ") Z ", 4) != 0)
+        return false;
+    ret_info->exit_code = atoi(last + 1);
+    return ret_info->exit_code != 0 || may_trace(pid);
+}
+
 static bool watch(struct strangers *strangers, size_t index, int pidfd)
 {
     struct stranger *slots = reallocarray(strangers->slots, strangers->count + 1, sizeof(*slots));
@@ -157,13 +185,15 @@ void strangers_event(struct strangers *strangers, const struct ledger *ledger, s
         return;
     struct stranger *stranger = &strangers->slots[slot];
     size_t index = stranger->index;
-    bool told = exit_told(stranger->pidfd, &info);
+    bool told = exit_told(stranger->pidfd, &info) ||
+                zombie_told(ledger->pids[index], stranger->pidfd, &info);
     if (told || events & EPOLLHUP) {
         forget(strangers, stranger);
         report(fn, context, ledger, index, told ? &info : NULL);
         return;
     }
-    /* A zombie still: the hang-up comes when its parent has reaped it, and cannot be masked. */
+    /* A zombie that we may not look into: the hang-up comes when its parent has reaped it, and
+     * cannot be masked. */
     struct epoll_event event = { .data.u64 = strangers->tag | (uint64_t)slot << 8 };
     epoll_ctl(strangers->epoll, EPOLL_CTL_MOD, stranger->pidfd, &event);
     stranger->give_up_ms = clock_mono_ms() + REAP_WAIT_MS;

@@ -1,8 +1,8 @@
 /* strangers.h - processes of the ledger that are not our children, watched through pidfds.
  *
- * There are some only after a guardian was killed: its children have another parent then.  The
- * kernel tells a stranger's exit status once the other parent has reaped it (Linux 6.15 and
- * later); elsewhere the status is unknown.
+ * There are some only after a guardian was killed: its children have another parent then.  While
+ * that has not reaped one, its exit status is read from /proc, where we may; afterwards the
+ * kernel tells it through the pidfd (Linux 6.15 and later); elsewhere the status is unknown.
  */
 #ifndef SUPERVISOR_GUARDIAN_STRANGERS_H
 #define SUPERVISOR_GUARDIAN_STRANGERS_H

@@ -428,7 +428,8 @@ def kernel_tells_strangers():
     return (major, minor) >= (6, 15)
 
 
-@pytest.mark.parametrize("script,code,status", [("read x < {}; exit 37", CLD_EXITED, 37),
+@pytest.mark.parametrize("script,code,status", [("read x < {}; exit 0", CLD_EXITED, 0),
+                                                ("read x < {}; exit 37", CLD_EXITED, 37),
                                                 ("read x < {}; kill -KILL $$", CLD_KILLED, 9)])
 def test_exits_of_strangers_are_seen(new_host, tmp_path, script, code, status):
     host = new_host().ready()
@@ -647,7 +648,7 @@ class Terminal:
 
 def test_alone_gives_the_terminal_to_the_command(host_program):
     terminal = Terminal(host_program, "run", "--", "sh", "-c",
-                        "echo pid $$.; read x; echo got $x.; sleep 100")
+                        "echo pid $$.; read x; echo got $x.; read y")
     try:
         terminal.expect("pid ")
         terminal.expect(".")
