@@ -80,6 +80,14 @@ static bool same_pipe(int a, int b)
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* An order stands for what is in the pipe now. */
+static void set_target(struct stream *stream)
+{
+    stream->drain_target =
+        stream->sink.mark.bytes_in + pipe_bytes(stream->pipe) + pipe_bytes(stream->next_pipe);
+    stream->order_deadline_ms = clock_mono_ms() + STREAM_PIPE_WAIT_MS;
+}
+
 void stream_give_pipe(struct stream *stream, int fd)
 {
     if (stream->pipe < 0)
@@ -92,6 +100,8 @@ void stream_give_pipe(struct stream *stream, int fd)
         stream->next_pipe = fd;
     }
     stream->ended = false;
+    if (stream->draining || stream->closing || stream->finishing)
+        set_target(stream); /* an order that was faster than the pipe stands for what is in it */
 }
 
 static void load_settings(struct stream *stream)
@@ -113,14 +123,6 @@ static void load_settings(struct stream *stream)
         set_error(stream, -rc);
     stream->compress_due |= stream->compress && !stream->started;
     stream->started = true;
-}
-
-/* An order stands for what is in the pipe now. */
-static void set_target(struct stream *stream)
-{
-    stream->drain_target =
-        stream->sink.mark.bytes_in + pipe_bytes(stream->pipe) + pipe_bytes(stream->next_pipe);
-    stream->order_deadline_ms = clock_mono_ms() + STREAM_PIPE_WAIT_MS;
 }
 
 void stream_look(struct stream *stream, bool finish)
