@@ -693,3 +693,49 @@ def test_alone_a_stop_that_nobody_could_undo_is_undone(host_program):
         terminal.expect("got on.")
     finally:
         terminal.close()
+
+
+# PID 1
+
+
+def in_pid_namespace(program, *words):
+    return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", program, *words]
+
+
+needs_namespaces = pytest.mark.skipif(
+    subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"],
+                   capture_output=True).returncode != 0,
+    reason="no right to make a pid namespace")
+
+
+@needs_namespaces
+def test_alone_as_pid_1(host_program):
+    script = ("setsid sh -c 'trap \"\" TERM; exec sleep 100' & "
+              "i=0; while [ $i -lt 50 ]; do (true & ); i=$((i+1)); done; "
+              "while grep -ls '^State:.*zombie' /proc/[0-9]*/status; do sleep 0.01; done; "
+              "echo $$ $PPID; exit 12")
+    process = subprocess.Popen(in_pid_namespace(host_program, "run", "--", "sh", "-c", script),
+                               stdout=subprocess.PIPE, text=True)
+    words = process.stdout.read().split() if process.wait(DEADLINE) is not None else []
+    assert words[-1] == "1"
+    assert process.returncode == 12
+
+
+@needs_namespaces
+def test_the_whole_as_pid_1(host_program, tmp_path):
+    host = Host(host_program, tmp_path)
+    host.process = subprocess.Popen(in_pid_namespace(host_program, "run", host.socket_path),
+                                    env=host.environment, stdin=subprocess.DEVNULL,
+                                    stderr=open(host.log_path, "ab"))
+    host.processes.append(host.process)
+    try:
+        wait_for(lambda: os.path.exists(host.socket_path), "the core's socket")
+        assert "guardian_pid=1 " in host.ask("header")
+        host.ask("spawn", "web:0", "exit 4")
+        assert host.ended("web:0")["status"] == 4
+        (init, _), = children(host.process.pid)
+        os.kill(init, signal.SIGTERM)
+        assert host.process.wait(DEADLINE) == 0
+    finally:
+        host.seen.clear()  # numbers of another namespace
+        host.stop()
