@@ -101,6 +101,27 @@ static void case_close(struct rig *rig, const char *folder)
     rig_finish(rig);
 }
 
+/* An order that is seen before the pipe has come answers for the pipe all the same. */
+static void case_late(struct rig *rig, const char *folder)
+{
+    struct err err = { 0 };
+    struct streams_settings settings = rig_settings(folder, "first", STREAMS_RAW, 0, 0);
+    size_t first = rig_stream(rig, &settings);
+
+    rig_start(rig, false);
+    rig_drain(rig, first);
+    size_t slot = one_stream(rig, folder, STREAMS_RAW);
+    put_text(rig, slot, "late\n");
+    struct rig_drain drain = { slot, streams_order_drain(rig->table, slot) };
+    rig_drain(rig, first); /* one look at all slots: ours was seen as well */
+    EXPECT(!rig_is_drained(rig, &drain));
+    RIG_NEED(store_send(rig->channel, STORE_PUT, "log.1.r", rig_fd(rig, "r", slot), 1000, &err) ==
+             0);
+    rig_wait(rig, rig_is_drained, &drain);
+    EXPECT(slurp(folder, "a.log") == 5);
+    rig_finish(rig);
+}
+
 /* Another path and another format, live. */
 static void case_settings(struct rig *rig, const char *folder)
 {
@@ -435,7 +456,8 @@ static const struct {
 } cases[] = {
     /* clang-format off */
     { "drain", case_drain },           { "close", case_close },
-    { "settings", case_settings },     { "outside", case_outside },
+    { "late", case_late },             { "settings", case_settings },
+    { "outside", case_outside },
     { "link", case_link },             { "leave", case_leave },
     { "long", case_long },             { "compress", case_compress },
     { "idle", case_idle },             { "full-block", case_full_block },

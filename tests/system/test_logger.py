@@ -13,8 +13,8 @@ BUILD = os.environ.get("B", "build/release")
 KILLS = int(os.environ.get("LOGGER_KILLS", "300"))
 CALLS = int(os.environ.get("LOGGER_CALLS", "400"))
 SKIPPED = 77
-CASES = ["drain", "close", "settings", "outside", "link", "leave", "long", "compress", "idle",
-         "full-block", "full-drop"]
+CASES = ["drain", "close", "late", "settings", "outside", "link", "leave", "long", "compress",
+         "idle", "full-block", "full-drop"]
 
 
 @pytest.fixture(scope="session")
