@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -271,12 +272,26 @@ static int open_state_dir(const char *state_dir, struct err *err)
     return take_fd(&fd);
 }
 
+/* Keeps what is open when it cannot be opened again. */
+static int reopen(struct pin_place *place, struct err *err)
+{
+    int fd = place->state_dir ? open_state_dir(place->state_dir, err)
+                              : err_set(err, ERR_MEMORY, "no memory for state_dir");
+
+    if (fd < 0)
+        return fd;
+    if (place->dirfd >= 0)
+        close(place->dirfd);
+    place->dirfd = fd;
+    return 0;
+}
+
 void pin_place_open(struct pin_place *place, const char *state_dir)
 {
+    pin_place_close(place);
+    place->state_dir = strdup(state_dir);
     place->why = (struct err){ .code = ERR_NONE };
-    place->dirfd = open_state_dir(state_dir, &place->why);
-    if (place->dirfd < 0)
-        place->dirfd = -1;
+    reopen(place, &place->why);
 }
 
 void pin_place_close(struct pin_place *place)
@@ -284,6 +299,8 @@ void pin_place_close(struct pin_place *place)
     if (place->dirfd >= 0)
         close(place->dirfd);
     place->dirfd = -1;
+    free(place->state_dir);
+    place->state_dir = NULL;
 }
 
 static int write_both(int dirfd, const char *name, const char *text, struct err *err)
@@ -300,11 +317,25 @@ static int write_both(int dirfd, const char *name, const char *text, struct err 
     return 0;
 }
 
-int pin_save(const struct pin_place *place, const char *path, struct pin *pin,
-             enum pin_saved *ret_saved, struct err *err)
+/* Once more with the folder opened anew: it may have been removed, or be writable by now. */
+static int write_somehow(struct pin_place *place, const char *name, const char *text,
+                         struct err *err)
+{
+    struct err again;
+
+    if (place->dirfd >= 0 && write_both(place->dirfd, name, text, err) == 0)
+        return 0;
+    if (reopen(place, &again) == 0)
+        return write_both(place->dirfd, name, text, err);
+    if (place->dirfd < 0)
+        *err = place->why = again;
+    return err->code;
+}
+
+int pin_save(struct pin_place *place, const char *path, struct pin *pin, enum pin_saved *ret_saved,
+             struct err *err)
 {
     char name[PIN_NAME_MAX];
-    int rc;
 
     pin_name(path, name);
     pin->sequence++;
@@ -312,21 +343,13 @@ int pin_save(const struct pin_place *place, const char *path, struct pin *pin,
     AUTO_FREE char *text = pin_text(path, pin);
     if (!text)
         return err_set(err, ERR_MEMORY, "no memory to write the pin of %s", path);
-    if (place->dirfd >= 0) {
-        rc = write_both(place->dirfd, name, text, err);
-        if (rc == 0) {
-            *ret_saved = PIN_DURABLE;
-            return 0;
-        }
-        err_wrap(err, "writing the pin of %s", path);
-    } else {
-        if (err)
-            *err = place->why;
-        rc = place->why.code;
+    if (write_somehow(place, name, text, err) == 0) {
+        *ret_saved = PIN_DURABLE;
+        return 0;
     }
     if (place->remember && place->remember(place->context, name, text) == 0)
         *ret_saved = PIN_KEPT;
-    return rc;
+    return err_wrap(err, "writing the pin of %s", path);
 }
 
 /* The newest whole one of those offered so far. */

@@ -26,6 +26,7 @@ enum { PIN_NAME_MAX = 96, PIN_BYTES_MAX = 64 * 1024 };
 struct pin_place {
     int dirfd; /* state_dir; -1 when it cannot be used, `why` says so */
     struct err why;
+    char *state_dir;                                                    /* owned */
     int (*remember)(void *context, const char *name, const char *text); /* may be NULL */
     const char *(*recall)(void *context, const char *name);             /* may be NULL */
     void *context;
@@ -47,10 +48,11 @@ enum pin_saved {
 };
 /* Name of the file for the set with this folder. */
 void pin_name(const char *path, char name[static PIN_NAME_MAX]);
-/* Saves (sequence + 1).  What was reached is in *ret_saved, with the reason in err unless durable;
- * returns 0 if durable, else a negative code. */
-int pin_save(const struct pin_place *place, const char *path, struct pin *pin,
-             enum pin_saved *ret_saved, struct err *err);
+/* Saves (sequence + 1).  A state_dir that is gone or was not there is made and opened again.  What
+ * was reached is in *ret_saved, with the reason in err unless durable; returns 0 if durable, else a
+ * negative code. */
+int pin_save(struct pin_place *place, const char *path, struct pin *pin, enum pin_saved *ret_saved,
+             struct err *err);
 /* Loads the newest whole one.  ERR_NOT_FOUND: there is none.  ERR_CORRUPT: there is, but none that
  * is whole (err names file and damage).  `damage` (its code ERR_NONE if there was none) tells what
  * was passed over for another copy. */

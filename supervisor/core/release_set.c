@@ -137,6 +137,12 @@ int release_set_commit(struct release_set *set, const struct release *before, st
     return 0;
 }
 
+void release_set_commit_anyway(struct release_set *set)
+{
+    set->machine.commit = false;
+    save_or_retry(set);
+}
+
 int release_set_open(const struct release_set *set, struct err *err)
 {
     int fd = -1;
@@ -503,10 +509,8 @@ void release_set_load(struct release_set *set, enum releases_start start)
     const struct release_last *last = &set->machine.pin.last;
     if (set->machine.pin.phase != before && last->result == RELEASE_RESULT_REVERTED)
         release_set_event(set, "release.reverted", details_of(last->id, last->from, last->reason));
-    if (set->machine.commit) {
-        set->machine.commit = false;
-        save_or_retry(set); /* before the first start, not when the loop turns */
-    }
+    if (set->machine.commit) /* before the first start, not when the loop turns */
+        release_set_commit_anyway(set);
 }
 
 /* Members keep what is known of them: by name of the service and number of the instance. */

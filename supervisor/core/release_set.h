@@ -70,6 +70,8 @@ void release_set_take(struct release_set *set, struct release_set_service *servi
 void release_set_drive(struct release_set *set);
 /* Writes the pin after an order, at once.  On failure the machine is as in `before` again. */
 int release_set_commit(struct release_set *set, const struct release *before, struct err *err);
+/* The same for what must not be stopped by a full disk: it is written later. */
+void release_set_commit_anyway(struct release_set *set);
 void release_set_ready(struct release_set *set, size_t slot, size_t instance, const char *id);
 void release_set_down(struct release_set *set, size_t slot, size_t instance, const char *id,
                       const char *reason);

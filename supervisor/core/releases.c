@@ -24,7 +24,6 @@ struct releases {
     size_t nsets;
     struct releases_row *rows; /* per service of the plan */
     size_t nrows;
-    char *state_dir;
     bool configured;
 };
 
@@ -69,7 +68,6 @@ void releases_free(struct releases *releases)
     drop_sets(releases->sets, releases->nsets, &err);
     pin_place_close(&releases->world.place);
     free(releases->rows);
-    free(releases->state_dir);
     free(releases);
 }
 
@@ -283,24 +281,17 @@ static struct release_set **gone(struct releases *releases, struct release_set *
 }
 
 /* Opened anew each time, for it may have become writable; what is pinned is there at once. */
-static bool open_place(struct releases *releases, const char *state_dir)
+static void open_place(struct releases *releases, const char *state_dir)
 {
     struct release_set_world *world = &releases->world;
-    bool moved = releases->state_dir && strcmp(releases->state_dir, state_dir) != 0;
-    bool was_open = world->place.dirfd >= 0;
-    char *copy = strdup(state_dir);
+    const char *before = world->place.state_dir;
+    bool moved = before && strcmp(before, state_dir) != 0, was_open = world->place.dirfd >= 0;
 
-    if (!copy)
-        return false;
-    free(releases->state_dir);
-    releases->state_dir = copy;
-    pin_place_close(&world->place);
     pin_place_open(&world->place, state_dir);
     if (releases->configured && world->place.dirfd >= 0 && (moved || !was_open))
         for (size_t i = 0; i < releases->nsets; i++)
             if (releases->sets[i]->pin.sequence > 0)
                 releases->sets[i]->machine.commit = true;
-    return true;
 }
 
 int releases_configure(struct releases *releases, const struct plan *plan,
@@ -314,12 +305,13 @@ int releases_configure(struct releases *releases, const struct plan *plan,
     struct err removed;
     size_t ngone;
 
-    if (!fine || !sets || !open_place(releases, plan->supervisor.state_dir)) {
+    if (!fine || !sets) {
         drafts_done(&drafts);
         free(sets);
         free(rows);
         return err_set(err, ERR_MEMORY, "no memory for the release sets");
     }
+    open_place(releases, plan->supervisor.state_dir);
     adopt(&drafts, sets, rows, start);
     struct release_set **old = gone(releases, sets, drafts.count, &ngone);
     releases->sets = sets;

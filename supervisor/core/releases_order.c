@@ -207,9 +207,9 @@ static void revert(struct request *request, const char *id, const char *what)
         if (to[0] && !release_set_has(set, to, &err)) {
             rc = err_wrap(&err, "going back from %s", request->before.pin.id);
             take_back(request);
-        } else if ((rc = release_set_commit(set, &request->before, &err)) == 0) {
+        } else {
+            release_set_commit_anyway(set); /* undoing matters more than the disk */
             tell(request, "release.reverting", set->machine.pin.undone, to);
-            rc = 1;
         }
     }
     finish(request, rc, &err);
