@@ -105,7 +105,7 @@ struct streams_mark {
     uint32_t spill_len, spill_done; /* bytes kept in the spill area, and of these on file */
     uint32_t step, step_backups;    /* rotation under way (rotate.h), step 0 = none */
     uint8_t spill_area;
-    uint8_t ending; /* the end of a line is being written that no batch stands behind */
+    uint8_t ending; /* bytes may lie behind `offset` that are ours although hold is not */
     uint8_t has_output;
     uint8_t unused;
     struct streams_line line;

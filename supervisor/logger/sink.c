@@ -21,7 +21,7 @@ void sink_init(struct sink *sink, struct sink_desk *desk, size_t slot, bool dirt
     *sink = (struct sink){ .desk = desk, .slot = slot };
     file_init(&sink->file);
     streams_mark(desk->table, slot, &sink->mark, &draining);
-    sink->dirty = dirty || sink->mark.spill_len > 0 || sink->mark.ending;
+    sink->dirty = dirty || sink->mark.ending;
 }
 
 void sink_done(struct sink *sink)
@@ -89,22 +89,27 @@ int sink_settings(struct sink *sink, const struct streams_settings *settings)
 
 void sink_reopen(struct sink *sink) { file_close(&sink->file); }
 
-/* Writes bytes that no batch stands behind.  The mark says so first: after a kill they are cut off
- * and written again or not, but never half there. */
+/* Says in the mark that there may be bytes behind the offset although hold has none of this stream.
+ */
+static void announce(struct sink *sink, bool ending)
+{
+    struct streams_mark next = sink->mark;
+    next.ending = ending;
+    sink_commit(sink, &next, false);
+}
+
+/* Writes bytes that no batch stands behind: after a kill they are cut off and written again or not,
+ * but never half there. */
 static int put_ending(struct sink *sink, struct streams_mark *next, const char *data, size_t len)
 {
-    struct streams_mark ending = sink->mark;
-
-    ending.ending = 1;
-    sink_commit(sink, &ending, false);
+    announce(sink, true);
     int rc = file_write(&sink->file, data, len, sink->mark.offset);
     if (rc == 0) {
         next->offset += len;
         return 0;
     }
     sink->dirty = file_truncate(&sink->file, sink->mark.offset) != 0;
-    ending.ending = sink->dirty;
-    sink_commit(sink, &ending, false);
+    announce(sink, sink->dirty);
     return rc;
 }
 
@@ -389,13 +394,19 @@ static ssize_t put_piece(struct sink *sink, enum sink_source source, const char 
     }
     struct format_piece piece = format_run(&desk->format, &next.line, data + done, len - done,
                                            room_left(sink), desk->out + lead);
+    if (source == SINK_SPILL)
+        announce(sink, true);
     int rc = write_piece(sink, &piece, lead);
-    if (rc != 0)
+    if (rc != 0) {
+        if (source == SINK_SPILL)
+            announce(sink, sink->dirty);
         return rc;
+    }
     bool last = done + piece.used == len;
     uint32_t now = last ? 0 : (uint32_t)(done + piece.used);
     next.offset += lead + piece.len;
     next.has_output = 1;
+    next.ending = 0;
     if (source == SINK_HOLD) {
         next.hold_done = now;
         next.bytes_in += piece.used;

@@ -48,7 +48,7 @@ struct sink {
     int64_t rotate_not_before_ms;
 };
 
-/* Reads the slot's mark.  `dirty` is what the caller knows from hold and spill. */
+/* Reads the slot's mark.  `dirty`: hold has a batch of this stream that is not on file. */
 void sink_init(struct sink *sink, struct sink_desk *desk, size_t slot, bool dirty);
 void sink_done(struct sink *sink); /* twice is fine */
 /* New settings: another path or format ends the line and the file under way.  0 or -ENOMEM (then

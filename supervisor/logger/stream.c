@@ -193,6 +193,7 @@ static int spill(struct stream *stream, const char *data, size_t len)
     next.bytes_in += left;
     next.spill_len = left;
     next.spill_done = next.hold_done = 0;
+    next.ending = sink->dirty;
     sink_commit(sink, &next, true);
     return 0;
 }

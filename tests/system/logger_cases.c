@@ -382,6 +382,15 @@ static void expect_numbers(const char *folder, const char *name, unsigned from, 
     EXPECT(text[(size_t)(lines - from) * 8] == '\0');
 }
 
+static void kill_often(struct rig *rig, int times)
+{
+    for (int i = 0; i < times; i++) {
+        usleep((useconds_t)(700 + i * 97 % 1500)); /* from before to behind the end of its start */
+        rig_kill(rig);
+        rig_start(rig, false);
+    }
+}
+
 /* `block`: the service waits, others go on, kills change nothing, every byte arrives. */
 static void case_full_block(struct rig *rig, const char *folder)
 {
@@ -404,13 +413,10 @@ static void case_full_block(struct rig *rig, const char *folder)
     put_text(rig, second, "still here\n");
     rig_drain(rig, second);
     EXPECT(slurp(other, "b.log") == 11);
-    for (int i = 0; i < 50; i++) {
-        usleep((useconds_t)(i * 97 % 3000));
-        rig_kill(rig);
-        rig_start(rig, false);
-    }
+    kill_often(rig, 50);
     EXPECT(waitpid(writer, &status, WNOHANG) == 0);
     unfill(folder);
+    kill_often(rig, 50);  /* while the spill is written */
     rig_drain(rig, slot); /* an order makes it try at once */
     RIG_NEED(waitpid(writer, &status, 0) == writer && status == 0);
     rig_drain(rig, slot);
@@ -418,6 +424,41 @@ static void case_full_block(struct rig *rig, const char *folder)
     EXPECT(progress.error == 0 && progress.bytes_in == LINES * 8 && progress.bytes_lost == 0);
     rig_finish(rig);
     expect_numbers(folder, "a.log", 0, LINES);
+}
+
+/* Two streams with one file: each line is whole, none is lost, also when one of them was blocked.
+ */
+static void case_shared(struct rig *rig, const char *folder)
+{
+    enum { LINES = 5000 };
+    static bool seen[2][LINES];
+    struct streams_settings settings = rig_settings(folder, "a", STREAMS_RAW, 0, 0);
+    char line[32];
+
+    size_t first = rig_stream(rig, &settings), second = rig_stream(rig, &settings);
+    rig_start(rig, false);
+    for (int i = 0; i < LINES; i++) {
+        snprintf(line, sizeof line, "0 %d\n", i);
+        put_text(rig, first, line);
+        line[0] = '1';
+        put_text(rig, second, line);
+        if (i % 500 == 0) {
+            rig_kill(rig);
+            rig_start(rig, false);
+        }
+    }
+    rig_drain(rig, first);
+    rig_drain(rig, second);
+    rig_finish(rig);
+    slurp(folder, "a.log");
+    int count = 0;
+    for (char *at = text; *at; at = strchr(at, '\n') + 1, count++) {
+        int who = -1, number = -1;
+        EXPECT(sscanf(at, "%d %d\n", &who, &number) == 2 && strchr(at, '\n'));
+        EXPECT(who >= 0 && who < 2 && number >= 0 && number < LINES && !seen[who][number]);
+        seen[who][number] = true;
+    }
+    EXPECT(count == 2 * LINES);
 }
 
 /* `drop-old`: the service never waits; what is missing is counted and told. */
@@ -461,7 +502,7 @@ static const struct {
     { "link", case_link },             { "leave", case_leave },
     { "long", case_long },             { "compress", case_compress },
     { "idle", case_idle },             { "full-block", case_full_block },
-    { "full-drop", case_full_drop },
+    { "full-drop", case_full_drop },   { "shared", case_shared },
     /* clang-format on */
 };
 

@@ -14,7 +14,7 @@ KILLS = int(os.environ.get("LOGGER_KILLS", "300"))
 CALLS = int(os.environ.get("LOGGER_CALLS", "400"))
 SKIPPED = 77
 CASES = ["drain", "close", "late", "settings", "outside", "link", "leave", "long", "compress",
-         "idle", "full-block", "full-drop"]
+         "idle", "full-block", "full-drop", "shared"]
 
 
 @pytest.fixture(scope="session")
