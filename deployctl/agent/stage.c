@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -20,6 +21,8 @@
 #include "io/durable.h"
 #include "io/jsonx.h"
 
+#define TEMPORARY ".new-"
+enum { TEMPORARY_AGE_S = 600 };
 enum { PRIVATE_MODE = 0700, FOLDER_MODE = 0755, NORMAL_MODE = 0444, NORMAL_EXEC_MODE = 0555 };
 
 /* --- the request ------------------------------------------------------------------------------ */
@@ -250,6 +253,26 @@ static void remove_lone_manifests(const struct host *host)
     closedir(dir);
 }
 
+/* Temporary files of io/durable that a kill left behind; young ones may be in use by an agent that
+ * leaves a request, for which it needs no lock. */
+static void remove_temporaries(const struct host *host)
+{
+    struct stat st;
+    time_t now = time(NULL);
+    int fd = openat(host->meta, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        auto_close_(&fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        if (strncmp(entry->d_name, TEMPORARY, sizeof TEMPORARY - 1) == 0 &&
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            now - st.st_mtime > TEMPORARY_AGE_S)
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    closedir(dir);
+}
+
 static int check_place(struct stage *stage, const struct host_releases *list, struct err *err)
 {
     const char *id = stage->want.id;
@@ -333,6 +356,7 @@ int stage_begin(struct stage *stage, struct err *err)
         rc = empty_folder(host, HOST_TRASH, err);
     if (rc == 0) {
         remove_lone_manifests(host);
+        remove_temporaries(host);
         rc = host_list(host, &list, err);
     }
     if (rc == 0)

@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (size > 0 && memcmp(out.data, data, size) != 0))
             abort();
         for (size_t i = 0; i < m.count; i++)
-            if (m.entries[i].path[0] == '/' || strstr(m.entries[i].path, "../") != NULL)
+            if (m.entries[i].path[0] == '/' || strncmp(m.entries[i].path, "../", 3) == 0 ||
+                strstr(m.entries[i].path, "/../") != NULL)
                 abort();
         buf_done(&out);
         manifest_done(&m);
