@@ -3,7 +3,10 @@
  * Never blocks the loop; at most one attempt at a time; an attempt that is not answered within
  * the time-out failed.  Intervals are spread so that a thousand probes do not fire together.
  * A host name is looked up on the thread pool when the probe begins and again at most every 60 s
- * after failures; a dead resolver only fails this probe.
+ * after failures (every 5 s while there is no address at all); a dead resolver only fails this
+ * probe, and not while an older answer serves.
+ * An attempt that could not be made for want of our own memory or descriptors has no result: it
+ * says nothing about the service.  It is logged once and made again at the next time.
  */
 #ifndef SUPERVISOR_CORE_PROBE_H
 #define SUPERVISOR_CORE_PROBE_H
@@ -29,10 +32,12 @@ struct probe_hands {
     void (*exec_kill)(void *context, size_t token); /* time-out, or the probe is freed */
 };
 
-/* `check` must outlive the probe (it lies in the plan's arena).  The first attempt comes after
- * timing->delay_ms plus a random part of 0..first_spread_ms (0: at once).  While `eager` (before the
- * first success of a readiness check) attempts follow each other after PROBE_EAGER_MS, growing
- * to the interval, so that a service is not kept waiting for ten seconds. */
+/* `check` and `timing` must outlive the probe (they lie in the plan's arena).  The first attempt
+ * comes after timing->delay_ms plus a random part of the interval, at most a second; the others
+ * follow an interval (give or take 10 %) after the beginning of the one before.  While `eager`
+ * (before the first success of a readiness check) the first comes at once after delay_ms, and the
+ * others 50, 100, 200, 400, 800 ms, then a second (or the interval, if that is shorter) after the
+ * end of the one before, so that a service is not kept waiting for ten seconds. */
 enum { PROBE_EAGER_MS = 50 };
 struct probe *probe_new(struct loop *loop, const struct instance_check *check,
                         const struct spec_check *timing, const struct probe_hands *hands,
@@ -41,9 +46,12 @@ void probe_free(struct probe *probe);
 void probe_set_eager(struct probe *probe, bool eager);
 /* Bake: a tenth of the interval, not under 200 ms. */
 void probe_set_faster(struct probe *probe, bool faster);
+/* Any other token than that of the running exec: is ignored.  status: the exit code, or the signal.
+ */
 void probe_exec_ended(struct probe *probe, size_t token, bool signalled, int status);
 
-/* Pure: the HTTP/1.x status line of an answer.  200-399 is healthy.  1 = ok, 0 = bad, -1 = not HTTP. */
+/* Pure: the HTTP/1.x status line of an answer, whole or without its end.  200-399 is healthy.
+ * 1 = ok, 0 = bad, -1 = not HTTP (then *ret_code is not written). */
 int probe_http_status(const char *answer, size_t len, int *ret_code);
 
 #endif
