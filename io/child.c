@@ -20,6 +20,10 @@
 
 #include "base/auto.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 enum {
     STACK_BYTES = 64 * 1024,
     KERNEL_SIGNALS = 64,
@@ -356,6 +360,10 @@ int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
     spec->report->error = 0;
     pid_t pid = run_clone(&launch, stack + size);
     int error = errno;
+#ifdef __SANITIZE_ADDRESS__
+    /* A child that executed a program never left its frames: their marks would stay here. */
+    ASAN_UNPOISON_MEMORY_REGION(stack, size);
+#endif
     munmap(stack, size);
     if (pid < 0)
         return err_sys(err, error, "starting %s: creating a process", spec->path);

@@ -261,7 +261,7 @@ static void misbehave(struct core *core)
         kill(getpid(), SIGKILL);
     if (how && strcmp(how, "loading") == 0 && !core->ledger.header->rebuilt) {
         core->ledger.header->core_loading = 1;
-        kill(getpid(), SIGSEGV);
+        kill(getpid(), SIGKILL);
     }
 }
 
