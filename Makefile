@@ -96,7 +96,8 @@ $(B)/tests/system/logger_%: tests/system/logger_%.c $(call archives_below,superv
 $(B)/tests/bench/%_logger: tests/bench/%_logger.c $(call archives_below,supervisor/logger)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
-$(B)/tests/system/agent_main: tests/system/agent_main.c $(call archives_below,deployctl/agent)
+$(B)/tests/system/agent_main $(B)/tests/system/transport_main: $(B)/tests/system/%: tests/system/%.c \
+  $(call archives_below,deployctl/agent)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,deployctl/agent) \
 	  $(LIBS_IO) $(LIBS_DEPLOY)

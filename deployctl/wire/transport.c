@@ -137,7 +137,7 @@ static bool skip_noise(struct transport *t, struct buf *in)
         return !t->freed;
     }
     buf_clear(&t->noise);
-    buf_put(&t->noise, buf_text(in), in->len);
+    buf_put(&t->noise, buf_text(in), in->len < FRAME_NOISE_MAX ? in->len : FRAME_NOISE_MAX);
     if (in->len > FRAME_NOISE_MAX + FRAME_MAGIC_BYTES) {
         snprintf(t->reason, sizeof t->reason, "noise");
         stream_free(t->stream);
