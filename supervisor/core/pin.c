@@ -466,8 +466,6 @@ static int write_link(int set_fd, const char *name, const char *id, struct err *
 
 int pin_write_links(int set_fd, const struct release_pin *pin, struct err *err)
 {
-    if (!pin->id[0] && pin->last.result == RELEASE_RESULT_NONE && pin->phase == RELEASE_NONE)
-        return 0;
     int rc = write_link(set_fd, "previous", release_previous(pin), err);
     if (rc == 0)
         rc = write_link(set_fd, "current", pin->id, err);

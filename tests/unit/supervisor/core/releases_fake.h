@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/buf.h"
 #include "io/durable.h"
 #include "io/jsonx.h"
 #include "io/loop.h"

@@ -156,6 +156,41 @@ static void a_damaged_pin_is_read_from_its_copy(void **state)
     fresh_start_runs(fake, A);
 }
 
+static void copy_file(const struct fake *fake, const char *from, const char *to)
+{
+    char path[PATH_MAX];
+    struct buf buf;
+
+    buf_init(&buf, PIN_BYTES_MAX);
+    pin_path(fake, from, path);
+    assert_int_equal(buf_read_file(&buf, AT_FDCWD, path), 0);
+    pin_path(fake, to, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, buf_text(&buf), buf.len), buf.len);
+    close(fd);
+    buf_done(&buf);
+}
+
+/* The power went between writing the one and the other. */
+static void the_newest_whole_pin_counts(void **state)
+{
+    static const char *const stale[] = { "", ".copy" };
+    struct fake *fake = *state;
+
+    for (size_t i = 0; i < 2; i++) {
+        start(fake, RELEASES_START_FRESH, BOOT_1);
+        switched(fake, A, 0, "");
+        copy_file(fake, "", ".kept");
+        switched(fake, B, 0, "");
+        everything_died(fake);
+        copy_file(fake, ".kept", stale[i]);
+        start(fake, RELEASES_START_FRESH, BOOT_1);
+        fresh_start_runs(fake, B);
+        clean(fake);
+    }
+}
+
 static void a_pin_that_is_lost_starts_nothing_until_named(void **state)
 {
     struct fake *fake = *state;
@@ -177,6 +212,10 @@ static void a_pin_that_is_lost_starts_nothing_until_named(void **state)
     /* What ran before is not known, so a bad one cannot be undone. */
     assert_int_equal(switched(fake, BAD, 0, "").result, RELEASE_RESULT_FAILED);
     assert_null(releases_problem(fake->releases, WEB));
+    struct releases_order order = order_of(fake, BAD, "");
+    struct reply reply = { .count = 0 };
+    releases_revert(fake->releases, &order, on_done, &reply);
+    assert_int_equal(reply.code, ERR_STATE);
     assert_int_equal(switched(fake, A, 0, "").result, RELEASE_RESULT_SWITCHED);
     assert_all_run(fake, A);
 }
@@ -290,6 +329,7 @@ int main(void)
         TEST(a_restart_of_all_undoes_what_was_not_seen_ready),
         TEST(a_reboot_undoes_what_was_not_confirmed),
         TEST(a_damaged_pin_is_read_from_its_copy),
+        TEST(the_newest_whole_pin_counts),
         TEST(a_pin_that_is_lost_starts_nothing_until_named),
         TEST(without_a_state_dir_pins_survive_the_core),
         TEST(a_disk_that_fails_stops_orders_but_no_undo),

@@ -344,6 +344,19 @@ static void check_stays(const struct small *s, const struct release *release)
         assert_int_equal(release->pin.phase, RELEASE_SWITCHING);
 }
 
+/* An exit is a failure at once, nobody waits until it is late. */
+static void check_failure_counts(const struct small *s, const struct release *release, int i)
+{
+    if (s->target[i] != s->pin.id || !moving(s->pin.phase))
+        return;
+    if (s->pin.phase == RELEASE_REVERTING)
+        assert_int_equal(release->members[i].gave_up, s->member_asked[i]);
+    else if (s->pin.stay)
+        assert_true(release->pin.reason[0]);
+    else
+        assert_int_equal(release->pin.phase, RELEASE_REVERTING);
+}
+
 static bool down(struct small *s, struct release *release, int i)
 {
     if (s->target[i] == 0 || s->state[i] == ABSENT)
@@ -352,6 +365,7 @@ static bool down(struct small *s, struct release *release, int i)
     s->old[i] = 0;
     release_down(release, (size_t)i, ids[s->target[i]], "it died");
     check_stays(s, release);
+    check_failure_counts(s, release, i);
     return true;
 }
 
