@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,11 @@
 #include "supervisor/ledger/recorder.h"
 #include "supervisor/ledger/streams.h"
 
-enum { HOLD_BYTES = 1024 * 1024 };
+enum {
+    HOLD_BYTES = 1024 * 1024,
+    LOCK_WAIT_MS = 10000, /* for core and logger of a dead guardian to leave */
+    LOCK_RETRY_MS = 20,
+};
 
 /* Descriptors 0 to 2 may be closed; what we open must not take their place. */
 static void open_standard_streams(void)
@@ -133,13 +138,38 @@ static int name_guardian(struct state *state, struct err *err)
     return store_put(&state->store, "ledger", copy, err);
 }
 
+/* The lock outlives a guardian in its core and logger: either the core is taking over just now, or
+ * they are about to leave. */
+static bool holder_is_dead(const char *place)
+{
+    struct ledger ledger;
+    if (ledger_peek(place, &ledger, NULL) < 0)
+        return false;
+    pid_t pid = atomic_load(&ledger.header->guardian_pid);
+    uint64_t start = ledger.header->guardian_start_time;
+    ledger_unmap(&ledger);
+    return pid > 0 && start > 0 && child_start_time(pid) != start;
+}
+
+static int create_ledger(struct state *state, const char *place, bool *ret_takeover,
+                         struct err *err)
+{
+    int64_t until_ms = clock_mono_ms() + LOCK_WAIT_MS;
+    for (;;) {
+        int rc = ledger_create(place, &state->ledger, ret_takeover, err);
+        if (rc != ERR_EXISTS || clock_mono_ms() >= until_ms || !holder_is_dead(place))
+            return rc;
+        poll(NULL, 0, LOCK_RETRY_MS);
+    }
+}
+
 int state_open_ledger(struct state *state, bool *ret_takeover, struct err *err)
 {
     char path[GUARDIAN_PATH_MAX];
     const char *place = ledger_path(state->options, path);
     if (place)
         make_folder(place);
-    int rc = ledger_create(place, &state->ledger, ret_takeover, err);
+    int rc = create_ledger(state, place, ret_takeover, err);
     if (rc < 0)
         return rc;
     keep_limits(state->ledger.header);

@@ -505,6 +505,26 @@ def test_a_fresh_run_takes_over_when_both_died(new_host):
         assert (row["exited"], row["status"]) == (EXITED, signal.SIGKILL)
 
 
+def test_a_fresh_run_waits_for_the_old_logger(new_host):
+    host = new_host().ready()
+    pid = host.spawn("keeps:0", "sleep 100")
+    host.ask("log", "0")
+    logger = wait_for(lambda: host.logger_names()[0], "the logger")
+    core = host.header()["core_pid"]
+    for stopped in (logger, core):
+        os.kill(stopped, signal.SIGSTOP)
+    os.kill(host.process.pid, signal.SIGKILL)
+    host.process.wait()
+    os.kill(core, signal.SIGKILL)
+    wait_for(lambda: not lives(core), "the end of the core")
+    os.unlink(host.socket_path)
+    host.start()  # the logger still has the ledger, and its lock
+    wait_for(lambda: stat_of(host.process.pid)[0] == "S", "the wait for the lock")
+    os.kill(logger, signal.SIGCONT)
+    host.ready()
+    assert host.records()["keeps:0"]["pid"] == pid
+
+
 # Upgrade
 
 
