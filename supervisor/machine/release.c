@@ -329,6 +329,20 @@ static bool stop_next(struct release *release, int64_t now_ms, struct release_ac
     return true;
 }
 
+static bool put_right(struct release *release, struct release_act *ret)
+{
+    for (size_t i = 0; i < release->nmembers; i++) {
+        struct release_member *member = &release->members[i];
+        if (!member->ready || member->righted || is(member->id, release->pin.id))
+            continue;
+        *member = (struct release_member){ .pass = release->pass, .righted = true };
+        *ret =
+            (struct release_act){ .kind = RELEASE_ACT_REPLACE, .member = i, .id = release->pin.id };
+        return true;
+    }
+    return false;
+}
+
 bool release_next(struct release *release, int64_t now_ms, struct release_act *ret)
 {
     if (due(release, ret))
@@ -339,10 +353,11 @@ bool release_next(struct release *release, int64_t now_ms, struct release_act *r
     case RELEASE_REVERTING:
         return release->pin.id[0] ? replace_next(release, now_ms, ret)
                                   : stop_next(release, now_ms, ret);
-    case RELEASE_NONE:
     case RELEASE_STEADY:
     case RELEASE_UNCONFIRMED:
     case RELEASE_FAILED:
+        return put_right(release, ret);
+    case RELEASE_NONE:
     case RELEASE_NPHASES:
         break;
     }

@@ -92,6 +92,7 @@ struct release_member {
     char id[RELEASE_ID_MAX]; /* what it was last ready on */
     bool ready;
     bool gave_up;  /* failed after being asked in this pass, where nothing is given up for it */
+    bool righted;  /* was put right in this pass (once is enough) */
     unsigned pass; /* the pass in which it was last asked for */
 };
 
@@ -106,7 +107,7 @@ struct release {
     bool baking;                     /* RELEASE_ACT_BAKE was given */
     bool rush;                       /* stay, out of time: replace the rest without waiting */
     bool stop_asked, stopped;
-    bool ask_all; /* what is known of members is not trusted: each is asked */
+    bool ask_all;             /* what is known of members is not trusted: each is asked */
     int64_t step_deadline_ms; /* of the instance under way on the way back */
     unsigned pass;
 };
@@ -157,7 +158,8 @@ int release_revert(struct release *release, const char *id, const char *token, c
 /* The n-th newest good release other than the pinned one, or NULL. */
 const char *release_rollback_target(const struct release *release, size_t n);
 
-/* Facts. */
+/* Facts.  An instance that becomes ready on another id than the pinned one when nothing is under
+ * way (an overlapped replacement that was called off too late) is put right, once in each pass. */
 void release_ready(struct release *release, size_t member, const char *id);
 /* It ended, lost its readiness or cannot be started; `reason` names it. */
 void release_down(struct release *release, size_t member, const char *id, const char *reason);

@@ -170,6 +170,23 @@ static void a_deadline_of_another_clock_is_cut_to_what_it_can_be(void **unused)
     assert_int_equal(story.release.pin.deadline_ms, NOW + LEASE);
 }
 
+static void one_that_strays_is_put_right_once(void **unused)
+{
+    struct story story;
+    struct release_order order = to(ids[1], "", 0);
+
+    (void)unused;
+    story_begin(&story);
+    release_switch(&story.release, &order, NOW, NULL);
+    all_ready(&story);
+    release_ready(&story.release, 1, ids[2]);
+    assert_string_equal(acts_of(&story, NOW), "replace1");
+    release_ready(&story.release, 1, ids[2]);
+    assert_string_equal(acts_of(&story, NOW), "");
+    release_down(&story.release, 1, ids[1], "died");
+    assert_string_equal(acts_of(&story, NOW), "");
+}
+
 static void ids_and_tokens(void **unused)
 {
     (void)unused;
@@ -201,6 +218,7 @@ int main(void)
         cmocka_unit_test(a_lease_that_runs_out_is_undone_and_asked_again_says_so),
         cmocka_unit_test(the_good_ones_are_remembered_newest_first),
         cmocka_unit_test(a_deadline_of_another_clock_is_cut_to_what_it_can_be),
+        cmocka_unit_test(one_that_strays_is_put_right_once),
         cmocka_unit_test(ids_and_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
