@@ -117,7 +117,10 @@ struct stage *stage_new(const struct host *host, const json_t *request, struct e
         err_set(err, ERR_MEMORY, "no memory to stage");
         return NULL;
     }
-    stage->host = host;
+    stage->view = *host;
+    stage->view.known = NULL;
+    stage->view.nknown = 0;
+    stage->host = &stage->view;
     stage->file = -1;
     stage->started_ms = clock_mono_ms();
     buf_init(&stage->packed, STAGE_MANIFEST_MAX);
@@ -160,6 +163,7 @@ void stage_free(struct stage *stage)
     free(stage->leader);
     free(stage->content);
     free(stage->missing);
+    free(stage->view.known);
     digest_free(stage->digest);
     unsqueeze_free(stage->unsqueeze);
     free(stage);
@@ -347,7 +351,7 @@ static int prepare(struct stage *stage, const struct host_releases *list, struct
 
 int stage_begin(struct stage *stage, struct err *err)
 {
-    struct host *host = (struct host *)stage->host; /* its cache of digests */
+    struct host *host = stage->host;
     struct host_releases list = { 0 };
     int rc = read_manifest(stage, err);
     if (rc == 0)

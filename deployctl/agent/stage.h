@@ -42,7 +42,9 @@ struct stage_want {
 
 enum stage_content { STAGE_NOT_A_FILE, STAGE_MISSING, STAGE_HERE };
 struct stage {
-    const struct host *host; /* borrowed */
+    struct host *host; /* = &view */
+    struct host
+        view; /* the descriptors are borrowed; the cache is ours, for a thread works on it */
     struct stage_want want;
     struct buf packed; /* the manifest as it arrives */
     struct manifest manifest;

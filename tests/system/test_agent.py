@@ -800,6 +800,40 @@ def test_gates(switched, supervisor, change, kind, text):
     switched.ask("watch", interval_ms=0)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+@pytest.mark.parametrize("other_user", [True, False])
+def test_hard_links_only_when_the_service_cannot_write(switched, supervisor, app, other_user):
+    service = subprocess.Popen(["sleep", "1000"], user=65534 if other_user else None)
+    try:
+        supervisor.methods["status"] = status(instance(pid=service.pid))
+        deadline = time.monotonic() + 5  # until it is that user
+        while other_user and os.stat(f"/proc/{service.pid}").st_uid == 0:
+            assert time.monotonic() < deadline
+        switched.ask("look", services=["web"], socket=None)
+        changed = {**FIRST, "index.html": b"changed"}
+        second = Release(changed, number=2)
+        switched.bring(second)
+    finally:
+        service.kill()
+        service.wait()
+    check_whole(app, second, changed)
+    one = os.stat(app / "releases" / switched.release.id / "lib/a/b/c.txt")
+    two = os.stat(app / "releases" / second.id / "lib/same.txt")
+    assert (one.st_ino == two.st_ino) == other_user
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_owner(agent, app):
+    agent.hold()
+    release = Release(FIRST)
+    with pytest.raises(Refused, match="no user \"nosuchuser\""):
+        agent.stage(release, owner="nosuchuser")
+    agent.bring(release, owner="nobody:nogroup")
+    for base, folders, files in os.walk(app / "releases" / release.id):
+        for name in [".", *folders, *files]:
+            assert os.lstat(os.path.join(base, name)).st_uid == 65534
+
+
 def test_no_supervisor_is_told(program, app, tmp_path):
     with Agent(program, app, str(tmp_path / "none.sock")) as agent:
         seen = agent.ask("look", services=["web"], socket=None)

@@ -197,8 +197,8 @@ static void malformed_lines_are_refused(void **unused)
     refused("f 444 9223372036854775807 " HASH " a\nf 444 9223372036854775807 " HASH " b\n",
             "add up");
     struct manifest m;
-    assert_int_equal(manifest_parse("f 444 1 " HASH " a\0b\n", 71 + 3 + 5, false, &m, NULL),
-                     ERR_INVALID);
+    static const char nul[] = "f 444 1 " HASH " a\0b\n";
+    assert_int_equal(manifest_parse(nul, sizeof nul - 1, false, &m, NULL), ERR_INVALID);
     assert_int_equal(manifest_parse("", 0, false, &m, NULL), 0);
     assert_int_equal(m.count, 0);
     manifest_done(&m);
