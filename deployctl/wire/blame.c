@@ -51,10 +51,10 @@ static const struct {
       "%1$s closed the connection; sshd may have too many at once (MaxStartups): lower `parallel`" },
     { "Connection reset by", ERR_UNREACHABLE,
       "%1$s reset the connection; sshd may have too many at once (MaxStartups): lower `parallel`" },
+    { "command-line: line", ERR_INVALID, "ssh does not understand one of `ssh_options`" },
     { "Bad configuration option", ERR_INVALID, "ssh does not understand its configuration" },
     { "Bad owner or permissions", ERR_INVALID, "ssh refuses its configuration file" },
     { "Can't open user config file", ERR_NOT_FOUND, "the file of `ssh_config` cannot be read" },
-    { "command-line: line 0", ERR_INVALID, "ssh does not understand one of `ssh_options`" },
     /* clang-format on */
 };
 
@@ -91,7 +91,9 @@ static bool known_ssh_failure(const struct blame *b, struct err *err)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(text, sizeof text, ssh_failures[i].means, b->host);
 #pragma GCC diagnostic pop
-        err_set(err, ssh_failures[i].code, "%s (ssh: %s)", text, line_of(b->errors, true, line));
+        const char *said = line_of(b->errors, true, line);
+        err_set(err, ssh_failures[i].code, "%s (%s%s)", text,
+                strncmp(said, "ssh: ", 5) == 0 ? "" : "ssh: ", said);
         return true;
     }
     return false;
