@@ -40,6 +40,7 @@ struct asking {
     bool (*known)(const void *context, pid_t pid);
     const void *context;
     struct procfs_name ours; /* what we carry ourselves */
+    char our_comm[PROCFS_COMM_MAX], guardian_comm[PROCFS_COMM_MAX];
     char *space;
 };
 
@@ -293,7 +294,15 @@ static void read_own_name(const struct asking *asking, struct seen *seen)
     }
 }
 
-static void find_names(const struct asking *asking, const char *supervisor)
+static bool is_supervisor(const struct asking *asking, const struct seen *seen)
+{
+    const char *comm = seen->stat.comm;
+
+    return strcmp(comm, "supervisor") == 0 || strcmp(comm, asking->our_comm) == 0 ||
+           strcmp(comm, asking->guardian_comm) == 0;
+}
+
+static void find_names(const struct asking *asking)
 {
     struct leftovers *look = asking->look;
 
@@ -302,8 +311,8 @@ static void find_names(const struct asking *asking, const char *supervisor)
 
         if (!seen->wanted)
             continue;
-        seen->foreign = !seen->inside && parent &&
-                        (parent->foreign || strcmp(parent->stat.comm, supervisor) == 0);
+        seen->foreign =
+            !seen->inside && parent && (parent->foreign || is_supervisor(asking, parent));
         seen->counts = parent ? parent->counts : NULL;
         if (seen->counts || seen->foreign)
             continue;
@@ -313,16 +322,16 @@ static void find_names(const struct asking *asking, const char *supervisor)
     }
 }
 
-static void find_all_names(struct asking *asking)
+static void know_ourselves(struct asking *asking)
 {
-    struct procfs_stat us, guardian;
+    struct procfs_stat stat;
 
-    if (!procfs_stat(getpid(), &us))
-        return;
-    procfs_name(&us, asking->space, &asking->ours);
-    bool there = procfs_stat(asking->look->guardian, &guardian);
-    find_names(asking, there ? guardian.comm : us.comm);
-    free(asking->ours.text);
+    if (procfs_stat(getpid(), &stat)) {
+        memcpy(asking->our_comm, stat.comm, sizeof stat.comm);
+        procfs_name(&stat, asking->space, &asking->ours);
+    }
+    if (procfs_stat(asking->look->guardian, &stat))
+        memcpy(asking->guardian_comm, stat.comm, sizeof stat.comm);
 }
 
 /* --- the look --- */
@@ -341,7 +350,9 @@ static int look_around(struct asking *asking, struct err *err)
     if (look->count == 0)
         return 0;
     find_wanted(asking);
-    find_all_names(asking);
+    know_ourselves(asking);
+    find_names(asking);
+    free(asking->ours.text);
     return 0;
 }
 
