@@ -19,7 +19,7 @@
 #include "supervisor/ledger/streams.h"
 #include "supervisor/logger/compress.h"
 #include "supervisor/logger/hold.h"
-#include "supervisor/logger/stream.h"
+#include "supervisor/logger/intake.h"
 
 enum {
     EVENTS_PER_TURN = 64,
@@ -37,9 +37,9 @@ struct logger {
     struct hold hold;
     struct sink_desk desk;
     struct compress compress;
-    struct stream **by_slot; /* [STREAMS_SLOTS] */
+    struct intake **by_slot; /* [STREAMS_SLOTS] */
     size_t nslots;           /* by_slot is NULL from here on */
-    struct stream *stuck;    /* its batch is in hold and can go nowhere: nobody else takes one */
+    struct intake *stuck;    /* its batch is in hold and can go nowhere: nobody else takes one */
     int64_t due_ms;          /* when the next stream wants to be looked at */
     uint32_t reopens;
     size_t taken;          /* bytes in this turn of the loop */
@@ -54,7 +54,7 @@ static bool watch(struct logger *logger, int fd, uint64_t about)
     return epoll_ctl(logger->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-static void stop_listening(struct logger *logger, struct stream *stream)
+static void stop_listening(struct logger *logger, struct intake *stream)
 {
     /* The store has the same open pipe, so closing our descriptor would not end this. */
     if (stream->polled)
@@ -63,7 +63,7 @@ static void stop_listening(struct logger *logger, struct stream *stream)
 }
 
 /* Hold cannot be given free: until it can, nobody is listened to. */
-static void become_stuck(struct logger *logger, struct stream *stream)
+static void become_stuck(struct logger *logger, struct intake *stream)
 {
     logger->stuck = stream;
     for (size_t slot = 0; slot < logger->nslots; slot++)
@@ -72,11 +72,11 @@ static void become_stuck(struct logger *logger, struct stream *stream)
 }
 
 /* After anything that may have changed a stream: epoll set, timers, the one that is stuck. */
-static void settle(struct logger *logger, struct stream *stream)
+static void settle(struct logger *logger, struct intake *stream)
 {
     if (stream->stuck && !logger->stuck)
         become_stuck(logger, stream);
-    if (!stream_listens(stream) || logger->stuck)
+    if (!intake_listens(stream) || logger->stuck)
         stop_listening(logger, stream);
     else if (!stream->polled)
         stream->polled = watch(logger, stream->pipe, stream->sink.slot);
@@ -85,7 +85,7 @@ static void settle(struct logger *logger, struct stream *stream)
         logger->due_ms = stream->retry_ms;
 }
 
-static void drop_stream(struct logger *logger, struct stream *stream)
+static void drop_stream(struct logger *logger, struct intake *stream)
 {
     size_t slot = stream->sink.slot;
 
@@ -93,15 +93,15 @@ static void drop_stream(struct logger *logger, struct stream *stream)
     if (logger->stuck == stream)
         logger->stuck = NULL;
     logger->by_slot[slot] = NULL;
-    stream_free(stream);
+    intake_free(stream);
 }
 
 /* The slot is drained for good: gives it back. */
-static void close_stream(struct logger *logger, struct stream *stream)
+static void close_stream(struct logger *logger, struct intake *stream)
 {
     size_t slot = stream->sink.slot;
 
-    stream_end(stream);
+    intake_end(stream);
     drop_stream(logger, stream);
     streams_release(logger->table, slot);
     uint64_t one = 1;
@@ -110,9 +110,9 @@ static void close_stream(struct logger *logger, struct stream *stream)
 }
 
 /* Stores what is reached, settles the stream, or closes it when that was asked for. */
-static void answer(struct logger *logger, struct stream *stream)
+static void answer(struct logger *logger, struct intake *stream)
 {
-    bool done = stream_answer(stream);
+    bool done = intake_answer(stream);
 
     if (done && stream->closing) {
         close_stream(logger, stream);
@@ -123,13 +123,13 @@ static void answer(struct logger *logger, struct stream *stream)
     settle(logger, stream);
 }
 
-static struct stream *stream_at(struct logger *logger, size_t slot, bool holds_batch)
+static struct intake *stream_at(struct logger *logger, size_t slot, bool holds_batch)
 {
     if (slot >= STREAMS_SLOTS)
         return NULL;
     if (!logger->by_slot[slot]) {
         logger->by_slot[slot] =
-            stream_new(&logger->desk, &logger->hold, logger->poke, slot, holds_batch);
+            intake_new(&logger->desk, &logger->hold, logger->poke, slot, holds_batch);
         if (slot >= logger->nslots)
             logger->nslots = slot + 1;
     }
@@ -148,12 +148,12 @@ static void sweep(struct logger *logger)
     for (size_t slot = 0; slot < streams_used(logger->table); slot++) {
         if (streams_state(logger->table, slot) == STREAMS_FREE)
             continue;
-        struct stream *stream = stream_at(logger, slot, false);
+        struct intake *stream = stream_at(logger, slot, false);
         if (!stream)
             continue; /* no memory; the next poke tries again */
         if (reopen)
             sink_reopen(&stream->sink);
-        stream_look(stream, logger->finishing);
+        intake_look(stream, logger->finishing);
         if (reopen && stream->blocked)
             stream->retry_ms = 0;
         answer(logger, stream);
@@ -167,11 +167,11 @@ static void run_due(struct logger *logger)
 
     logger->due_ms = INT64_MAX;
     for (size_t slot = 0; slot < logger->nslots; slot++) {
-        struct stream *stream = logger->by_slot[slot];
+        struct intake *stream = logger->by_slot[slot];
         if (!stream)
             continue;
         if (stream->retry_ms <= now_ms && (!logger->stuck || logger->stuck == stream))
-            stream_retry(stream);
+            intake_retry(stream);
         answer(logger, stream);
     }
     if (logger->stuck && !logger->stuck->stuck) {
@@ -183,7 +183,7 @@ static void run_due(struct logger *logger)
 static void start_compressing(struct logger *logger)
 {
     for (size_t slot = 0; slot < logger->nslots; slot++) {
-        struct stream *stream = logger->by_slot[slot];
+        struct intake *stream = logger->by_slot[slot];
         if (!stream || !stream->compress_due || !stream->started)
             continue;
         if (stream->compress &&
@@ -228,15 +228,15 @@ static ssize_t slot_of(const char *name)
 
 static void take_pipe(struct logger *logger, size_t slot, int fd)
 {
-    struct stream *stream = stream_at(logger, slot, false);
+    struct intake *stream = stream_at(logger, slot, false);
     if (!stream) {
         log_error("no memory for a stream, a new logger has to take it", NULL);
         close(fd);
         logger->leave = true; /* the guardian starts another one, which inherits the pipe */
         return;
     }
-    stream_give_pipe(stream, fd);
-    stream_look(stream, logger->finishing);
+    intake_give_pipe(stream, fd);
+    intake_look(stream, logger->finishing);
     answer(logger, stream);
 }
 
@@ -244,7 +244,7 @@ static void take_pipe(struct logger *logger, size_t slot, int fd)
  */
 static void lose_pipe(struct logger *logger, size_t slot)
 {
-    struct stream *stream = logger->by_slot[slot];
+    struct intake *stream = logger->by_slot[slot];
     if (stream && streams_state(logger->table, slot) == STREAMS_FREE)
         drop_stream(logger, stream);
 }
@@ -287,15 +287,15 @@ static void on_signal(struct logger *logger)
 
 static void on_stream(struct logger *logger, size_t slot)
 {
-    struct stream *stream = slot < STREAMS_SLOTS ? logger->by_slot[slot] : NULL;
+    struct intake *stream = slot < STREAMS_SLOTS ? logger->by_slot[slot] : NULL;
 
-    if (!stream || !stream->polled || !stream_listens(stream) || logger->stuck)
+    if (!stream || !stream->polled || !intake_listens(stream) || logger->stuck)
         return; /* changed by an event before this one */
-    size_t taken = stream_turn(stream);
+    size_t taken = intake_turn(stream);
     logger->taken += taken;
     if (taken == 0 && stream->next_pipe >= 0) {
         stop_listening(logger, stream);
-        stream_next_pipe(stream);
+        intake_next_pipe(stream);
     }
     answer(logger, stream);
 }
@@ -326,11 +326,11 @@ static bool finished(struct logger *logger)
     if (!logger->finishing)
         return false;
     for (size_t slot = 0; slot < logger->nslots; slot++)
-        if (logger->by_slot[slot] && !stream_answer(logger->by_slot[slot]))
+        if (logger->by_slot[slot] && !intake_answer(logger->by_slot[slot]))
             return false;
     for (size_t slot = 0; slot < logger->nslots; slot++)
         if (logger->by_slot[slot])
-            stream_end(logger->by_slot[slot]);
+            intake_end(logger->by_slot[slot]);
     return true;
 }
 
@@ -396,13 +396,13 @@ static void recover(struct logger *logger)
     }
     if (hold_bytes(&logger->hold) == 0)
         return;
-    struct stream *stream = stream_at(logger, (size_t)owner, true);
+    struct intake *stream = stream_at(logger, (size_t)owner, true);
     if (!stream) {
         logger->leave = true;
         return;
     }
-    stream_look(stream, false);
-    stream_recover(stream);
+    intake_look(stream, false);
+    intake_recover(stream);
     settle(logger, stream);
 }
 
@@ -452,7 +452,7 @@ static int open_table(struct logger *logger, struct err *err)
 
 static int open_desk(struct logger *logger, struct err *err)
 {
-    logger->by_slot = calloc(STREAMS_SLOTS, sizeof(struct stream *));
+    logger->by_slot = calloc(STREAMS_SLOTS, sizeof(struct intake *));
     logger->desk = (struct sink_desk){
         .table = logger->table,
         .in = malloc(STREAMS_BATCH_MAX),
@@ -500,7 +500,7 @@ static void close_all(struct logger *logger)
 
     compress_done(&logger->compress);
     for (size_t slot = 0; slot < logger->nslots; slot++)
-        stream_free(logger->by_slot[slot]);
+        intake_free(logger->by_slot[slot]);
     free(logger->by_slot);
     free(logger->desk.in);
     free(logger->desk.out);

@@ -1,5 +1,5 @@
-/* stream.c - the contract is in stream.h. */
-#include "supervisor/logger/stream.h"
+/* intake.c - the contract is in intake.h. */
+#include "supervisor/logger/intake.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,10 +11,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-struct stream *stream_new(struct sink_desk *desk, struct hold *hold, int poke, size_t slot,
+struct intake *intake_new(struct sink_desk *desk, struct hold *hold, int poke, size_t slot,
                           bool holds_batch)
 {
-    struct stream *stream = calloc(1, sizeof *stream);
+    struct intake *stream = calloc(1, sizeof *stream);
     if (!stream)
         return NULL;
     stream->hold = hold;
@@ -32,7 +32,7 @@ struct stream *stream_new(struct sink_desk *desk, struct hold *hold, int poke, s
     return stream;
 }
 
-void stream_free(struct stream *stream)
+void intake_free(struct intake *stream)
 {
     if (!stream)
         return;
@@ -44,16 +44,16 @@ void stream_free(struct stream *stream)
     free(stream);
 }
 
-static struct streams *table_of(const struct stream *stream) { return stream->sink.desk->table; }
+static struct streams *table_of(const struct intake *stream) { return stream->sink.desk->table; }
 
-void stream_poke(const struct stream *stream)
+void intake_poke(const struct intake *stream)
 {
     uint64_t one = 1;
     ssize_t n = write(stream->poke, &one, sizeof one);
     (void)n; /* full: the core has been woken often enough */
 }
 
-static void set_error(struct stream *stream, int error)
+static void set_error(struct intake *stream, int error)
 {
     if (stream->error == error)
         return;
@@ -65,7 +65,7 @@ static void set_error(struct stream *stream, int error)
                  stream->sink.output, "file", stream->sink.path, NULL);
     stream->error = error;
     streams_error(table_of(stream), stream->sink.slot, error);
-    stream_poke(stream);
+    intake_poke(stream);
 }
 
 static size_t pipe_bytes(int fd)
@@ -81,14 +81,14 @@ static bool same_pipe(int a, int b)
 }
 
 /* An order stands for what is in the pipe now. */
-static void set_target(struct stream *stream)
+static void set_target(struct intake *stream)
 {
     stream->drain_target =
         stream->sink.mark.bytes_in + pipe_bytes(stream->pipe) + pipe_bytes(stream->next_pipe);
     stream->order_deadline_ms = clock_mono_ms() + STREAM_PIPE_WAIT_MS;
 }
 
-void stream_give_pipe(struct stream *stream, int fd)
+void intake_give_pipe(struct intake *stream, int fd)
 {
     if (stream->pipe < 0)
         stream->pipe = fd;
@@ -104,7 +104,7 @@ void stream_give_pipe(struct stream *stream, int fd)
         set_target(stream); /* an order that was faster than the pipe stands for what is in it */
 }
 
-static void load_settings(struct stream *stream)
+static void load_settings(struct intake *stream)
 {
     struct streams_settings settings;
     uint64_t sequence = stream->settings;
@@ -125,7 +125,7 @@ static void load_settings(struct stream *stream)
     stream->started = true;
 }
 
-void stream_look(struct stream *stream, bool finish)
+void intake_look(struct intake *stream, bool finish)
 {
     struct streams *table = table_of(stream);
     size_t slot = stream->sink.slot;
@@ -150,20 +150,20 @@ void stream_look(struct stream *stream, bool finish)
     set_target(stream);
 }
 
-bool stream_listens(const struct stream *stream)
+bool intake_listens(const struct intake *stream)
 {
     return stream->pipe >= 0 && stream->started && !stream->ended && !stream->stuck &&
            (!stream->blocked || stream->drop_old);
 }
 
-static void block(struct stream *stream, int64_t delay_ms)
+static void block(struct intake *stream, int64_t delay_ms)
 {
     stream->blocked = true;
     stream->retry_delay_ms = delay_ms;
     stream->retry_ms = clock_mono_ms() + delay_ms;
 }
 
-static void block_after_error(struct stream *stream)
+static void block_after_error(struct intake *stream)
 {
     int64_t delay_ms = stream->retry_delay_ms * 2;
 
@@ -176,7 +176,7 @@ static void block_after_error(struct stream *stream)
 
 /* Moves what is left of the batch in hold into the spill area; what was there is lost (drop-old).
  */
-static int spill(struct stream *stream, const char *data, size_t len)
+static int spill(struct intake *stream, const char *data, size_t len)
 {
     struct sink *sink = &stream->sink;
     struct streams_mark next = sink->mark;
@@ -198,7 +198,7 @@ static int spill(struct stream *stream, const char *data, size_t len)
     return 0;
 }
 
-static void empty_hold(struct stream *stream)
+static void empty_hold(struct intake *stream)
 {
     int rc = hold_empty(stream->hold);
     if (rc != 0) /* cannot be: both ends are ours; the next start would empty it again */
@@ -207,7 +207,7 @@ static void empty_hold(struct stream *stream)
 }
 
 /* The batch that is in hold: on file, or spilt. */
-static void put_held(struct stream *stream)
+static void put_held(struct intake *stream)
 {
     char *in = stream->sink.desk->in;
     ssize_t len = hold_peek(stream->hold, in, STREAMS_BATCH_MAX);
@@ -242,7 +242,7 @@ static void put_held(struct stream *stream)
     }
 }
 
-void stream_next_pipe(struct stream *stream)
+void intake_next_pipe(struct intake *stream)
 {
     if (stream->next_pipe < 0)
         return;
@@ -252,7 +252,7 @@ void stream_next_pipe(struct stream *stream)
     stream->ended = false;
 }
 
-size_t stream_turn(struct stream *stream)
+size_t intake_turn(struct intake *stream)
 {
     streams_hold_own(table_of(stream), stream->sink.slot);
     ssize_t n = hold_take(stream->hold, stream->pipe, STREAMS_BATCH_MAX);
@@ -264,18 +264,18 @@ size_t stream_turn(struct stream *stream)
     return 0;
 }
 
-void stream_recover(struct stream *stream)
+void intake_recover(struct intake *stream)
 {
     bool blocked = stream->blocked;
 
     /* A stream that blocked with bytes in its spill did not take more; what is in hold is newer, so
      * the spill goes first. */
     if (blocked)
-        stream_retry(stream);
+        intake_retry(stream);
     put_held(stream);
 }
 
-static bool put_spilt(struct stream *stream)
+static bool put_spilt(struct intake *stream)
 {
     struct sink *sink = &stream->sink;
     size_t len = sink->mark.spill_len;
@@ -291,7 +291,7 @@ static bool put_spilt(struct stream *stream)
     return true;
 }
 
-void stream_retry(struct stream *stream)
+void intake_retry(struct intake *stream)
 {
     stream->retry_ms = INT64_MAX;
     if (stream->stuck) {
@@ -309,7 +309,7 @@ void stream_retry(struct stream *stream)
     set_error(stream, 0);
 }
 
-static bool reached(const struct stream *stream)
+static bool reached(const struct intake *stream)
 {
     const struct streams_mark *mark = &stream->sink.mark;
 
@@ -320,7 +320,7 @@ static bool reached(const struct stream *stream)
     return stream->ended || mark->bytes_in >= stream->drain_target;
 }
 
-bool stream_answer(struct stream *stream)
+bool intake_answer(struct intake *stream)
 {
     if (!stream->draining && !stream->closing && !stream->finishing)
         return true;
@@ -329,9 +329,9 @@ bool stream_answer(struct stream *stream)
     if (stream->draining) {
         stream->draining = false;
         streams_drain_set(table_of(stream), stream->sink.slot, stream->drain_order);
-        stream_poke(stream);
+        intake_poke(stream);
     }
     return true;
 }
 
-void stream_end(struct stream *stream) { sink_end_line(&stream->sink); }
+void intake_end(struct intake *stream) { sink_end_line(&stream->sink); }

@@ -1,4 +1,4 @@
-/* stream.h - one stream: its pipe, its batches through hold, what it does while its file cannot be
+/* intake.h - one stream: its pipe, its batches through hold, what it does while its file cannot be
  * written, and the orders it has to answer.
  *
  * A stream whose file cannot be written must not keep hold, which all streams need.  So its batch
@@ -10,8 +10,8 @@
  * as long as the batch took, so that a `drop-old` service does not wait for it more than half of
  * its time.
  */
-#ifndef SUPERVISOR_LOGGER_STREAM_H
-#define SUPERVISOR_LOGGER_STREAM_H
+#ifndef SUPERVISOR_LOGGER_INTAKE_H
+#define SUPERVISOR_LOGGER_INTAKE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ enum {
         5000, /* an order for a stream whose pipe has not come yet waits so long */
 };
 
-struct stream {
+struct intake {
     struct sink sink;
     struct hold *hold;   /* borrowed */
     int poke;            /* borrowed; eventfd that wakes the core */
@@ -49,32 +49,32 @@ struct stream {
     int64_t order_deadline_ms;          /* for a pipe that never comes */
 };
 
-struct stream *stream_new(struct sink_desk *desk, struct hold *hold, int poke, size_t slot,
+struct intake *intake_new(struct sink_desk *desk, struct hold *hold, int poke, size_t slot,
                           bool holds_batch);
-void stream_free(struct stream *stream); /* NULL is fine; the slot stays as it is */
+void intake_free(struct intake *stream); /* NULL is fine; the slot stays as it is */
 
 /* The read end of the stream's pipe; taken over. */
-void stream_give_pipe(struct stream *stream, int fd);
+void intake_give_pipe(struct intake *stream, int fd);
 /* Looks at the slot: new settings, orders to drain or to close.  `finish`: everything is to be
  * drained now.  Opens the file when the stream is new. */
-void stream_look(struct stream *stream, bool finish);
+void intake_look(struct intake *stream, bool finish);
 /* Should the pipe be read? */
-bool stream_listens(const struct stream *stream);
+bool intake_listens(const struct intake *stream);
 /* Takes one batch from the pipe and writes it.  Returns its size, 0: nothing was there. */
-size_t stream_turn(struct stream *stream);
-/* The pipe is empty (stream_turn found nothing) and not listened to: goes over to the next one, if
+size_t intake_turn(struct intake *stream);
+/* The pipe is empty (intake_turn found nothing) and not listened to: goes over to the next one, if
  * any.
  */
-void stream_next_pipe(struct stream *stream);
+void intake_next_pipe(struct intake *stream);
 /* After start: writes the batch that a logger before us left in hold. */
-void stream_recover(struct stream *stream);
+void intake_recover(struct intake *stream);
 /* When retry_ms has come. */
-void stream_retry(struct stream *stream);
+void intake_retry(struct intake *stream);
 /* Stores drain numbers that are reached.  True: nothing more is to be done for any order. */
-bool stream_answer(struct stream *stream);
+bool intake_answer(struct intake *stream);
 /* Ends the line under way (the stream is closed, or the logger leaves for good). */
-void stream_end(struct stream *stream);
+void intake_end(struct intake *stream);
 /* Wakes the core. */
-void stream_poke(const struct stream *stream);
+void intake_poke(const struct intake *stream);
 
 #endif
