@@ -1,0 +1,27 @@
+/* config.h - a configuration read and checked in this process, without any core. */
+#ifndef SUPERVISOR_CLI_CONFIG_H
+#define SUPERVISOR_CLI_CONFIG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "supervisor/plan/plan.h"
+
+struct config {
+    struct plan_source source;
+    struct plan *plan; /* NULL when there are errors */
+    struct err_list errors, warnings;
+};
+
+/* Reads `path` (absolute).  False: config->errors says why.  config_done() is due in both cases. */
+bool config_load(const char *path, struct config *config);
+void config_done(struct config *config);
+/* Every error on a line of its own, then how many there are. */
+void config_print_errors(const struct config *config, FILE *to);
+
+/* Adds to the warnings what the plan does not look at: users and groups that do not exist, commands
+ * that are not found. */
+void config_look_around(struct config *config);
+
+#endif
