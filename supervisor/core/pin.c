@@ -362,7 +362,7 @@ struct search {
 
 static void offer(struct search *search, const char *name, const char *text, size_t len)
 {
-    struct pin pin;
+    struct pin pin = { .sequence = 0 };
     struct err why;
 
     if (pin_parse(text, len, search->path, &pin, &why) < 0) {
