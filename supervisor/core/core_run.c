@@ -24,6 +24,7 @@
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/notify.h"
 #include "supervisor/core/orders.h"
+#include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/sockets.h"
 
@@ -338,6 +339,8 @@ static void on_poke(void *context, unsigned events)
         log_warn("reading the poke", "error", strerror(errno), NULL);
     upgrade_check(run->upgrade);
     keeper_exits(run->core.keeper);
+    if (run->core.keeper->outputs_closing)
+        outputs_release(&run->core);
     take_signal_orders(run);
 }
 
@@ -535,6 +538,8 @@ static int take_up(struct run *run, struct err *err)
         rc = configure_releases(run, err);
     if (rc != 0)
         return rc;
+    outputs_release(core); /* what the logger freed while no core lived */
+    core->keeper->outputs_closing = true;
     keeper_tell_releases(core->keeper);
     keeper_resume(core->keeper);
     releases_begin(core->releases);

@@ -428,6 +428,7 @@ static void free_gone(struct keeper *keeper)
         if (slot->removed && !slot->twin && lifecycle_settled(keeper_state(slot))) {
             keeper->hands.removed(keeper->hands.context, slot);
             outputs_close(keeper->core, slot->name);
+            keeper->outputs_closing = true;
             keeper_unit_free(slot->main);
             free(slot);
             continue;

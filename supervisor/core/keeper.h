@@ -1,7 +1,7 @@
 /* keeper.h - holds all instances, feeds facts to their lifecycles and performs the acts.
  *
- * Facts come from exits, timers, checks and orders.  What an act brings about at once goes into a queue
- * that is drained at the end of each loop turn (keeper_turn), never by recursion.
+ * Facts come from exits, timers, checks and orders.  What an act brings about at once goes into a
+ * queue that is drained at the end of each loop turn (keeper_turn), never by recursion.
  */
 #ifndef SUPERVISOR_CORE_KEEPER_H
 #define SUPERVISOR_CORE_KEEPER_H
@@ -46,26 +46,27 @@ struct keeper {
     uint64_t random;
     uint64_t orphans_seen;
     bool sweep_due;
-    bool stopping_all;  /* shutdown: nothing starts any more */
+    bool outputs_closing; /* pipes wait for the logger to let go of them */
+    bool stopping_all;    /* shutdown: nothing starts any more */
     bool stop_round_due;
-    struct spec_service fallback;  /* settings of an adopted instance that no plan knows */
+    struct spec_service fallback; /* settings of an adopted instance that no plan knows */
     struct users_identity nobody_set;
     struct arena fallback_arena;
-    bool *emptying;     /* per service: releases asked for stop_all */
+    bool *emptying; /* per service: releases asked for stop_all */
 };
 
 struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, struct err *err);
 void keeper_free(struct keeper *keeper);
 
 /* Takes core->plan into force: makes slots for new instances, marks those that are gone as removed
- * (and stops them), points the others at their new settings.  `before` (the plan until now, NULL at the
- * start) is taken over and freed when nothing needs it.  Users that cannot be found are kept as the
- * reason why their services do not start. */
+ * (and stops them), points the others at their new settings.  `before` (the plan until now, NULL at
+ * the start) is taken over and freed when nothing needs it.  Users that cannot be found are kept as
+ * the reason why their services do not start. */
 int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err);
 
-/* At the start of a core: adopt() makes slots of what the ledger knows (before keeper_configure; returns how
- * many), tell_releases() says which releases run, resume() takes every unit up where it was,
- * autostart() starts what never had an order. */
+/* At the start of a core: adopt() makes slots of what the ledger knows (before keeper_configure;
+ * returns how many), tell_releases() says which releases run, resume() takes every unit up where it
+ * was, autostart() starts what never had an order. */
 size_t keeper_adopt(struct keeper *keeper);
 void keeper_tell_releases(struct keeper *keeper);
 void keeper_resume(struct keeper *keeper);
@@ -81,8 +82,8 @@ void keeper_stop_round(struct keeper *keeper);
 void keeper_shutdown(struct keeper *keeper, bool hurry);
 bool keeper_all_down(const struct keeper *keeper);
 
-/* Makes the instance run this release ("" = the one it has): overlapped when its restart_mode says so
- * and it runs, else stop first.  One instance of a service after another. */
+/* Makes the instance run this release ("" = the one it has): overlapped when its restart_mode says
+ * so and it runs, else stop first.  One instance of a service after another. */
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release);
 /* The first release is undone: all instances stop and wait. */
 void keeper_empty(struct keeper *keeper, size_t service);

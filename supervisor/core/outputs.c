@@ -125,17 +125,32 @@ int outputs_open(struct core *core, const struct instance *instance, int *ret_ou
     return rc != 0 ? err_wrap(err, "standard error") : 0;
 }
 
+/* The logger drains the pipe before it frees the slot; the pipe must stay in the store until then,
+ * so that a logger that is killed in between can go on. */
 static void close_slot(struct core *core, size_t slot)
 {
-    char name[STORE_NAME_MAX];
-
-    /* The logger drains its end before it lets go; ours and the store's can go at once. */
     streams_order_close(core->streams, slot);
     core_wake_logger(core);
-    pipe_name(name, sizeof name, slot, 'w');
-    core_drop(core, name);
-    pipe_name(name, sizeof name, slot, 'r');
-    core_drop(core, name);
+}
+
+static bool is_free_pipe(const struct core *core, const char *name)
+{
+    size_t slot;
+    char end;
+
+    return sscanf(name, "log.%zu.%c", &slot, &end) == 2 &&
+           streams_state(core->streams, slot) == STREAMS_FREE;
+}
+
+void outputs_release(struct core *core)
+{
+    for (size_t i = core->store.count; i > 0; i--) {
+        char name[STORE_NAME_MAX];
+
+        snprintf(name, sizeof name, "%s", core->store.entries[i - 1].name);
+        if (is_free_pipe(core, name))
+            core_drop(core, name);
+    }
 }
 
 static const char *const output_names[] = { "stdout", "stderr" };

@@ -12,8 +12,10 @@
  * used again across restarts.  Settings that changed are handed to the logger. */
 int outputs_open(struct core *core, const struct instance *instance, int *ret_out, int *ret_err,
                  struct err *err);
-/* The instance is gone for good: everything is drained, then the pipes and slots go. */
+/* The instance is gone for good: the logger is told to drain and let go. */
 void outputs_close(struct core *core, const char *instance);
+/* Drops the pipes of slots that the logger has freed.  O(descriptors): when there was a close. */
+void outputs_release(struct core *core);
 /* Closes what a core before us left for instances that `wanted` does not know. */
 void outputs_sweep(struct core *core, bool (*wanted)(const void *context, const char *instance),
                    const void *context);
