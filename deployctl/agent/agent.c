@@ -113,7 +113,7 @@ static int on_request(struct talk *talk, json_t *message, struct err *err)
         return greet(talk, message, err);
     if (jsonx_need_int(message, "n", &number, err) < 0 ||
         jsonx_need_text(message, "do", &name, err) < 0)
-        return err->code;
+        return err_wrap(err, "a request needs \"n\", its number, and \"do\"");
     struct act *act = calloc(1, sizeof *act);
     if (act == NULL)
         return err_set(err, ERR_MEMORY, "no memory for a request");

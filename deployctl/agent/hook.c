@@ -146,7 +146,7 @@ static int spawn(struct hook *hook, const char *command, struct err *err)
 {
     struct talk *talk = hook->act->talk;
     const json_t *env = json_object_get(hook->act->request, "env");
-    int pipe_fds[2];
+    int pipe_fds[2] = { -1, -1 };
     struct arena arena;
     arena_init(&arena);
     char **envp = environment(env, &arena, err);
@@ -203,24 +203,22 @@ void hook_verb(struct act *act)
     if (timeout_s <= 0 || timeout_s > TIMEOUT_MAX_S)
         timeout_s = TIMEOUT_MAX_S;
     hook = calloc(1, sizeof *hook);
-    if (hook != NULL)
-        hook->timer = loop_timer_new(act->talk->loop, on_time, hook);
-    int rc = 0;
-    if (hook == NULL || hook->timer == NULL) {
-        rc = err_set(&err, ERR_MEMORY, "no memory for the hook %s", name);
-    } else {
-        hook->act = act;
-        buf_init(&hook->text, HOOK_OUTPUT_MAX + 1);
-        rc = spawn(hook, command, &err);
+    if (hook == NULL) {
+        err_set(&err, ERR_MEMORY, "no memory for the hook %s", name);
+        act_fail(act, &err, NULL);
+        return;
     }
+    hook->act = act;
+    buf_init(&hook->text, HOOK_OUTPUT_MAX + 1);
+    hook->timer = loop_timer_new(act->talk->loop, on_time, hook);
+    int rc = hook->timer == NULL ? err_set(&err, ERR_MEMORY, "no memory for the hook %s", name)
+                                 : spawn(hook, command, &err);
     if (rc == 0) {
         loop_timer_arm(hook->timer, timeout_s * 1000);
         return;
     }
-    if (hook != NULL) {
-        stream_free(hook->output);
-        loop_timer_free(hook->timer);
-        free(hook);
-    }
+    stream_free(hook->output);
+    loop_timer_free(hook->timer);
+    free(hook);
     act_fail(act, &err, NULL);
 }

@@ -184,16 +184,20 @@ static void remember_good(struct act *act)
     host_list_done(&list);
 }
 
-static void on_confirmed(void *context, json_t *result, const struct err *err, json_t *data)
+static void confirmed(struct act *act)
 {
-    struct act *act = context;
-    if (result == NULL) {
-        fail(act, "confirm", err, data);
-        return;
-    }
     note(act, "confirm", "confirmed", NULL);
     remember_good(act);
     act_ok(act, NULL);
+}
+
+static void on_confirmed(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct act *act = context;
+    if (result == NULL)
+        fail(act, "confirm", err, data);
+    else
+        confirmed(act);
 }
 
 void switch_confirm_verb(struct act *act)
@@ -211,7 +215,7 @@ void switch_confirm_verb(struct act *act)
     if (swap_confirm(&talk->host, id_of(act), token, &err) < 0)
         fail(act, "confirm", &err, NULL);
     else
-        on_confirmed(act, act->request, NULL, NULL);
+        confirmed(act);
 }
 
 static void on_extended(void *context, json_t *result, const struct err *err, json_t *data)

@@ -17,7 +17,7 @@ struct shown {
 static const char *shown(const char *path, struct shown *out)
 {
     size_t n = 0;
-    for (; path[n] != '\0' && n < SHOWN_MAX; n++)
+    for (; n < SHOWN_MAX && path[n] != '\0'; n++)
         out->text[n] = iscntrl((unsigned char)path[n]) ? '?' : path[n];
     strcpy(out->text + n, path[n] == '\0' ? "" : "...");
     return out->text;

@@ -37,7 +37,8 @@ static const struct {
     { "Connection refused", ERR_UNREACHABLE,
       "%1$s refuses connections on its ssh port; is sshd running there, is `port` right?" },
     { "No route to host", ERR_UNREACHABLE, "there is no route to %1$s; is it up?" },
-    { "Network is unreachable", ERR_UNREACHABLE, "the network of %1$s cannot be reached from here" },
+    { "Network is unreachable", ERR_UNREACHABLE,
+      "the network of %1$s cannot be reached from here" },
     { "timed out during banner exchange", ERR_TIMEOUT,
       "%1$s took the connection but its sshd says nothing; is the host overloaded?" },
     { "Connection timed out", ERR_TIMEOUT,
@@ -48,7 +49,8 @@ static const struct {
       "%1$s closed the connection before its banner; sshd may have too many at once (MaxStartups): "
       "lower `parallel`, or it refuses this address" },
     { "Connection closed by", ERR_UNREACHABLE,
-      "%1$s closed the connection; sshd may have too many at once (MaxStartups): lower `parallel`" },
+      "%1$s closed the connection; sshd may have too many at once (MaxStartups): lower "
+      "`parallel`" },
     { "Connection reset by", ERR_UNREACHABLE,
       "%1$s reset the connection; sshd may have too many at once (MaxStartups): lower `parallel`" },
     { "command-line: line", ERR_INVALID, "ssh does not understand one of `ssh_options`" },
