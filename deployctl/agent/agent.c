@@ -1,6 +1,7 @@
 /* agent.c - the loop of the agent: frames in, acts in order, answers out (agent.h). */
 #include "deployctl/agent/agent.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,9 +253,13 @@ static void close_session(struct talk *talk)
 int agent_run(const char *path, const char *socket)
 {
     struct err err;
-    struct talk talk = { .path = path, .lock = { -1 } };
+    char clean[PATH_MAX];
+    struct talk talk = { .path = clean, .lock = { -1 } };
     talk.host = (struct host){ .root = -1, .releases = -1, .meta = -1, .manifests = -1 };
     journal_init(&talk.journal);
+    snprintf(clean, sizeof clean, "%s", path);
+    for (size_t len = strlen(clean); len > 1 && clean[len - 1] == '/'; len--)
+        clean[len - 1] = '\0';
     if (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)) {
         fprintf(stderr, "deployctl agent: this is the other end of a connection, started by "
                         "deployctl itself; it is not for people\n");

@@ -1,10 +1,20 @@
 /* gate.c - the contract is in gate.h. */
 #include "deployctl/agent/gate.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "io/jsonx.h"
+
+json_t *gate_deadline(const json_t *state)
+{
+    double seconds = jsonx_real(state, "deadline_s", -1);
+    if (!(seconds >= 0 && seconds < INT32_MAX))
+        return json_null();
+    int64_t whole = (int64_t)seconds;
+    return json_integer(whole + ((double)whole < seconds));
+}
 
 static bool is_wanted(const json_t *services, const char *name)
 {

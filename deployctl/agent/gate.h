@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Whole seconds until the lease runs out, rounded up, or null; a new reference. */
+json_t *gate_deadline(const json_t *state);
+
 enum { GATE_TEXT_MAX = 256 };
 
 /* The instances of the named services out of `status`, only the members that proto.h names (and

@@ -111,8 +111,7 @@ static void put_current(struct look *look, const struct host_releases *list)
                    release != NULL && release->complete ? release->digest : NULL);
     jsonx_set_text(look->answer, "previous", previous[0] != '\0' ? previous : NULL);
     jsonx_set_bool(look->answer, "confirmed", confirmed);
-    json_t *deadline = json_object_get(look->state, "deadline_s");
-    json_object_set(look->answer, "deadline_s", deadline != NULL ? deadline : json_null());
+    json_object_set_new(look->answer, "deadline_s", gate_deadline(look->state));
 }
 
 /* --- services -----------------------------------------------------------------------------------

@@ -225,10 +225,8 @@ static void on_extended(void *context, json_t *result, const struct err *err, js
         fail(act, "extend", err, data);
         return;
     }
-    json_t *answer = json_object(), *deadline = json_object_get(result, "deadline_s");
-    if (deadline == NULL)
-        deadline = json_object_get(act->request, "confirm_within_s");
-    json_object_set(answer, "deadline_s", deadline);
+    json_t *answer = json_object();
+    json_object_set_new(answer, "deadline_s", gate_deadline(result));
     act_ok(act, answer);
 }
 

@@ -26,7 +26,7 @@ struct talk {
     struct stream *stream; /* NULL once the connection is gone */
     struct children *children;
     struct super *super;
-    const char *path; /* borrowed */
+    const char *path; /* borrowed; no '/' at its end, as the supervisor writes it */
     struct host host;
     bool host_open;
     struct lock lock;

@@ -105,8 +105,7 @@ static void report(struct watch *watch)
     json_object_set_new(event, "gate", gate_json(&watch->gate));
     jsonx_set_int(event, "probes", gate_probes(instances) - gate_probes(talk->base));
     jsonx_set_bool(event, "confirmed", jsonx_bool(watch->state, "confirmed", false));
-    json_t *deadline = json_object_get(watch->state, "deadline_s");
-    json_object_set(event, "deadline_s", deadline != NULL ? deadline : json_null());
+    json_object_set_new(event, "deadline_s", gate_deadline(watch->state));
     json_object_set_new(event, "instances", instances);
     if (watch->error[0] != '\0')
         jsonx_set_text(event, "error", watch->error);

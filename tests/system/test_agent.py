@@ -721,7 +721,7 @@ def switched(program, app, supervisor):
     supervisor.methods.update({
         "status": status(instance()),
         "release.state": lambda p: {"pinned": release.id, "from": None, "good": [], "in_use": [],
-                                    "confirmed": False, "deadline_s": 30, "token": "1:r1"},
+                                    "confirmed": False, "deadline_s": 29.5, "token": "1:r1"},
         "release.switch": lambda p: {"result": "switched", "id": p["id"], "from": None,
                                      "reason": None, "instances": []},
     })
