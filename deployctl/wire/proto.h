@@ -41,6 +41,7 @@
  *           -> {"have": true} when the release is already here complete, else
  *              {"missing": [entry index ...], "reserved": bytes}: each content is asked for once
  *              (the lowest index that has it).  "limit" when space or inodes do not suffice.
+ *              Also "reused": contents taken from releases here, "damaged": of these not usable.
  * data      FRAME_DATA: 4-byte big-endian entry index, 1 byte flags (PROTO_LAST: last piece of this
  *           content), then a piece of the content's zstd frame.  Contents one after another.
  *           A failure is told at `seal`.
@@ -56,6 +57,7 @@
  * watch*    {"token","interval_ms"} -> {}: from now on events {"event": "health", "ready": bool,
  *              "healthy": bool, "gate": null|{"kind": "exit|restart|probe|readiness","text"},
  *              "probes": N, "instances": [...], "confirmed": bool, "deadline_s": N|null}
+ *           also "error": TEXT while the supervisor does not answer (then ready is false);
  *           at each change, and every 5 s.  interval_ms 0 ends it.
  * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}
  * revert*   {"id","token","reason"} -> {"result","id" (what runs now)}
