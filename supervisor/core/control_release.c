@@ -60,13 +60,29 @@ static void on_done(void *context, const struct releases_answer *answer, const s
     free(pending);
 }
 
+/* The folder of the service that has this path (a trailing slash does not matter), else as it is.
+ */
+static const char *known_path(const struct core *core, const char *path)
+{
+    size_t len = strlen(path);
+
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    for (size_t i = 0; i < core->plan->nservices; i++) {
+        const char *release = core->plan->services[i].release;
+        if (release && strlen(release) == len && strncmp(release, path, len) == 0)
+            return release;
+    }
+    return path;
+}
+
 /* "path", or the folder of the service called "name". */
 static const char *path_of(const struct core *core, const json_t *params, struct err *err)
 {
     const char *path = jsonx_text(params, "path", NULL), *name = jsonx_text(params, "name", NULL);
 
     if (path)
-        return path;
+        return known_path(core, path);
     if (!name) {
         err_set(err, ERR_INVALID, "which release set? Give a path or the name of a service");
         return NULL;

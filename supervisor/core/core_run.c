@@ -222,11 +222,12 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
         releases_ready(run->core.releases, service, instance, id);
         return;
     }
-    if (same && unit->body.lc.ready && state == LIFECYCLE_RUNNING) {
+    if (same && !slot->on_trial && unit->body.lc.ready && state == LIFECYCLE_RUNNING) {
         releases_ready(run->core.releases, service, instance, id);
         return;
     }
-    if (same && (state == LIFECYCLE_STARTING || state == LIFECYCLE_PRE_START))
+    if (same && !unit->body.next_release[0] && !slot->on_trial &&
+        (state == LIFECYCLE_STARTING || state == LIFECYCLE_PRE_START))
         return; /* on its way; its change tells */
     keeper_replace(run->core.keeper, slot, id);
 }
@@ -521,7 +522,7 @@ static int take_up(struct run *run, struct err *err)
     struct core *core = &run->core;
     struct err_list problems;
 
-    run->adopted = keeper_adopt(core->keeper) > 0;
+    run->adopted = keeper_adopt(core->keeper) > 0 || core->ledger.header->core_restarts > 0;
     err_list_init(&problems);
     sockets_configure(core, core->plan, &problems);
     err_list_done(&problems);

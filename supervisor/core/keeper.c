@@ -146,6 +146,22 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
                       unit->body.reason);
 }
 
+/* Whoever waits for this service looks again. */
+static void wake_needers(struct keeper *keeper, const struct slot *slot)
+{
+    if (slot->removed)
+        return;
+    for (size_t i = keeper->first_needer[slot->service];
+         i < keeper->first_needer[slot->service + 1]; i++) {
+        struct slot *const *slots;
+        size_t count = keeper_slots_of(keeper, keeper->needers[i], &slots);
+
+        for (size_t k = 0; k < count; k++)
+            if (keeper_state(slots[k]) == LIFECYCLE_WAITING)
+                keeper_perform(keeper, slots[k]->main, LIFECYCLE_ACT_ASK);
+    }
+}
+
 static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycle_state before,
                          bool was_ready)
 {
@@ -156,6 +172,8 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
     publish_state(keeper, unit, before);
     if (lifecycle_settled(after))
         keeper->stop_round_due = true;
+    if (unit->slot->main == unit)
+        wake_needers(keeper, unit->slot);
     keeper_tell_release(keeper, unit);
     keeper_replace_changed(keeper, unit->slot, unit);
     keeper->hands.changed(keeper->hands.context, unit->slot);

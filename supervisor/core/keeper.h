@@ -35,6 +35,7 @@ struct keeper {
     struct slot **slots; /* owned; by service index, then number; removed ones at the end */
     size_t nslots, slots_cap;
     size_t *first_slot; /* [nservices + 1]: slots of service i are first_slot[i] .. [i + 1] */
+    size_t *first_needer, *needers; /* services that need service i, likewise */
     struct arena users_arena;
     struct users_identity *users; /* per service */
     char **user_problems;         /* per service, NULL = none */
@@ -121,6 +122,7 @@ void keeper_kill(struct keeper *keeper, struct unit *unit);
 void keeper_clean(struct keeper *keeper, struct unit *unit);
 void keeper_sweep(struct keeper *keeper);
 /* keeper_replace.c: a unit has changed; a replacement may have come to its end. */
+void keeper_replace_again(struct keeper *keeper, struct slot *slot);
 void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct unit *unit);
 
 #endif

@@ -68,6 +68,11 @@ static bool release_there(struct keeper *keeper, struct unit *unit)
         keeper_reason(unit, "%s", problem);
         return false;
     }
+    if (unit->body.next_release[0]) {
+        memcpy(unit->body.release, unit->body.next_release, sizeof unit->body.release);
+        unit->body.next_release[0] = '\0';
+        unit->body.fresh = false;
+    }
     if (unit->body.release[0] && !unit->body.fresh)
         return true;
     if (!releases_pinned(releases, service, id)) {

@@ -42,12 +42,11 @@ static void start_twin(struct keeper *keeper, struct slot *slot)
 static void restart_main(struct keeper *keeper, struct slot *slot)
 {
     struct unit *unit = slot->main;
+    const char *release = slot->replace_release[0] ? slot->replace_release : unit->body.release;
 
+    /* First what it will run: the order below may start it at once. */
+    snprintf(unit->body.next_release, sizeof unit->body.next_release, "%s", release);
     keeper_order(keeper, unit, LIFECYCLE_EV_RESTART, NULL);
-    if (slot->replace_release[0])
-        snprintf(unit->body.release, sizeof unit->body.release, "%s", slot->replace_release);
-    unit->body.fresh = false;
-    keeper_save(unit);
     if (unit->body.lc.state == LIFECYCLE_WAITING) /* it may have waited for just this */
         keeper_perform(keeper, unit, LIFECYCLE_ACT_ASK);
 }
@@ -73,11 +72,36 @@ static struct slot *sibling(struct keeper *keeper, const struct slot *slot, bool
     return NULL;
 }
 
+/* What the instance is on its way to run. */
+static const char *target_of(const struct slot *slot)
+{
+    const struct unit *unit = slot->on_trial ? slot->twin : slot->main;
+
+    return unit->body.next_release[0] ? unit->body.next_release : unit->body.release;
+}
+
+/* Another release while one is on its way: that one is called off first. */
+static void change_course(struct keeper *keeper, struct slot *slot)
+{
+    if (!slot->on_trial) {
+        restart_main(keeper, slot);
+        return;
+    }
+    slot->replace_again = true;
+    keeper_order(keeper, slot->twin, LIFECYCLE_EV_STOP, "another release was asked for");
+}
+
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release)
 {
+    bool other = release[0] && strcmp(release, target_of(slot)) != 0;
+
     snprintf(slot->replace_release, sizeof slot->replace_release, "%s", release);
-    if (slot->replacing)
-        return; /* the same again; another release cannot come before the first has ended */
+    if (slot->replacing || slot->on_trial) {
+        slot->replacing = true;
+        if (other && !slot->replace_again)
+            change_course(keeper, slot);
+        return;
+    }
     if (sibling(keeper, slot, false)) {
         slot->replace_queued = true;
         return;
@@ -132,23 +156,41 @@ static void trial_changed(struct keeper *keeper, struct slot *slot, const struct
 {
     char reason[UNIT_REASON_MAX];
 
-    if (twin->body.lc.state == LIFECYCLE_RUNNING && twin->body.lc.ready) {
+    if (twin->body.lc.state == LIFECYCLE_RUNNING && twin->body.lc.ready && !slot->replace_again) {
         promote(keeper, slot);
         finish(keeper, slot, true, "");
     } else if (lifecycle_settled((enum lifecycle_state)twin->body.lc.state)) {
         slot->on_trial = false;
+        keeper->stop_round_due = true; /* the twin is freed there */
+        if (slot->replace_again)
+            return;
         snprintf(reason, sizeof reason, "%s",
                  twin->body.reason[0] ? twin->body.reason : "it did not become ready");
         finish(keeper, slot, false, reason);
-        keeper->stop_round_due = true; /* the twin is freed there */
     }
+}
+
+/* The trial that was called off is gone and freed: now what was asked for instead. */
+void keeper_replace_again(struct keeper *keeper, struct slot *slot)
+{
+    const struct unit *unit = slot->main;
+
+    if (!slot->replace_again)
+        return;
+    slot->replace_again = false;
+    if (keeper_state(slot) == LIFECYCLE_RUNNING && unit->body.lc.ready &&
+        strcmp(unit->body.release, slot->replace_release) == 0)
+        finish(keeper, slot, true, "");
+    else
+        begin(keeper, slot);
 }
 
 static void main_changed(struct keeper *keeper, struct slot *slot)
 {
     const struct lifecycle *lc = &slot->main->body.lc;
     enum lifecycle_state state = (enum lifecycle_state)lc->state;
-    bool up = lc->ready && (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED);
+    bool up = lc->ready && !slot->main->body.next_release[0] &&
+              (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED);
 
     if (up)
         finish(keeper, slot, true, "");
@@ -176,7 +218,8 @@ void keeper_empty(struct keeper *keeper, size_t service)
         struct unit *unit = slots[i]->main;
 
         unit->body.release[0] = '\0';
-        slots[i]->replacing = slots[i]->replace_queued = false;
+        slots[i]->replacing = slots[i]->replace_queued = slots[i]->replace_again = false;
+        unit->body.next_release[0] = '\0';
         if (slots[i]->twin)
             keeper_order(keeper, slots[i]->twin, LIFECYCLE_EV_STOP, "its release was undone");
         if (!lifecycle_settled(keeper_state(slots[i])) ||

@@ -49,6 +49,43 @@ static int find_users(struct keeper *keeper, const struct plan *plan, struct err
     return 0;
 }
 
+/* --- who needs whom --- */
+
+static size_t count_needs(const struct plan *plan, size_t *first)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < plan->nservices; i++)
+        for (size_t k = 0; k < plan->services[i].nneeds; k++)
+            first[plan->services[i].needs[k] + 1]++;
+    for (size_t i = 0; i < plan->nservices; i++) {
+        total += first[i + 1];
+        first[i + 1] = total;
+    }
+    return total;
+}
+
+/* Turns "i needs k" round, so that a change of k finds its needers without a search. */
+static int index_needers(struct keeper *keeper, const struct plan *plan, struct err *err)
+{
+    size_t *first = arena_array(&keeper->users_arena, plan->nservices + 2, sizeof *first);
+    size_t *next = arena_array(&keeper->users_arena, plan->nservices + 2, sizeof *next);
+
+    if (!first || !next)
+        return err_set(err, ERR_MEMORY, "no memory for the dependencies");
+    size_t total = count_needs(plan, first);
+    size_t *list = arena_array(&keeper->users_arena, total + 1, sizeof *list);
+    if (!list)
+        return err_set(err, ERR_MEMORY, "no memory for the dependencies");
+    memcpy(next, first, (plan->nservices + 1) * sizeof *next);
+    for (size_t i = 0; i < plan->nservices; i++)
+        for (size_t k = 0; k < plan->services[i].nneeds; k++)
+            list[next[plan->services[i].needs[k]]++] = i;
+    keeper->first_needer = first;
+    keeper->needers = list;
+    return 0;
+}
+
 /* --- slots --- */
 
 static void slot_name(char *name, size_t size, const struct spec_service *spec, int64_t number)
@@ -147,7 +184,7 @@ static size_t wanted_slots(const struct plan *plan)
 static void retire(struct slot *slot)
 {
     slot->removed = true;
-    slot->replacing = slot->replace_queued = false;
+    slot->replacing = slot->replace_queued = slot->replace_again = false;
 }
 
 static void merge_all(struct merge *merge, size_t *first)
@@ -209,7 +246,8 @@ int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err
     bool *emptying = calloc(plan->nservices + 1, sizeof *emptying);
 
     merge.list = calloc(room, sizeof *merge.list);
-    if (!first || !emptying || !merge.list || find_users(keeper, plan, err) != 0) {
+    if (!first || !emptying || !merge.list || find_users(keeper, plan, err) != 0 ||
+        index_needers(keeper, plan, err) != 0) {
         free(first);
         free(emptying);
         free(merge.list);
@@ -266,7 +304,7 @@ static bool is_needed(const struct keeper *keeper, const struct slot *slot)
 static void tell_stop(struct keeper *keeper, struct slot *slot)
 {
     slot->stop_told = true;
-    slot->replacing = slot->replace_queued = false;
+    slot->replacing = slot->replace_queued = slot->replace_again = false;
     if (slot->twin)
         keeper_apply(keeper, slot->twin, LIFECYCLE_EV_STOP);
     keeper_apply(keeper, slot->main, LIFECYCLE_EV_STOP);
@@ -281,6 +319,7 @@ static void free_gone_twins(struct keeper *keeper)
             keeper_unit_free(slot->twin);
             slot->twin = NULL;
             slot->on_trial = false;
+            keeper_replace_again(keeper, slot);
             keeper->hands.changed(keeper->hands.context, slot);
         }
     }

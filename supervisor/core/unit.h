@@ -36,14 +36,15 @@ struct unit_body {
     int64_t number;
     uint32_t restarts; /* starts beyond the first, of this unit's instance */
     uint32_t probes, probe_failures;
-    uint8_t retiring;               /* a twin that was replaced and is leaving */
-    uint8_t health;                 /* enum unit_health */
-    uint8_t gate_passed; /* the startup check has passed */
-    uint8_t pristine;    /* no order yet: autostart decides */
-    uint8_t fresh;       /* the next start takes the release that is pinned then */
-    int32_t main_pid;    /* of the present or last main process, 0 = none */
-    char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
-    char reason[UNIT_REASON_MAX];   /* why it is in its state, in words */
+    uint8_t retiring;                    /* a twin that was replaced and is leaving */
+    uint8_t health;                      /* enum unit_health */
+    uint8_t gate_passed;                 /* the startup check has passed */
+    uint8_t pristine;                    /* no order yet: autostart decides */
+    uint8_t fresh;                       /* the next start takes the release that is pinned then */
+    int32_t main_pid;                    /* of the present or last main process, 0 = none */
+    char release[UNIT_RELEASE_MAX];      /* the id it runs or will run; "" = none */
+    char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
+    char reason[UNIT_REASON_MAX];        /* why it is in its state, in words */
 };
 
 enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
@@ -77,11 +78,12 @@ struct slot {
     int64_t number;
     const struct spec_service *spec; /* in the plan in force; of a removed one: in a retired plan */
     const struct users_identity *user;
-    bool removed;  /* not in the plan any more: goes when it has stopped */
-    bool on_trial; /* the twin is the new process */
+    bool removed;             /* not in the plan any more: goes when it has stopped */
+    bool on_trial;            /* the twin is the new process */
     struct unit *main, *twin; /* twin may be NULL */
     bool in_stop, stop_told;  /* of an ordered stop */
     bool replacing, replace_queued;
+    bool replace_again; /* another release was asked for: the trial is being called off */
     char replace_release[UNIT_RELEASE_MAX]; /* "" = the one it has */
 };
 

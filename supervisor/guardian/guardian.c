@@ -95,7 +95,7 @@ static void sweep(struct state *state)
     space_sweeps(state, state->swept_orphans, now_ms);
     if (seen == SWEEP_MAX)
         state->sweep_due_ms = now_ms;
-    if (seen > state->swept_orphans)
+    if (seen > 0) /* an orphan may be the last process that an instance left behind */
         state_poke(state);
     if (state->core.ended) {
         /* What it sent before it died counts; all of it is in the queue now. */
