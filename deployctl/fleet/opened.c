@@ -105,13 +105,13 @@ static int parse(struct opened *opened, struct err *err)
 
 int opened_parse(const json_t *json, struct opened *ret, struct err *err)
 {
+    struct err own = { 0 };
     struct opened opened = { .json = json_deep_copy(json) };
     const char *damaged = jsonx_text(json, "damaged", NULL);
-    int rc = damaged ? err_set(err, ERR_CORRUPT, "%s", damaged) : parse(&opened, err);
+    int rc = damaged ? err_set(&own, ERR_CORRUPT, "%s", damaged) : parse(&opened, &own);
     if (rc < 0) {
         opened_done(&opened);
-        return err_set(err, ERR_CORRUPT, "the rollout record is damaged: %.200s",
-                       damaged ? damaged : err->text);
+        return err_set(err, ERR_CORRUPT, "the rollout record is damaged: %.300s", own.text);
     }
     *ret = opened;
     return 0;

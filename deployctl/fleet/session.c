@@ -134,7 +134,7 @@ void session_ask(struct session *s, const char *verb, json_t *params, int64_t de
     request->context = context;
     snprintf(request->verb, sizeof request->verb, "%s", verb);
     queue(s, request);
-    jsonx_set_int(message, "id", request->id);
+    jsonx_set_int(message, "n", request->id);
     jsonx_set_text(message, "do", verb);
     if (!put(s, message)) {
         err_set(&err, ERR_LIMIT, "%s: could not send the request to %s", s->host, verb);
@@ -190,7 +190,7 @@ static enum err_code code_of(const char *kind)
 
 static void on_answer(struct session *s, const json_t *message)
 {
-    int64_t id = jsonx_int(message, "id", -1);
+    int64_t id = jsonx_int(message, "n", -1);
     struct request **at = &s->requests;
     struct err err = { 0 };
     while (*at && (*at)->id != id)

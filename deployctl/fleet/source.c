@@ -193,8 +193,10 @@ static int start_job(struct source *source, size_t entry, void (*work)(void *),
     job->entry = entry;
     atomic_fetch_add(&source->shared->references, 1);
     job->work = loop_work_start(source->loop, work, done, job_release, job);
-    if (!job->work) /* released already, as in every case */
+    if (!job->work) {
+        job_release(job);
         return err_set(err, ERR_MEMORY, "no memory for a thread");
+    }
     job->next = source->jobs;
     job->link = &source->jobs;
     if (job->next)

@@ -1,0 +1,167 @@
+/* app.c - the contract is in app.h. */
+#include "deployctl/cli/app.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/auto.h"
+#include "base/buf.h"
+#include "deployctl/cli/progress.h"
+
+enum { FILE_MAX = 4 * 1024 * 1024, HOSTNAME_MAX = 256 };
+
+const struct cli_option app_globals[] = {
+    { "file", 'f', "FILE", "The recipe; default ./deploy.ini." },
+    { "ssh-config", 0, "FILE", "Configuration file for ssh (its -F)." },
+    { "hosts", 0, "PATTERN", "Only these hosts: names, web[01-03], web*." },
+    { "json", 0, NULL, "Events and results as JSON lines on stdout." },
+    { "verbose", 'v', NULL, "Tell more." },
+    { NULL, 0, NULL, NULL },
+};
+
+void app_error(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fputs("error: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+/* A path of the file is relative to the file; one of the command line to where we are. */
+static char *beside(const char *file, const char *path)
+{
+    const char *slash = strrchr(file, '/');
+    char *text = NULL;
+    if (path[0] == '/' || !slash)
+        return strdup(path);
+    if (asprintf(&text, "%.*s/%s", (int)(slash - file), file, path) < 0)
+        return NULL;
+    return text;
+}
+
+static char *name_operator(void)
+{
+    char host[HOSTNAME_MAX] = "?";
+    char *text = NULL;
+    const struct passwd *user = getpwuid(getuid());
+    gethostname(host, sizeof host - 1);
+    const char *dot = strchr(host, '.');
+    if (asprintf(&text, "%s@%.*s", user ? user->pw_name : "?",
+                 dot ? (int)(dot - host) : (int)strlen(host), host) < 0)
+        return NULL;
+    return text;
+}
+
+static void print_errors(const struct err_list *errors)
+{
+    for (size_t i = 0; i < errors->count; i++)
+        fprintf(stderr, "%s\n", errors->lines[i]);
+    if (errors->total > errors->count)
+        fprintf(stderr, "... and %zu more\n", errors->total - errors->count);
+}
+
+static bool read_recipe(struct app *app)
+{
+    struct buf text;
+    struct err_list errors;
+    buf_init(&text, FILE_MAX);
+    err_list_init(&errors);
+    int rc = buf_read_file(&text, AT_FDCWD, app->file);
+    bool ok = false;
+    if (rc == -ENOENT)
+        app_error("%s does not exist; `deployctl init` writes one, -f names another", app->file);
+    else if (rc < 0)
+        app_error("%s: %s", app->file, strerror(-rc));
+    else
+        ok = recipe_parse(&app->recipe, app->file, buf_text(&text), text.len, &errors) == 0;
+    print_errors(&errors);
+    err_list_done(&errors);
+    buf_done(&text);
+    return ok;
+}
+
+static void fill_order(struct app *app, enum driver_verb verb)
+{
+    const struct recipe *recipe = &app->recipe;
+    const char *word = app->cli->nwords > 0 ? app->cli->words[0] : NULL;
+    if (word)
+        app->source = strdup(word);
+    else if (recipe->deploy.source)
+        app->source = beside(app->file, recipe->deploy.source);
+    app->order = (struct driver_order){
+        .verb = verb,
+        .source = app->source,
+        .who = app->who,
+        .partial = cli_value(app->cli, "hosts") != NULL,
+        .canary_hosts = recipe->canary.hosts,
+        .canary = recipe->canary.size,
+        .batch = recipe->rollout.batch,
+        .bake_ms = recipe->canary.bake_ms,
+    };
+}
+
+bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_code)
+{
+    struct err err;
+    const char *hosts = cli_value(cli, "hosts"), *ssh = cli_value(cli, "ssh-config");
+    const char *file = cli_value(cli, "file");
+    *app = (struct app){ .cli = cli };
+    recipe_init(&app->recipe);
+    app->json = cli_flag(cli, "json");
+    app->verbose = cli_flag(cli, "verbose");
+    app->file = strdup(file ? file : "deploy.ini");
+    app->who = name_operator();
+    *ret_code = APP_CONFIG;
+    if (!app->file || !app->who || !read_recipe(app))
+        return false;
+    if (ssh) {
+        app->recipe.fleet.ssh_config = ssh;
+    } else if (app->recipe.fleet.ssh_config) {
+        AUTO_FREE char *path = beside(app->file, app->recipe.fleet.ssh_config);
+        app->recipe.fleet.ssh_config = path ? arena_strdup(&app->recipe.arena, path) : NULL;
+    }
+    if (hosts && recipe_select(&app->recipe, hosts, &err) < 0) {
+        app_error("%s", err.text);
+        *ret_code = APP_USAGE;
+        return false;
+    }
+    fill_order(app, verb);
+    return true;
+}
+
+void app_done(struct app *app)
+{
+    recipe_done(&app->recipe);
+    free(app->file);
+    free(app->source);
+    free(app->who);
+}
+
+int app_run(struct app *app, bool quiet, struct driver **ret_driver)
+{
+    struct err err;
+    enum progress_style style = progress_choose(app->json);
+    if (quiet)
+        style = PROGRESS_QUIET;
+    *ret_driver = NULL;
+    struct progress *progress = progress_new(style, &app->recipe, app->verbose, &err);
+    struct driver *driver =
+        progress ? driver_new(&app->recipe, &app->order, progress_news, progress, &err) : NULL;
+    if (!driver) {
+        app_error("%s", err.text);
+        progress_free(progress);
+        return APP_CONFIG;
+    }
+    int code = driver_run(driver);
+    progress_free(progress);
+    *ret_driver = driver;
+    return code;
+}

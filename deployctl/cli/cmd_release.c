@@ -1,0 +1,83 @@
+/* cmd_release.c - deployctl release. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/unit.h"
+#include "deployctl/cli/app.h"
+#include "deployctl/cli/cmd_release.h"
+#include "deployctl/cli/commands.h"
+#include "deployctl/cli/hook.h"
+#include "deployctl/cli/report.h"
+
+const struct cli_option cmd_release_options[] = {
+    { "canary", 0, "10%|N|HOSTS|0", "How many hosts, or which, get it first; 0 = none." },
+    { "no-canary", 0, NULL, "The same as --canary 0." },
+    { "bake", 0, "TIME", "How long the canary is watched." },
+    { "hold", 0, NULL, "Stop after the canary and wait for `promote`." },
+    { "batch", 0, "25%|N", "How many hosts between two verdicts." },
+    { "message", 'm', "TEXT", "Why; kept on the hosts." },
+    { "despite", 0, NULL, "Release it although it was judged bad before." },
+    { "yes", 'y', NULL, "Ask nothing." },
+    { NULL, 0, NULL, NULL },
+};
+
+bool cmd_release_apply(struct app *app)
+{
+    struct cli *cli = app->cli;
+    struct driver_order *order = &app->order;
+    struct err err;
+    const char *canary = cli_value(cli, "canary"), *batch = cli_value(cli, "batch");
+    const char *bake = cli_value(cli, "bake");
+    if (cli_flag(cli, "no-canary"))
+        canary = "0";
+    if (canary && unit_share(canary, &order->canary, &err) < 0)
+        order->canary_hosts = canary; /* then it names hosts */
+    else if (canary)
+        order->canary_hosts = NULL;
+    if (batch && unit_share(batch, &order->batch, &err) < 0) {
+        app_error("--batch: %s", err.text);
+        return false;
+    }
+    if (bake && unit_duration(bake, &order->bake_ms, &err) < 0) {
+        app_error("--bake: %s", err.text);
+        return false;
+    }
+    order->hold = cli_flag(cli, "hold");
+    order->despite = cli_flag(cli, "despite");
+    order->yes = cli_flag(cli, "yes");
+    order->message = cli_value(cli, "message");
+    if (order->source)
+        return true;
+    app_error("no SOURCE: name the folder to release, or set source in [deploy] of %s", app->file);
+    return false;
+}
+
+static int release(struct app *app)
+{
+    struct driver *driver;
+    const struct recipe_hooks *hooks = &app->recipe.hooks;
+    if (!hook_run(app, "before_release", hooks->before_release, NULL)) {
+        app_error("nothing was changed");
+        return APP_CONFIG;
+    }
+    int code = app_run(app, false, &driver);
+    if (!driver)
+        return code;
+    report_end(app, driver, code);
+    if (driver_rollout(driver)->outcome == ROLLOUT_DONE)
+        hook_run(app, "after_release", hooks->after_release, driver);
+    else if (rollout_counts(driver_rollout(driver), ROLLOUT_HOST_UNDONE) > 0)
+        hook_run(app, "on_rollback", hooks->on_rollback, driver);
+    driver_free(driver);
+    return code;
+}
+
+int cmd_release_run(struct cli *cli)
+{
+    struct app app;
+    int code;
+    if (app_open(&app, cli, DRIVER_RELEASE, &code))
+        code = cmd_release_apply(&app) ? release(&app) : APP_USAGE;
+    app_done(&app);
+    return code;
+}

@@ -1,0 +1,62 @@
+/* commands.c - the table of commands; the contract is in commands.h. */
+#include "deployctl/cli/commands.h"
+
+#include <signal.h>
+
+#include "deployctl/cli/app.h"
+
+int commands_main(int argc, char **argv)
+{
+    /* clang-format off */
+    static const struct cli_command commands[] = {
+        { .name = "init", .words = "", .run = cmd_init_run,
+          .help = "Write a commented deploy.ini.\n\nExisting files are kept." },
+        { .name = "plan", .words = "[SOURCE]", .max_words = 1, .run = cmd_plan_run,
+          .options = cmd_release_options,
+          .help = "Show what a release would do.\n\nHosts, order, capacity floor, bytes, predicted "
+                  "time; changes nothing." },
+        { .name = "release", .words = "[SOURCE]", .max_words = 1, .run = cmd_release_run,
+          .options = cmd_release_options,
+          .help = "Release a folder: stage everywhere, canary, bake, batches.\n\nA release that a "
+                  "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
+                  "rolled back, 3 configuration, 4 hosts unreachable or not able to take part, 5 "
+                  "somebody else is at work, 6 held or paused, 7 hosts need attention." },
+        { .name = "rollback", .words = "", .run = cmd_rollback_run,
+          .options = cmd_rollback_options,
+          .help = "Go back to the last good release.\n\nNo bytes travel. With an open rollout it is "
+                  "the same as abort." },
+        { .name = "promote", .words = "", .run = cmd_order_promote,
+          .help = "Go on with a held or paused rollout; its canary counts as good." },
+        { .name = "resume", .words = "[SOURCE]", .max_words = 1, .run = cmd_order_resume,
+          .help = "Go on with a rollout that stopped.\n\nWithout one, hosts that are not on the "
+                  "fleet's release are brought to it." },
+        { .name = "abort", .words = "", .run = cmd_order_abort,
+          .help = "Undo an open rollout on every host." },
+        { .name = "pause", .words = "", .run = cmd_order_pause,
+          .help = "Stop an open rollout where it is; it stays open." },
+        { .name = "status", .words = "", .run = cmd_view_status,
+          .help = "What every host runs.\n\nExit codes: 0 all as it should be, 1 unhealthy hosts, "
+                  "4 stale or unreachable hosts, 6 a rollout is open." },
+        { .name = "history", .words = "", .run = cmd_view_history,
+          .options = cmd_view_history_options,
+          .help = "What happened, from the journals of all hosts." },
+        { .name = "hosts", .words = "", .run = cmd_view_hosts,
+          .help = "The hosts, how they are reached, and whether they can take a release." },
+        { .name = "options", .words = "[KEY]", .max_words = 1, .run = cmd_options_run,
+          .help = "Every key of deploy.ini with its meaning and default." },
+        { .name = "agent", .words = "PATH", .min_words = 1, .max_words = 1, .hidden = true,
+          .run = cmd_agent_run, .options = cmd_agent_options,
+          .help = "The other end of a connection; not for people." },
+    };
+    /* clang-format on */
+    static const struct cli_program program = {
+        .name = "deployctl",
+        .version = VERSION,
+        .help = "Releases to many hosts, with canary and rollback.",
+        .globals = app_globals,
+        .commands = commands,
+        .ncommands = sizeof commands / sizeof commands[0],
+    };
+    signal(SIGPIPE, SIG_IGN);
+    return cli_main(&program, argc, argv, NULL);
+}

@@ -1,0 +1,26 @@
+/* commands.h - one function per command, in cmd_NAME.c; the table is in commands.c. */
+#ifndef DEPLOYCTL_CLI_COMMANDS_H
+#define DEPLOYCTL_CLI_COMMANDS_H
+
+#include "base/cli.h"
+
+int cmd_init_run(struct cli *cli);
+int cmd_plan_run(struct cli *cli);
+int cmd_release_run(struct cli *cli);
+int cmd_rollback_run(struct cli *cli);
+int cmd_order_promote(struct cli *cli);
+int cmd_order_resume(struct cli *cli);
+int cmd_order_abort(struct cli *cli);
+int cmd_order_pause(struct cli *cli);
+int cmd_view_status(struct cli *cli);
+int cmd_view_hosts(struct cli *cli);
+int cmd_view_history(struct cli *cli);
+int cmd_agent_run(struct cli *cli);
+int cmd_options_run(struct cli *cli);
+
+extern const struct cli_option cmd_release_options[], cmd_rollback_options[], cmd_agent_options[],
+    cmd_view_history_options[];
+
+int commands_main(int argc, char **argv);
+
+#endif

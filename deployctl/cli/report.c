@@ -1,0 +1,561 @@
+/* report.c - the contract is in report.h. */
+#include "deployctl/cli/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/unit.h"
+#include "deployctl/cli/table.h"
+#include "deployctl/plan/rollout_name.h"
+#include "io/jsonx.h"
+
+enum { NAMES_MAX = 1024, SWITCH_GUESS_MS = 3000 };
+
+static void put_json(json_t *json)
+{
+    struct buf out;
+    buf_init(&out, 64 * 1024 * 1024);
+    if (jsonx_put(json, &out))
+        printf("%s\n", buf_text(&out));
+    buf_done(&out);
+    json_decref(json);
+}
+
+/* "web01, web02 and 3 more". */
+static const char *names_of(const struct driver *driver, enum rollout_host_state state,
+                            char text[static NAMES_MAX])
+{
+    size_t len = 0, shown = 0, total = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        if (view.host->state != state)
+            continue;
+        total++;
+        if (shown >= 5 || len + strlen(view.spec->name) + 32 > NAMES_MAX)
+            continue;
+        len += (size_t)snprintf(text + len, NAMES_MAX - len, "%s%s", shown ? ", " : "",
+                                view.spec->name);
+        shown++;
+    }
+    if (total > shown)
+        snprintf(text + len, NAMES_MAX - len, " and %zu more", total - shown);
+    return text;
+}
+
+/* --- the end of an order -----------------------------------------------------------------------
+ */
+
+static json_t *host_json(const struct driver_view *view)
+{
+    json_t *host = json_object();
+    jsonx_set_text(host, "host", view->spec->name);
+    jsonx_set_text(host, "state", rollout_name_host(view->host->state));
+    jsonx_set_bool(host, "canary", view->host->canary);
+    jsonx_set_text(host, "release", view->glance->current);
+    if (*view->error)
+        jsonx_set_text(host, "error", view->error);
+    return host;
+}
+
+static void end_json(const struct driver *driver, int code)
+{
+    json_t *end = json_object(), *hosts = json_array();
+    const char *id = driver_release_id(driver);
+    jsonx_set_text(end, "event", "end");
+    jsonx_set_text(end, "outcome", rollout_name_outcome(driver_rollout(driver)->outcome));
+    jsonx_set_int(end, "exit", code);
+    jsonx_set_text(end, "release", *id ? id : NULL);
+    jsonx_set_real(end, "seconds", (double)driver_elapsed_ms(driver) / 1000);
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        json_array_append_new(hosts, host_json(&view));
+    }
+    json_object_set_new(end, "hosts", hosts);
+    put_json(end);
+}
+
+static void list_hosts(const struct driver *driver, enum rollout_host_state state, const char *what)
+{
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        if (view.host->state == state)
+            fprintf(stderr, "  %s %s%s%s\n", view.spec->name, what, *view.error ? ": " : "",
+                    view.error);
+    }
+}
+
+static const char *culprit(const struct driver *driver, char text[static NAMES_MAX])
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    text[0] = '\0';
+    if (rollout->culprit < driver_count(driver)) {
+        struct driver_view view = driver_view(driver, rollout->culprit);
+        snprintf(text, NAMES_MAX, " (%s: %s)", view.spec->name,
+                 *view.error ? view.error : "it failed");
+    } else if (rollout->stalled) {
+        snprintf(text, NAMES_MAX, " (no host became healthy within progress_deadline)");
+    }
+    return text;
+}
+
+static void done_sentence(const struct app *app, const struct driver *driver, const char *time)
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    const char *app_name = app->recipe.deploy.app, *id = driver_release_id(driver);
+    char names[NAMES_MAX];
+    size_t confirmed = rollout_counts(rollout, ROLLOUT_HOST_CONFIRMED);
+    bool back = rollout->kind == ROLLOUT_ROLLBACK;
+    printf("%s %s %s %s on %zu host%s in %s.", back ? "Rolled" : "Released",
+           back ? "back" : app_name, back ? "to" : "as", id, confirmed, confirmed == 1 ? "" : "s",
+           time);
+    if (!back)
+        printf(" The verdict rests on the hard gates alone (exits, restarts, probes, readiness).");
+    printf("\n");
+    if (rollout_counts(rollout, ROLLOUT_HOST_LOST) > 0)
+        printf("Not reached: %s. `deployctl resume` brings them up to date.\n",
+               names_of(driver, ROLLOUT_HOST_LOST, names));
+}
+
+static void sentence(const struct app *app, const struct driver *driver)
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    const char *id = driver_release_id(driver);
+    char time[UNIT_TEXT_MAX], why[NAMES_MAX];
+    bool touched = rollout_counts(rollout, ROLLOUT_HOST_UNDONE) > 0;
+    unit_duration_text(driver_elapsed_ms(driver), time);
+    culprit(driver, why);
+    switch (rollout->outcome) {
+    case ROLLOUT_DONE:
+        done_sentence(app, driver, time);
+        break;
+    case ROLLOUT_BAD:
+        if (rollout->stage == ROLLOUT_OVER && *why)
+            printf("Release %s is bad%s. Every host runs what it ran before; it took %s.\n", id,
+                   why, time);
+        break;
+    case ROLLOUT_FAILED:
+        printf("Release %s failed%s. %s.\n", *id ? id : "", why,
+               touched ? "Every host runs what it ran before" : "Nothing was switched");
+        break;
+    case ROLLOUT_UNREACHABLE:
+        printf("Too many hosts are unreachable (max_unreachable is %zu). %s.\n",
+               rollout->limits.unreachable,
+               touched ? "Every other host runs what it ran before" : "Nothing was switched");
+        break;
+    case ROLLOUT_LOCKED:
+        if (*why)
+            printf("Somebody else is at work%s. Nothing was changed.\n", why);
+        break;
+    case ROLLOUT_PAUSED:
+        if (rollout->stage == ROLLOUT_OVER && rollout->kind != ROLLOUT_PARK && *id)
+            printf("The rollout of %s is paused%s. Next: `deployctl resume`, `promote` or "
+                   "`abort`.\n",
+                   id, why);
+        break;
+    case ROLLOUT_HELD_OPEN:
+        printf("The canary of %s looks good after %s and is held. Next: `deployctl promote` or "
+               "`deployctl abort`.\n",
+               id, time);
+        break;
+    case ROLLOUT_ABORTED:
+        printf("The rollout of %s was aborted; every host runs what it ran before.\n", id);
+        break;
+    case ROLLOUT_INTERRUPTED:
+        printf("Stopped before anything was switched; nothing was changed.\n");
+        break;
+    case ROLLOUT_INCOMPLETE:
+        printf("Not complete: the hosts below need attention; `deployctl status` shows where they "
+               "are.\n");
+        break;
+    case ROLLOUT_RUNNING:
+        printf("Left at once; `deployctl status` shows where the hosts are.\n");
+        break;
+    case ROLLOUT_NOTHING:
+    case ROLLOUT_CONFIG:
+    case ROLLOUT_NOUTCOMES:
+        break;
+    }
+}
+
+void report_end(const struct app *app, const struct driver *driver, int code)
+{
+    if (app->json) {
+        end_json(driver, code);
+        return;
+    }
+    sentence(app, driver);
+    fflush(stdout);
+    list_hosts(driver, ROLLOUT_HOST_STRAY, "needs attention");
+    list_hosts(driver, ROLLOUT_HOST_REFUSED, "could not take part");
+    list_hosts(driver, ROLLOUT_HOST_LOST, "is unreachable");
+}
+
+/* --- plan --------------------------------------------------------------------------------------
+ */
+
+static const char *part_of(const struct driver *driver, size_t index, char *text, size_t size)
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    size_t canary = 0, before = 0;
+    bool named = false;
+    for (size_t i = 0; i < driver_count(driver); i++)
+        named = named || rollout->hosts[i].named;
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        const struct rollout_host *host = &rollout->hosts[i];
+        bool is_canary = !host->skip && !host->away && canary < rollout->limits.canary &&
+                         (!named || host->named);
+        canary += is_canary;
+        if (i == index) {
+            if (host->away)
+                snprintf(text, size, "unreachable");
+            else if (host->skip)
+                snprintf(text, size, "nothing to do");
+            else if (is_canary)
+                snprintf(text, size, "canary");
+            else
+                snprintf(text, size, "batch %zu", before / rollout->limits.batch + 1);
+            return text;
+        }
+        before += !is_canary && !host->skip && !host->away;
+    }
+    return "";
+}
+
+static void plan_table(const struct driver *driver)
+{
+    struct table table;
+    char part[32], health[80];
+    table_init(&table, 4);
+    table_put(&table, "HOST");
+    table_put(&table, "WHEN");
+    table_put(&table, "RUNS NOW");
+    table_put(&table, "STATE");
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        table_put(&table, "%s", view.spec->name);
+        table_put(&table, "%s", part_of(driver, i, part, sizeof part));
+        table_put(&table, "%s", view.glance->current ? view.glance->current : "-");
+        table_put(&table, "%s",
+                  *view.error           ? view.error
+                  : view.glance->answer ? glance_health(view.glance, health, sizeof health)
+                                        : "unreachable");
+    }
+    table_print(&table);
+    table_done(&table);
+}
+
+static void plan_json(const struct driver *driver)
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    const struct manifest *manifest = driver_manifest(driver);
+    json_t *plan = json_object(), *hosts = json_array();
+    char part[32];
+    jsonx_set_text(plan, "release", driver_release_id(driver));
+    jsonx_set_text(plan, "digest", driver_release_digest(driver));
+    jsonx_set_int(plan, "files", manifest ? (int64_t)manifest->count : 0);
+    jsonx_set_int(plan, "bytes", manifest ? (int64_t)manifest->bytes : 0);
+    jsonx_set_int(plan, "max_unavailable", (int64_t)rollout->limits.unavailable);
+    jsonx_set_int(plan, "capacity_floor",
+                  (int64_t)(driver_count(driver) - rollout->limits.unavailable));
+    jsonx_set_real(plan, "predicted_s", (double)driver_predict_ms(driver, SWITCH_GUESS_MS) / 1000);
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        json_t *host = host_json(&view);
+        jsonx_set_text(host, "part", part_of(driver, i, part, sizeof part));
+        json_array_append_new(hosts, host);
+    }
+    json_object_set_new(plan, "hosts", hosts);
+    put_json(plan);
+}
+
+void report_plan(const struct app *app, const struct driver *driver)
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    const struct manifest *manifest = driver_manifest(driver);
+    char bytes[UNIT_TEXT_MAX], time[UNIT_TEXT_MAX], bake[UNIT_TEXT_MAX];
+    size_t total = driver_count(driver), behind = 0;
+    if (app->json) {
+        plan_json(driver);
+        return;
+    }
+    for (size_t i = 0; i < total; i++)
+        behind += !rollout->hosts[i].skip && !rollout->hosts[i].away;
+    plan_table(driver);
+    if (!manifest || !*driver_release_id(driver))
+        return;
+    unit_size_text((int64_t)manifest->bytes, bytes);
+    unit_duration_text(driver_predict_ms(driver, SWITCH_GUESS_MS), time);
+    unit_duration_text(rollout->limits.bake_ms, bake);
+    printf("\nRelease   %s from %s: %zu entries, at most %s for each host (only contents that a "
+           "host lacks travel, compressed)\n",
+           driver_release_id(driver), app->source, manifest->count, bytes);
+    printf("Order     %zu canary host%s watched for %s, then batches of %zu\n",
+           rollout->limits.canary, rollout->limits.canary == 1 ? "" : "s", bake,
+           rollout->limits.batch);
+    printf("Capacity  at most %zu of %zu hosts out at the same time%s\n",
+           rollout->limits.unavailable, total,
+           total <= rollout->limits.unavailable ? " (that is all of them)" : "");
+    printf("Time      about %s, if a host needs 3s to switch\n", time);
+    if (app->recipe.deploy.services.count == 0)
+        printf("Services  none: the link current is swapped, and nothing goes back by itself\n");
+    printf("%s\n", behind ? "Nothing was changed; `deployctl release` does it."
+                          : "Every host runs this release already.");
+}
+
+/* --- status and hosts --------------------------------------------------------------------------
+ */
+
+/* The release most hosts run. */
+static const char *fleets_release(const struct driver *driver)
+{
+    const char *best = NULL;
+    size_t most = 0;
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        const char *id = driver_view(driver, i).glance->current;
+        size_t n = 0;
+        for (size_t k = 0; id && k < driver_count(driver); k++) {
+            const char *other = driver_view(driver, k).glance->current;
+            n += other && strcmp(other, id) == 0;
+        }
+        if (n > most) {
+            most = n;
+            best = id;
+        }
+    }
+    return best;
+}
+
+static int status_code(const struct driver *driver)
+{
+    const char *fleet = fleets_release(driver);
+    bool unhealthy = false, stale = false;
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        const struct glance *glance = driver_view(driver, i).glance;
+        bool same = glance->answer && (glance->current == NULL) == (fleet == NULL) &&
+                    (!fleet || strcmp(glance->current, fleet) == 0);
+        stale = stale || !same;
+        unhealthy = unhealthy || (glance->answer && !glance->healthy && glance->current);
+    }
+    if (driver_opened(driver))
+        return APP_OPEN;
+    return stale ? APP_UNREACHABLE : unhealthy ? APP_BAD : APP_DONE;
+}
+
+static const char *lease_text(const struct glance *glance, char *text, size_t size)
+{
+    char time[UNIT_TEXT_MAX];
+    if (glance->deadline_s < 0 || glance->confirmed)
+        return "";
+    unit_duration_text(glance->deadline_s * 1000, time);
+    snprintf(text, size, ", goes back in %s unless confirmed", time);
+    return text;
+}
+
+static void status_table(const struct driver *driver)
+{
+    const char *fleet = fleets_release(driver);
+    struct table table;
+    char health[80], lease[80];
+    table_init(&table, 4);
+    table_put(&table, "HOST");
+    table_put(&table, "RELEASE");
+    table_put(&table, "BEFORE");
+    table_put(&table, "STATE");
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        const struct glance *glance = view.glance;
+        table_put(&table, "%s", view.spec->name);
+        if (!glance->answer) {
+            table_put(&table, "?");
+            table_put(&table, "?");
+            table_put(&table, "unreachable: %s", view.error);
+            continue;
+        }
+        bool stale = fleet && (!glance->current || strcmp(glance->current, fleet) != 0);
+        table_put(&table, "%s", glance->current ? glance->current : "-");
+        table_put(&table, "%s", glance->previous ? glance->previous : "-");
+        table_put(&table, "%s%s%s%s%s", glance_health(glance, health, sizeof health),
+                  lease_text(glance, lease, sizeof lease), stale ? ", not the fleet's release" : "",
+                  *view.error ? "; " : "", view.error);
+    }
+    table_print(&table);
+    table_done(&table);
+}
+
+static void status_rollout(const struct driver *driver)
+{
+    const struct opened *opened = driver_opened(driver);
+    const json_t *holder = NULL;
+    for (size_t i = 0; i < driver_count(driver) && !holder; i++)
+        holder = driver_view(driver, i).glance->holder;
+    if (opened)
+        printf("\nA rollout of %s by %s is open since %s%s%s%s.\n", opened->id, opened->who,
+               opened->started, opened->message ? " (" : "", opened->message ? opened->message : "",
+               opened->message ? ")" : "");
+    if (holder)
+        printf("%s is at work: step %s, since %s.\n", jsonx_text(holder, "who", "Somebody"),
+               jsonx_text(holder, "step", "?"), jsonx_text(holder, "since", "?"));
+    else if (opened)
+        printf("Nobody is at work on it. Next: `deployctl promote`, `resume` or `abort`.\n");
+}
+
+static void status_json(const struct driver *driver, int code)
+{
+    json_t *status = json_object(), *hosts = json_array();
+    const struct opened *opened = driver_opened(driver);
+    jsonx_set_text(status, "release", fleets_release(driver));
+    jsonx_set_int(status, "exit", code);
+    json_object_set(status, "rollout", opened ? opened->json : json_null());
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        json_t *host = json_object();
+        jsonx_set_text(host, "host", view.spec->name);
+        jsonx_set_bool(host, "reachable", view.glance->answer != NULL);
+        if (*view.error)
+            jsonx_set_text(host, "error", view.error);
+        if (view.glance->answer)
+            json_object_update_missing(host, view.glance->answer);
+        json_object_del(host, "id");
+        json_object_del(host, "ok");
+        json_array_append_new(hosts, host);
+    }
+    json_object_set_new(status, "hosts", hosts);
+    put_json(status);
+}
+
+int report_status(const struct app *app, const struct driver *driver)
+{
+    int code = status_code(driver);
+    if (app->json) {
+        status_json(driver, code);
+        return code;
+    }
+    status_table(driver);
+    status_rollout(driver);
+    return code;
+}
+
+void report_hosts(const struct app *app, const struct driver *driver)
+{
+    struct table table;
+    char free_text[UNIT_TEXT_MAX];
+    if (app->json) {
+        status_json(driver, 0);
+        return;
+    }
+    table_init(&table, 6);
+    const char *const heads[] = { "HOST", "TRANSPORT", "PATH", "SUPERVISOR", "FREE", "STATE" };
+    for (size_t i = 0; i < 6; i++)
+        table_put(&table, "%s", heads[i]);
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        const json_t *answer = view.glance->answer;
+        unit_size_text(jsonx_int(answer, "free_bytes", 0), free_text);
+        table_put(&table, "%s", view.spec->name);
+        table_put(&table, "%s", view.spec->transport);
+        table_put(&table, "%s", view.spec->path);
+        table_put(&table, "%s", jsonx_text(json_object_get(answer, "supervisor"), "version", "-"));
+        table_put(&table, "%s", answer ? free_text : "-");
+        table_put(&table, "%s%s%s",
+                  *view.error ? view.error
+                  : answer    ? "ok"
+                              : "unreachable",
+                  view.spec->labels ? "  " : "", view.spec->labels ? view.spec->labels : "");
+    }
+    table_print(&table);
+    table_done(&table);
+}
+
+/* --- history -----------------------------------------------------------------------------------
+ */
+
+struct entry {
+    const char *host;
+    const json_t *line;
+};
+
+static int newer(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    int order = strcmp(jsonx_text(y->line, "at", ""), jsonx_text(x->line, "at", ""));
+    if (order == 0) {
+        int64_t left = jsonx_int(y->line, "n", 0), right = jsonx_int(x->line, "n", 0);
+        order = (left > right) - (left < right);
+    }
+    return order;
+}
+
+/* Everything of a line that has no column of its own. */
+static const char *rest_of(const json_t *line, char *text, size_t size)
+{
+    static const char *const shown[] = { "n", "at", "act", "id", "release", "crc32", NULL };
+    const char *key;
+    const json_t *value;
+    size_t len = 0;
+    text[0] = '\0';
+    json_object_foreach((json_t *)line, key, value)
+    {
+        bool skip = !json_is_string(value) && !json_is_integer(value) && !json_is_true(value);
+        for (size_t i = 0; shown[i]; i++)
+            skip = skip || strcmp(shown[i], key) == 0;
+        if (skip || len >= size)
+            continue;
+        if (json_is_string(value))
+            len += (size_t)snprintf(text + len, size - len, "%s%s=%.60s", len ? " " : "", key,
+                                    json_string_value(value));
+        else if (json_is_integer(value))
+            len += (size_t)snprintf(text + len, size - len, "%s%s=%lld", len ? " " : "", key,
+                                    (long long)json_integer_value(value));
+        else
+            len += (size_t)snprintf(text + len, size - len, "%s%s", len ? " " : "", key);
+    }
+    return text;
+}
+
+static void history_line(const struct app *app, struct table *table, const struct entry *entry)
+{
+    char rest[400];
+    if (app->json) {
+        json_t *line = json_copy((json_t *)entry->line);
+        jsonx_set_text(line, "host", entry->host);
+        put_json(line);
+        return;
+    }
+    const char *id = jsonx_text(entry->line, "id", jsonx_text(entry->line, "release", "-"));
+    table_put(table, "%.19s", jsonx_text(entry->line, "at", "?"));
+    table_put(table, "%s", entry->host);
+    table_put(table, "%s", jsonx_text(entry->line, "act", "?"));
+    table_put(table, "%s", id);
+    table_put(table, "%s", rest_of(entry->line, rest, sizeof rest));
+}
+
+void report_history(const struct app *app, const struct driver *driver, size_t limit)
+{
+    size_t total = 0, count = 0;
+    struct table table;
+    for (size_t i = 0; i < driver_count(driver); i++)
+        total += json_array_size(driver_view(driver, i).history);
+    struct entry *entries = calloc(total + 1, sizeof *entries);
+    for (size_t i = 0; entries && i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        for (size_t k = 0; k < json_array_size(view.history); k++)
+            entries[count++] = (struct entry){ view.spec->name, json_array_get(view.history, k) };
+        if (view.damaged > 0)
+            fprintf(stderr, "warning: %s: %lld damaged journal lines were skipped\n",
+                    view.spec->name, (long long)view.damaged);
+    }
+    if (entries)
+        qsort(entries, count, sizeof *entries, newer);
+    const char *const heads[] = { "WHEN", "HOST", "ACT", "RELEASE", "DETAILS" };
+    table_init(&table, 5);
+    for (size_t i = 0; i < 5; i++)
+        table_put(&table, "%s", heads[i]);
+    for (size_t i = 0; i < count && i < limit; i++)
+        history_line(app, &table, &entries[i]);
+    if (!app->json)
+        table_print(&table);
+    table_done(&table);
+    free(entries);
+}

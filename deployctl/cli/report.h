@@ -1,0 +1,16 @@
+/* report.h - tables and last sentences, for people and as JSON. */
+#ifndef DEPLOYCTL_CLI_REPORT_H
+#define DEPLOYCTL_CLI_REPORT_H
+
+#include "deployctl/cli/app.h"
+
+/* What an order came to: one sentence, hosts that need attention, what to do next; with --json one
+ * object {"event": "end", ...}. */
+void report_end(const struct app *app, const struct driver *driver, int code);
+void report_plan(const struct app *app, const struct driver *driver);
+/* Returns the exit code of `status`. */
+int report_status(const struct app *app, const struct driver *driver);
+void report_hosts(const struct app *app, const struct driver *driver);
+void report_history(const struct app *app, const struct driver *driver, size_t limit);
+
+#endif

@@ -1,0 +1,774 @@
+/* driver.c - the contract is in driver.h.
+ *
+ * Facts are queued and drained at the end of each loop turn; nothing is decided inside a callback,
+ * so any callback may end in the release of what called it.
+ */
+#include "deployctl/fleet/driver.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/unit.h"
+#include "deployctl/fleet/driver_inside.h"
+#include "deployctl/plan/hosts.h"
+#include "deployctl/plan/rollout_name.h"
+#include "deployctl/plan/share.h"
+#include "io/jsonx.h"
+
+/* --- news ------------------------------------------------------------------------------------- */
+
+static void tell(struct driver *driver, struct driver_news *news)
+{
+    news->at_ms = driver_elapsed_ms(driver);
+    driver->news(driver->context, news);
+}
+
+void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct driver_host *host,
+                 const char *word, const char *fmt, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    struct driver_news news = {
+        .kind = kind, .host = host ? host->spec->name : NULL, .word = word, .text = text
+    };
+    tell(driver, &news);
+}
+
+/* Errors of a session begin with the host's name, which is shown anyway. */
+static const char *without_name(const struct driver_host *host, const char *text)
+{
+    size_t len = strlen(host->spec->name);
+    if (strncmp(text, host->spec->name, len) == 0 && text[len] == ':' && text[len + 1] == ' ')
+        return text + len + 2;
+    return text;
+}
+
+void driver_blame(struct driver_host *host, const char *fmt, ...)
+{
+    char text[DRIVER_SAY_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    snprintf(host->error, sizeof host->error, "%s", without_name(host, text));
+    struct driver_news news = {
+        .kind = DRIVER_NEWS_HOST, .host = host->spec->name, .word = "problem", .text = host->error
+    };
+    tell(host->driver, &news);
+}
+
+/* --- facts ------------------------------------------------------------------------------------ */
+
+void driver_fact(struct driver *driver, const struct rollout_event *event)
+{
+    if (driver->nqueue == driver->queue_cap) {
+        size_t cap = driver->queue_cap ? driver->queue_cap * 2 : 64;
+        void *more = realloc(driver->queue, cap * sizeof *driver->queue);
+        if (!more)
+            return; /* the act's deadline will end the session, which frees memory */
+        driver->queue = more;
+        driver->queue_cap = cap;
+    }
+    driver->queue[driver->nqueue++] = *event;
+    loop_timer_arm(driver->timer, 0);
+}
+
+void driver_answered(struct driver_host *host, enum rollout_answer answer)
+{
+    struct driver *driver = host->driver;
+    enum rollout_act act = host->act;
+    host->act = ROLLOUT_ACT_NONE;
+    driver_fact(driver,
+                &(struct rollout_event){
+                    .kind = ROLLOUT_EV_ANSWER, .host = host->index, .act = act, .answer = answer });
+    if (act == ROLLOUT_ACT_STAGE)
+        driver_acts_next_stage(driver);
+}
+
+static void decided(struct driver *driver, enum rollout_answer answer, enum rollout_outcome outcome)
+{
+    if (driver->decided)
+        return;
+    driver->decided = true;
+    driver->deciding = false;
+    driver_fact(driver, &(struct rollout_event){ .kind = ROLLOUT_EV_ANSWER,
+                                                 .host = ROLLOUT_NOBODY,
+                                                 .act = ROLLOUT_ACT_DECIDE,
+                                                 .answer = answer,
+                                                 .outcome = outcome });
+}
+
+void driver_go(struct driver *driver) { decided(driver, ROLLOUT_OK, ROLLOUT_RUNNING); }
+
+void driver_stop(struct driver *driver, enum rollout_outcome outcome)
+{
+    decided(driver, ROLLOUT_STOP, outcome);
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void begin_waiting_hosts(struct driver *driver);
+
+static size_t opening(const struct driver *driver)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < driver->count; i++)
+        n += driver->hosts[i].link == DRIVER_LINK_OPENING;
+    return n;
+}
+
+static void give_up(struct driver_host *host)
+{
+    host->link = DRIVER_LINK_GONE;
+    host->act = ROLLOUT_ACT_NONE;
+    upload_free(host->upload);
+    host->upload = NULL;
+    driver_fact(host->driver,
+                &(struct rollout_event){ .kind = ROLLOUT_EV_LOST, .host = host->index });
+    driver_acts_next_stage(host->driver);
+}
+
+/* While the rollout may still need the host, a lost connection is tried again for a while; a lost
+ * answer is asked for again, never guessed. */
+static bool worth_another_try(struct driver_host *host)
+{
+    int64_t now = loop_now_ms(host->driver->loop);
+    if (!host->lock_wanted || host->driver->rollout.stage == ROLLOUT_OVER)
+        return false;
+    if (host->rejoin_end_ms == 0)
+        host->rejoin_end_ms = now + DRIVER_REJOIN_MS;
+    return now < host->rejoin_end_ms;
+}
+
+static void lost(struct driver_host *host, const struct err *err)
+{
+    session_free(host->session);
+    host->session = NULL;
+    upload_free(host->upload);
+    host->upload = NULL;
+    bool again = worth_another_try(host);
+    bool first = host->link != DRIVER_LINK_BROKEN && host->link != DRIVER_LINK_OPENING;
+    if (again && first)
+        driver_tell(host->driver, DRIVER_NEWS_HOST, host, "lost", "%s; connecting again",
+                    without_name(host, err->text));
+    if (again) {
+        snprintf(host->error, sizeof host->error, "%s", without_name(host, err->text));
+        host->link = DRIVER_LINK_BROKEN;
+        loop_timer_arm(host->retry, DRIVER_REJOIN_EVERY_MS);
+    } else {
+        driver_blame(host, "%s", err->text);
+        give_up(host);
+    }
+    begin_waiting_hosts(host->driver);
+}
+
+static void on_close(void *context, const struct err *err) { lost(context, err); }
+
+static void joined(struct driver_host *host)
+{
+    host->link = DRIVER_LINK_OPEN;
+    host->rejoin_end_ms = 0;
+    host->error[0] = '\0';
+    driver_tell(host->driver, DRIVER_NEWS_HOST, host, "again", "connected again");
+    driver_acts_again(host);
+}
+
+static void join_failed(struct driver_host *host, const struct err *err)
+{
+    struct err own = *err;
+    host->link = DRIVER_LINK_OPENING; /* still the same trouble */
+    lost(host, &own);
+}
+
+static void on_joined(void *context, const json_t *answer, const struct err *err)
+{
+    struct driver_host *host = context;
+    if (!answer)
+        return;
+    if (err)
+        join_failed(host, err);
+    else
+        joined(host);
+}
+
+/* look, lock and fence again; the agent answers in order, so the last answer tells. */
+static void join(struct driver_host *host)
+{
+    struct driver *driver = host->driver;
+    json_t *look = json_object(), *services = json_array();
+    for (size_t i = 0; i < driver->recipe->deploy.services.count; i++)
+        json_array_append_new(services, json_string(driver->recipe->deploy.services.names[i]));
+    json_object_set_new(look, "services", services);
+    session_ask(host->session, "look", look, DRIVER_QUICK_MS, NULL, NULL);
+    json_t *lock = json_object();
+    jsonx_set_text(lock, "who", driver->order.who);
+    jsonx_set_text(lock, "rollout", driver->name);
+    session_ask(host->session, "lock", lock, DRIVER_QUICK_MS, host->fence_wanted ? NULL : on_joined,
+                host);
+    if (!host->fence_wanted)
+        return;
+    json_t *fence = json_object();
+    jsonx_set_int(fence, "epoch", driver->epoch);
+    jsonx_set_text(fence, "rollout", driver->name);
+    session_ask(host->session, "fence", fence, DRIVER_QUICK_MS, on_joined, host);
+}
+
+static void on_ready(void *context, const json_t *hello)
+{
+    struct driver_host *host = context;
+    (void)hello;
+    if (host->lock_wanted) {
+        host->link = DRIVER_LINK_JOINING;
+        join(host);
+    } else {
+        host->link = DRIVER_LINK_OPEN;
+        driver_acts_again(host);
+    }
+    begin_waiting_hosts(host->driver);
+}
+
+static void on_event(void *context, const char *name, const json_t *event)
+{
+    driver_acts_event(context, name, event);
+}
+
+static void on_drain(void *context)
+{
+    struct driver_host *host = context;
+    if (host->upload)
+        upload_room(host->upload);
+}
+
+static void open_session(struct driver_host *host)
+{
+    static const struct session_events events = { on_ready, on_event, on_drain, on_close };
+    struct driver *driver = host->driver;
+    const struct recipe_host *spec = host->spec;
+    const struct recipe_fleet *fleet = &driver->recipe->fleet;
+    struct err err;
+    if (spec->port > 0)
+        snprintf(host->port, sizeof host->port, "%u", (unsigned)(spec->port & 0xffff));
+    struct transport_target target = {
+        .children = driver->children,
+        .host = spec->name,
+        .local = spec->local,
+        .local_socket = spec->local_socket,
+        .address = spec->address,
+        .user = spec->user,
+        .port = spec->port > 0 ? host->port : NULL,
+        .ssh_config = fleet->ssh_config,
+        .ssh_options = driver->recipe->ssh_options,
+        .connect_timeout_ms = fleet->connect_timeout_ms,
+        .remote_path = fleet->remote_path,
+        .path = spec->path,
+    };
+    host->link = DRIVER_LINK_OPENING;
+    host->session = session_open(driver->loop, &target, &events, host, &err);
+    if (!host->session)
+        lost(host, &err);
+}
+
+void driver_connect(struct driver_host *host)
+{
+    if (host->session)
+        return;
+    if (opening(host->driver) >= (size_t)host->driver->recipe->fleet.parallel)
+        return; /* begin_waiting_hosts() comes back to it */
+    open_session(host);
+}
+
+static void begin_waiting_hosts(struct driver *driver)
+{
+    for (size_t i = 0; i < driver->count; i++) {
+        struct driver_host *host = &driver->hosts[i];
+        bool waits = host->link == DRIVER_LINK_NONE ||
+                     (host->link == DRIVER_LINK_GONE && host->act == ROLLOUT_ACT_UNDO);
+        if (waits && host->act != ROLLOUT_ACT_NONE && !host->session)
+            driver_connect(host);
+    }
+}
+
+static void on_retry(void *context)
+{
+    struct driver_host *host = context;
+    if (host->link == DRIVER_LINK_BROKEN)
+        open_session(host);
+}
+
+/* --- turns ------------------------------------------------------------------------------------ */
+
+static const char *stage_text(const struct driver *driver)
+{
+    switch (driver->rollout.stage) {
+    case ROLLOUT_LOOKING:
+        return "looking at every host";
+    case ROLLOUT_LOCKING:
+        return "locking every host, so that nobody else releases meanwhile";
+    case ROLLOUT_STAGING:
+        return "sending the release to every host; nothing is switched yet";
+    case ROLLOUT_CANARY:
+        return "switching the canary";
+    case ROLLOUT_BAKING:
+        return "watching the canary";
+    case ROLLOUT_PROMOTING:
+        return "the canary is good, it stays";
+    case ROLLOUT_BATCHES:
+        return driver->rollout.kind == ROLLOUT_ROLLBACK ? "switching the hosts back"
+                                                        : "switching the other hosts";
+    case ROLLOUT_CLOSING:
+        return "closing the rollout";
+    case ROLLOUT_CLEANING:
+        return "nothing was switched; removing what was sent";
+    case ROLLOUT_UNWINDING:
+        return "bringing every switched host back";
+    case ROLLOUT_PAUSING:
+        return "stopping here; the rollout stays open";
+    case ROLLOUT_DECIDING:
+    case ROLLOUT_FENCING:
+    case ROLLOUT_RECORDING:
+    case ROLLOUT_OVER:
+    case ROLLOUT_NSTAGES:
+        break;
+    }
+    return NULL;
+}
+
+/* What the lock's holder shows to others who look. */
+static void show_step(struct driver *driver, const char *step)
+{
+    for (size_t i = 0; i < driver->count; i++) {
+        struct driver_host *host = &driver->hosts[i];
+        if (host->link != DRIVER_LINK_OPEN || !host->fence_wanted)
+            continue;
+        json_t *params = json_object();
+        jsonx_set_text(params, "step", step);
+        jsonx_set_text(params, "token", driver->token);
+        session_ask(host->session, "step", params, DRIVER_SLACK_MS + 3 * driver->ready_timeout_ms,
+                    NULL, NULL);
+    }
+}
+
+/* The words that go into the journal, the memory of bad digests and the last line. */
+static void keep_reason(struct driver *driver)
+{
+    const struct rollout *rollout = &driver->rollout;
+    if (driver->reason[0])
+        return;
+    if (rollout->culprit < driver->count)
+        snprintf(driver->reason, sizeof driver->reason, "%s: %.560s",
+                 driver->hosts[rollout->culprit].spec->name, driver->hosts[rollout->culprit].error);
+    else if (rollout->stalled)
+        snprintf(driver->reason, sizeof driver->reason,
+                 "no host became healthy within progress_deadline");
+}
+
+static void after_step(struct driver *driver)
+{
+    enum rollout_stage stage = driver->rollout.stage;
+    if (stage == driver->told_stage)
+        return;
+    driver->told_stage = stage;
+    driver->stage_ms = loop_now_ms(driver->loop);
+    keep_reason(driver);
+    const char *text = stage_text(driver);
+    if (text)
+        driver_tell(driver, DRIVER_NEWS_STAGE, NULL, rollout_name_stage(stage), "%s", text);
+    if (text && stage > ROLLOUT_FENCING && stage != ROLLOUT_OVER)
+        show_step(driver, rollout_name_stage(stage));
+    if (stage == ROLLOUT_OVER)
+        loop_timer_arm(driver->timer, 0); /* one more turn, so that unlocks are written */
+}
+
+static void perform(struct driver *driver, const struct rollout_order *orders, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (orders[i].act == ROLLOUT_ACT_DECIDE) {
+            driver->deciding = true;
+            driver_decide(driver);
+        } else {
+            driver_acts_begin(&driver->hosts[orders[i].host], orders[i].act);
+        }
+    }
+}
+
+static void step(struct driver *driver, const struct rollout_event *event)
+{
+    struct rollout *rollout = &driver->rollout;
+    rollout_step(rollout, event, loop_now_ms(driver->loop));
+    size_t count = rollout->norders;
+    struct rollout_order *orders = calloc(count + 1, sizeof *orders);
+    if (orders && count)
+        memcpy(orders, rollout->orders, count * sizeof *orders);
+    after_step(driver); /* the stage is told before what happens in it */
+    if (orders)
+        perform(driver, orders, count);
+    free(orders);
+}
+
+static void turn(void *context)
+{
+    struct driver *driver = context;
+    while (driver->nqueue > 0) {
+        struct rollout_event event = driver->queue[0];
+        memmove(driver->queue, driver->queue + 1, --driver->nqueue * sizeof *driver->queue);
+        step(driver, &event);
+    }
+    int64_t next = rollout_next_ms(&driver->rollout);
+    if (driver->rollout.stage == ROLLOUT_OVER || driver->left)
+        loop_stop(driver->loop);
+    else if (next >= 0) {
+        int64_t delay = next - loop_now_ms(driver->loop);
+        loop_timer_arm(driver->timer, delay > 0 ? delay : 0);
+    }
+}
+
+static void on_timer(void *context)
+{
+    struct driver *driver = context;
+    driver_fact(driver, &(struct rollout_event){ .kind = ROLLOUT_EV_TIME });
+    loop_timer_disarm(driver->timer);
+}
+
+static void on_progress(void *context)
+{
+    struct driver *driver = context;
+    const struct rollout *rollout = &driver->rollout;
+    for (size_t i = 0; i < driver->count; i++) {
+        const struct driver_host *host = &driver->hosts[i];
+        struct driver_news news = { .kind = DRIVER_NEWS_BYTES, .host = host->spec->name };
+        if (!host->upload)
+            continue;
+        upload_progress(host->upload, &news.done, &news.total);
+        tell(driver, &news);
+    }
+    struct driver_news bake = { .kind = DRIVER_NEWS_BAKE,
+                                .total = (uint64_t)rollout->limits.bake_ms };
+    if (rollout->stage == ROLLOUT_BAKING) {
+        int64_t left = rollout->bake_end_ms - loop_now_ms(driver->loop);
+        bake.done = left > 0 ? bake.total - (uint64_t)left : bake.total;
+    }
+    tell(driver, &bake);
+    loop_timer_arm(driver->progress, DRIVER_PROGRESS_MS);
+}
+
+static void on_poll(void *context) { driver_resume_poll(context); }
+
+/* --- orders of the operator ------------------------------------------------------------------- */
+
+static void on_signal(void *context, int signum)
+{
+    struct driver *driver = context;
+    (void)signum;
+    if (++driver->signals >= 2) {
+        driver_tell(driver, DRIVER_NEWS_WARNING, NULL, NULL,
+                    "leaving at once; hosts that are not confirmed go back by themselves when "
+                    "their lease runs out");
+        driver->left = true;
+        return;
+    }
+    enum rollout_stage stage = driver->rollout.stage;
+    if (stage == ROLLOUT_UNWINDING || stage == ROLLOUT_CLOSING || stage == ROLLOUT_CLEANING)
+        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
+                    "this is finished first; press again to leave at once");
+    else
+        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
+                    "stopping: nothing new is started; press again to leave at once");
+    driver_fact(driver, &(struct rollout_event){ .kind = ROLLOUT_EV_INTERRUPT });
+}
+
+void driver_answer(struct driver *driver, bool yes)
+{
+    if (!driver->question_open)
+        return;
+    driver->question_open = false;
+    loop_watch_free(driver->input);
+    driver->input = NULL;
+    if (yes) {
+        driver_go(driver);
+    } else {
+        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "nothing was changed");
+        driver_stop(driver, ROLLOUT_INTERRUPTED);
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static enum rollout_kind kind_of(enum driver_verb verb)
+{
+    switch (verb) {
+    case DRIVER_RELEASE:
+    case DRIVER_PLAN:
+        return ROLLOUT_RELEASE;
+    case DRIVER_ROLLBACK:
+        return ROLLOUT_ROLLBACK;
+    case DRIVER_PROMOTE:
+        return ROLLOUT_PROMOTE;
+    case DRIVER_RESUME:
+        return ROLLOUT_RESUME;
+    case DRIVER_ABORT:
+        return ROLLOUT_ABORT;
+    case DRIVER_PAUSE:
+    case DRIVER_STATUS:
+    case DRIVER_HISTORY:
+        break;
+    }
+    return ROLLOUT_PARK; /* looks at all hosts, also when some are away */
+}
+
+static void make_limits(const struct driver *driver, struct rollout_limits *ret)
+{
+    const struct recipe *recipe = driver->recipe;
+    size_t total = driver->count, named = 0;
+    for (size_t i = 0; driver->order.canary_hosts && i < total; i++)
+        named += hosts_match(driver->order.canary_hosts, recipe->hosts[i].name);
+    size_t most = share_unavailable(recipe->rollback.max_unavailable, total);
+    *ret = (struct rollout_limits){
+        .canary = named ? named : share_canary(driver->order.canary, total),
+        .batch = share_batch(driver->order.batch, total),
+        .unavailable = share_unavailable(recipe->rollout.max_unavailable, total),
+        .undo_unavailable = driver->order.now ? total : most,
+        .failed = share_budget(recipe->rollout.max_failed, total),
+        .unreachable = share_budget(recipe->rollout.max_unreachable, total),
+        .bake_ms = driver->order.bake_ms,
+        .healthy_for_ms = recipe->rollout.healthy_for_ms,
+        .progress_deadline_ms = recipe->rollout.progress_deadline_ms,
+        .confirm_within_ms = recipe->rollout.confirm_within_ms,
+        .hold = driver->order.hold,
+        .pause_on_failure = recipe->rollout.on_failure == RECIPE_PAUSE,
+    };
+}
+
+static int make_rollout(struct driver *driver, struct err *err)
+{
+    struct rollout_limits limits;
+    const char **names = arena_array(&driver->arena, driver->count, sizeof *names);
+    if (!names)
+        return err_set(err, ERR_MEMORY, "no memory for %zu hosts", driver->count);
+    for (size_t i = 0; i < driver->count; i++)
+        names[i] = driver->recipe->hosts[i].name;
+    make_limits(driver, &limits);
+    int rc = rollout_init(&driver->rollout, kind_of(driver->order.verb), driver->count, names,
+                          &limits, err);
+    for (size_t i = 0; rc == 0 && driver->order.canary_hosts && i < driver->count; i++)
+        driver->rollout.hosts[i].named = hosts_match(driver->order.canary_hosts, names[i]);
+    return rc;
+}
+
+static int make_hosts(struct driver *driver, struct err *err)
+{
+    driver->hosts = calloc(driver->count, sizeof *driver->hosts);
+    if (!driver->hosts)
+        return err_set(err, ERR_MEMORY, "no memory for %zu hosts", driver->count);
+    for (size_t i = 0; i < driver->count; i++) {
+        struct driver_host *host = &driver->hosts[i];
+        host->driver = driver;
+        host->spec = &driver->recipe->hosts[i];
+        host->index = i;
+        host->retry = loop_timer_new(driver->loop, on_retry, host);
+        if (!host->retry)
+            return err_set(err, ERR_MEMORY, "no memory for %zu hosts", driver->count);
+    }
+    return 0;
+}
+
+static void make_name(struct driver *driver)
+{
+    unsigned char random[6] = { 0 };
+    if (getrandom(random, sizeof random, GRND_NONBLOCK) < 0)
+        snprintf((char *)random, sizeof random, "%d", (int)getpid());
+    snprintf(driver->name, sizeof driver->name, "r%02x%02x%02x%02x%02x%02x", random[0], random[1],
+             random[2], random[3], random[4], random[5]);
+    char text[CLOCK_TEXT_MAX];
+    clock_text(clock_wall_us(), text);
+    snprintf(driver->started, sizeof driver->started, "%.19s%s", text, text + 26);
+}
+
+static int prepare(struct driver *driver, struct err *err)
+{
+    driver->loop = loop_new(err);
+    if (!driver->loop)
+        return err->code;
+    driver->children = children_new(driver->loop, err);
+    if (!driver->children)
+        return err->code;
+    driver->began_ms = driver->stage_ms = loop_now_ms(driver->loop);
+    driver->timer = loop_timer_new(driver->loop, on_timer, driver);
+    driver->progress = loop_timer_new(driver->loop, on_progress, driver);
+    driver->poll = loop_timer_new(driver->loop, on_poll, driver);
+    driver->interrupt = loop_signal_new(driver->loop, SIGINT, on_signal, driver);
+    driver->terminate = loop_signal_new(driver->loop, SIGTERM, on_signal, driver);
+    if (!driver->timer || !driver->progress || !driver->poll || !driver->interrupt ||
+        !driver->terminate)
+        return err_set(err, ERR_MEMORY, "no memory");
+    int rc = make_hosts(driver, err);
+    return rc == 0 ? make_rollout(driver, err) : rc;
+}
+
+struct driver *driver_new(const struct recipe *recipe, const struct driver_order *order,
+                          driver_news_fn *news, void *context, struct err *err)
+{
+    struct driver *driver = calloc(1, sizeof *driver);
+    if (!driver) {
+        err_set(err, ERR_MEMORY, "no memory");
+        return NULL;
+    }
+    arena_init(&driver->arena);
+    driver->recipe = recipe;
+    driver->order = *order;
+    driver->news = news;
+    driver->context = context;
+    driver->count = recipe->count;
+    driver->told_stage = ROLLOUT_NSTAGES;
+    driver->kind = order->verb == DRIVER_ROLLBACK ? "rollback" : "release";
+    driver->hold_for_ms = recipe->canary.hold_for_ms;
+    driver->ready_timeout_ms = recipe->rollout.ready_timeout_ms;
+    make_name(driver);
+    if (prepare(driver, err) < 0) {
+        driver_free(driver);
+        return NULL;
+    }
+    return driver;
+}
+
+static void free_hosts(struct driver *driver)
+{
+    for (size_t i = 0; driver->hosts && i < driver->count; i++) {
+        struct driver_host *host = &driver->hosts[i];
+        upload_free(host->upload);
+        session_free(host->session);
+        loop_timer_free(host->retry);
+        glance_done(&host->glance);
+        json_decref(host->history);
+    }
+    free(driver->hosts);
+}
+
+void driver_free(struct driver *driver)
+{
+    if (!driver)
+        return;
+    free_hosts(driver);
+    source_free(driver->source);
+    loop_timer_free(driver->timer);
+    loop_timer_free(driver->progress);
+    loop_timer_free(driver->poll);
+    loop_signal_free(driver->interrupt);
+    loop_signal_free(driver->terminate);
+    loop_watch_free(driver->input);
+    children_free(driver->children);
+    if (driver->loop)
+        loop_free(driver->loop);
+    opened_done(&driver->opened);
+    rollout_done(&driver->rollout);
+    arena_done(&driver->arena);
+    free(driver->queue);
+    free(driver);
+}
+
+static void on_source(void *context, const struct err *err)
+{
+    struct driver *driver = context;
+    driver->source_done = true;
+    driver->source_failed = err != NULL;
+    if (err)
+        driver->source_err = *err;
+    if (driver->deciding && !driver->decided)
+        driver_decide(driver);
+}
+
+static int start_source(struct driver *driver, struct err *err)
+{
+    const struct recipe_deploy *deploy = &driver->recipe->deploy;
+    struct source_options options = { .path = driver->order.source,
+                                      .exclude = &deploy->exclude,
+                                      .any_links = deploy->links == RECIPE_LINKS_ANY,
+                                      .keep_modes = deploy->modes == RECIPE_MODES_KEEP };
+    if (!driver->order.source)
+        return 0;
+    driver->source = source_open(driver->loop, &options, on_source, driver, err);
+    return driver->source ? 0 : err->code;
+}
+
+int driver_run(struct driver *driver)
+{
+    struct err err;
+    bool needs = driver->order.verb == DRIVER_RELEASE || driver->order.verb == DRIVER_PLAN;
+    if (start_source(driver, &err) < 0) {
+        if (needs) {
+            driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL, "%s", err.text);
+            return rollout_name_code(ROLLOUT_CONFIG);
+        }
+        driver->source_err = err; /* told only if it turns out to be needed */
+        driver->source_done = driver->source_failed = true;
+    }
+    driver_fact(driver, &(struct rollout_event){ .kind = ROLLOUT_EV_START });
+    loop_timer_arm(driver->progress, DRIVER_PROGRESS_MS);
+    loop_run(driver->loop, turn, driver);
+    if (driver->left && driver->rollout.stage != ROLLOUT_OVER)
+        return driver->rollout.stage < ROLLOUT_CANARY ? rollout_name_code(ROLLOUT_INTERRUPTED)
+                                                      : rollout_name_code(ROLLOUT_PAUSED);
+    return rollout_exit_code(&driver->rollout);
+}
+
+/* --- what is known ---------------------------------------------------------------------------- */
+
+const struct rollout *driver_rollout(const struct driver *driver) { return &driver->rollout; }
+size_t driver_count(const struct driver *driver) { return driver->count; }
+const char *driver_release_id(const struct driver *driver) { return driver->id; }
+const char *driver_release_digest(const struct driver *driver) { return driver->digest; }
+
+const struct opened *driver_opened(const struct driver *driver)
+{
+    return driver->opened.json ? &driver->opened : NULL;
+}
+
+const struct manifest *driver_manifest(const struct driver *driver)
+{
+    bool have = driver->source && driver->source_done && !driver->source_failed;
+    return have ? source_manifest(driver->source) : NULL;
+}
+
+int64_t driver_elapsed_ms(const struct driver *driver)
+{
+    return loop_now_ms(driver->loop) - driver->began_ms;
+}
+
+struct driver_view driver_view(const struct driver *driver, size_t index)
+{
+    const struct driver_host *host = &driver->hosts[index];
+    return (struct driver_view){
+        .spec = host->spec,
+        .glance = &host->glance,
+        .host = &driver->rollout.hosts[index],
+        .error = host->error,
+        .history = host->history,
+        .damaged = host->damaged,
+        .bytes_sent = host->bytes_sent,
+    };
+}
+
+int64_t driver_predict_ms(const struct driver *driver, int64_t switch_ms)
+{
+    const struct rollout_limits *limits = &driver->rollout.limits;
+    size_t canary = limits->canary < driver->count ? limits->canary : driver->count;
+    size_t left = driver->count - canary;
+    size_t at_once = limits->unavailable > 0 ? limits->unavailable : 1;
+    int64_t total = 0;
+    if (canary > 0)
+        total += (int64_t)((canary + at_once - 1) / at_once) * switch_ms + limits->bake_ms;
+    while (left > 0) {
+        size_t batch = left < limits->batch ? left : limits->batch;
+        total += (int64_t)((batch + at_once - 1) / at_once) * switch_ms + limits->healthy_for_ms;
+        left -= batch;
+    }
+    return total;
+}

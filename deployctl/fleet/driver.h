@@ -1,0 +1,94 @@
+/* driver.h - takes one order of the operator through the fleet: rollout's acts over sessions.
+ *
+ * The driver owns the connections; plan/rollout decides.  What happens is told as news while it
+ * happens; when driver_run returns, the outcome and what each host said can be read.
+ */
+#ifndef DEPLOYCTL_FLEET_DRIVER_H
+#define DEPLOYCTL_FLEET_DRIVER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "deployctl/fleet/glance.h"
+#include "deployctl/fleet/opened.h"
+#include "deployctl/plan/recipe.h"
+#include "deployctl/plan/rollout.h"
+
+enum driver_verb {
+    DRIVER_RELEASE,
+    DRIVER_PLAN,
+    DRIVER_STATUS,
+    DRIVER_HISTORY,
+    DRIVER_ROLLBACK,
+    DRIVER_PROMOTE,
+    DRIVER_RESUME,
+    DRIVER_ABORT,
+    DRIVER_PAUSE,
+};
+struct driver_order {
+    enum driver_verb verb;
+    const char *source;  /* folder, for RELEASE, PLAN and RESUME */
+    const char *message; /* or NULL */
+    const char *to;      /* ROLLBACK: id, beginning of one, number or digest; NULL = choose */
+    const char *who;     /* "ann@laptop" */
+    bool despite, yes;   /* yes: ask nothing */
+    bool partial;        /* the recipe's hosts are only a part of the fleet */
+    bool hold, now;
+    bool limits_given;               /* the operator named a canary or batch on the command line */
+    const char *canary_hosts;        /* pattern; NULL = the first ones */
+    struct unit_share canary, batch; /* as they are to be used */
+    int64_t bake_ms, history_lines;
+};
+
+enum driver_news_kind {
+    DRIVER_NEWS_STAGE, /* word: the stage's name; text: what it means */
+    DRIVER_NEWS_HOST,  /* host, word: its state, text: what happened */
+    DRIVER_NEWS_BYTES, /* host, done, total */
+    DRIVER_NEWS_BAKE,  /* done, total: milliseconds */
+    DRIVER_NEWS_NOTE,
+    DRIVER_NEWS_WARNING,
+    DRIVER_NEWS_ERROR,    /* the thing, the cause, the remedy */
+    DRIVER_NEWS_QUESTION, /* answered with driver_answer */
+};
+struct driver_news {
+    enum driver_news_kind kind;
+    const char *host, *word, *text; /* may be NULL */
+    int64_t at_ms;                  /* since the beginning */
+    uint64_t done, total;
+};
+struct driver;
+typedef void driver_news_fn(void *context, const struct driver_news *news);
+
+/* Everything passed in must outlive the driver. */
+struct driver *driver_new(const struct recipe *recipe, const struct driver_order *order,
+                          driver_news_fn *news, void *context, struct err *err);
+void driver_free(struct driver *driver);
+/* Returns CONTRACT.md's exit code. */
+int driver_run(struct driver *driver);
+void driver_answer(struct driver *driver, bool yes);
+
+/* What is known, during and after the run. */
+const struct rollout *driver_rollout(const struct driver *driver);
+struct driver_view {
+    const struct recipe_host *spec;
+    const struct glance *glance;     /* glance->answer NULL: it was not reached */
+    const struct rollout_host *host; /* its part in the rollout */
+    const char *error;               /* why it could not do something; "" = nothing */
+    const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
+    int64_t damaged;
+    uint64_t bytes_sent;
+};
+struct driver_view driver_view(const struct driver *driver, size_t host);
+size_t driver_count(const struct driver *driver);
+const char *driver_release_id(const struct driver *driver);          /* "" = not decided */
+const char *driver_release_digest(const struct driver *driver);      /* "" = not decided */
+const struct opened *driver_opened(const struct driver *driver);     /* NULL = no open rollout */
+const struct manifest *driver_manifest(const struct driver *driver); /* NULL = no source */
+int64_t driver_elapsed_ms(const struct driver *driver);
+/* Milliseconds a release with these limits should take when `switch_ms` is what a host needs. */
+int64_t driver_predict_ms(const struct driver *driver, int64_t switch_ms);
+
+#endif

@@ -1,0 +1,120 @@
+/* driver_inside.h - what the parts of the driver share; nobody else includes this. */
+#ifndef DEPLOYCTL_FLEET_DRIVER_INSIDE_H
+#define DEPLOYCTL_FLEET_DRIVER_INSIDE_H
+
+#include "deployctl/fleet/driver.h"
+#include "deployctl/fleet/session.h"
+#include "deployctl/fleet/source.h"
+#include "deployctl/fleet/upload.h"
+#include "deployctl/wire/children.h"
+
+enum {
+    DRIVER_TOKEN_MAX = OPENED_NAME_MAX + 24,
+    DRIVER_SAY_MAX = 640,
+    DRIVER_QUICK_MS = 60000, /* for acts that only touch small files */
+    DRIVER_SLACK_MS = 120000,
+    DRIVER_PRUNE_MS = 600000,
+    DRIVER_REJOIN_MS = 20000, /* how long a lost connection is tried again */
+    DRIVER_REJOIN_EVERY_MS = 1000,
+    DRIVER_POLL_MS = 500,
+    DRIVER_PROGRESS_MS = 200,
+};
+
+enum driver_link {
+    DRIVER_LINK_NONE,    /* not tried yet */
+    DRIVER_LINK_OPENING, /* ssh is being spoken to */
+    DRIVER_LINK_JOINING, /* connected again: look, lock and fence before anything else */
+    DRIVER_LINK_OPEN,
+    DRIVER_LINK_BROKEN, /* will be tried again */
+    DRIVER_LINK_GONE,
+};
+struct driver_host {
+    struct driver *driver;
+    const struct recipe_host *spec;
+    size_t index;
+    char port[8];
+    enum driver_link link;
+    struct session *session; /* NULL unless OPENING, JOINING or OPEN */
+    struct loop_timer *retry;
+    int64_t rejoin_end_ms;                    /* when a broken connection is given up */
+    bool once;                                /* it answered LOOK */
+    bool lock_wanted, fence_wanted, watching; /* to be had again when joining */
+    struct glance glance;
+    struct upload *upload;
+    enum rollout_act act; /* under way */
+    int step;             /* of the act */
+    int64_t act_ms;       /* when it began */
+    bool refused;         /* a step of the act failed, it goes on to clean up */
+    bool waits;           /* STAGE: for a free place among `parallel` */
+    const char *from;     /* in the arena; NULL = first release */
+    char error[DRIVER_SAY_MAX];
+    json_t *history; /* owned */
+    int64_t damaged;
+    uint64_t probes, bytes_sent;
+};
+
+struct driver {
+    struct loop *loop;
+    struct children *children;
+    const struct recipe *recipe;
+    struct driver_order order;
+    driver_news_fn *news;
+    void *context;
+    struct arena arena;
+    struct rollout rollout;
+    struct driver_host *hosts;
+    size_t count;
+    struct loop_timer *timer, *progress, *poll;
+    struct loop_signal *interrupt, *terminate;
+    struct loop_watch *input; /* while a question is open */
+    struct source *source;
+    bool source_done, source_failed;
+    struct err source_err;
+    bool deciding, decided, asked, question_open, left;
+    bool requested;              /* pause or abort was left for a live holder */
+    size_t polls;                /* hosts that are being looked at again */
+    struct rollout_event *queue; /* owned; facts for the next turn */
+    size_t nqueue, queue_cap;
+    enum rollout_stage told_stage;
+    int64_t began_ms, stage_ms;
+    int signals;
+    struct opened opened; /* the open rollout that was found; json NULL = none */
+    char id[MANIFEST_ID_MAX], digest[MANIFEST_HEX_MAX];
+    char name[OPENED_NAME_MAX]; /* of the rollout */
+    char token[DRIVER_TOKEN_MAX];
+    char started[OPENED_TIME_MAX];
+    const char *kind; /* for the record */
+    int64_t epoch, hold_for_ms, ready_timeout_ms;
+    char reason[DRIVER_SAY_MAX]; /* of the verdict */
+};
+
+/* driver.c */
+void driver_fact(struct driver *driver, const struct rollout_event *event); /* for the next turn */
+void driver_answered(struct driver_host *host, enum rollout_answer answer);
+void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct driver_host *host,
+                 const char *word, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Keeps the text as the host's error and tells it. */
+void driver_blame(struct driver_host *host, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void driver_connect(struct driver_host *host);
+void driver_stop(struct driver *driver, enum rollout_outcome outcome); /* DECIDE says no */
+void driver_go(struct driver *driver);                                 /* DECIDE says yes */
+
+/* driver_acts.c: what a host is asked, step by step */
+void driver_acts_begin(struct driver_host *host, enum rollout_act act);
+void driver_acts_again(struct driver_host *host); /* after a broken connection */
+void driver_acts_event(struct driver_host *host, const char *name, const json_t *event);
+void driver_acts_next_stage(struct driver *driver); /* a place among `parallel` is free */
+void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
+                     int64_t deadline_ms, session_answer_fn *fn);
+
+/* driver_decide.c: what an order means for the fleet as it was found */
+void driver_decide(struct driver *driver);
+
+/* driver_resume.c: the orders that concern an open rollout */
+void driver_resume_decide(struct driver *driver);
+bool driver_resume_find(struct driver *driver, struct err *err); /* fills driver->opened */
+void driver_resume_poll(struct driver *driver);
+const struct driver_host *driver_resume_holder(const struct driver *driver); /* or NULL */
+
+#endif
