@@ -152,7 +152,10 @@ static int publish(struct stage *stage, const struct buf *text, struct err *err)
         return err_sys(err, -incoming, "opening releases/" HOST_INCOMING);
     rc = durable_rename(incoming, stage->want.id, host->releases, stage->want.id, false, err);
     if (rc < 0) {
+        /* It may have got there and only not be durable; without its manifest it is nothing. */
         durable_unlink(host->manifests, stage->want.id, NULL);
+        if (rc != ERR_EXISTS)
+            durable_remove_tree(host->releases, stage->want.id, NULL);
         return err_wrap(err, "putting it into place");
     }
     return 0;
