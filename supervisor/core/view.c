@@ -76,6 +76,7 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     jsonx_set_text(row, "reason", unit->body.reason[0] ? unit->body.reason : NULL);
     jsonx_set_text(row, "detail", lifecycle_detail_name(keeper_state(slot)));
     jsonx_set_bool(row, "wanted", lc->wanted);
+    jsonx_set_bool(row, "expected", lc->state == LIFECYCLE_EXITED && lc->expected);
     jsonx_set_bool(row, "oneshot", slot->spec->type == SPEC_TYPE_ONESHOT);
     jsonx_set_int(row, "probes", unit->body.probes);
     jsonx_set_int(row, "probe_failures", unit->body.probe_failures);
@@ -243,6 +244,9 @@ json_t *view_why(const struct core *core, const struct slot *slot)
     recorder_read_back(&core->recorder, collect, &find);
     json_object_set_new(row, "events", find.found);
     json_object_set_new(row, "needs", slot->removed ? json_array() : needs_json(core, slot));
+    jsonx_set_text(row, "service", slot->spec->name);
+    jsonx_set_text(row, "group", slot->spec->group);
+    jsonx_set_text(row, "release_path", slot->spec->release);
     jsonx_set_text(row, "file", slot->spec->file);
     jsonx_set_int(row, "line", slot->spec->line);
     jsonx_set_text(row, "command", slot->spec->command);
