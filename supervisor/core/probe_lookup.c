@@ -129,9 +129,6 @@ bool probe_lookup_refresh(struct probe_lookup *lookup, bool last_attempt_failed)
 
 size_t probe_lookup_count(const struct probe_lookup *lookup) { return lookup->count; }
 
-const struct addr *probe_lookup_at(const struct probe_lookup *lookup, size_t index)
-{
-    return &lookup->addrs[index];
-}
+const struct addr *probe_lookup_addrs(const struct probe_lookup *lookup) { return lookup->addrs; }
 
 const char *probe_lookup_error(const struct probe_lookup *lookup) { return lookup->error; }

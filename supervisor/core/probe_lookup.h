@@ -26,7 +26,7 @@ void probe_lookup_free(struct probe_lookup *lookup);
 /* Before each attempt: starts a look-up when one is due.  True while one is running. */
 bool probe_lookup_refresh(struct probe_lookup *lookup, bool last_attempt_failed);
 size_t probe_lookup_count(const struct probe_lookup *lookup);
-const struct addr *probe_lookup_at(const struct probe_lookup *lookup, size_t index);
+const struct addr *probe_lookup_addrs(const struct probe_lookup *lookup);
 /* Why there is no address. */
 const char *probe_lookup_error(const struct probe_lookup *lookup);
 
