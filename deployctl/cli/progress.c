@@ -127,7 +127,7 @@ static void put_line(struct progress *p, const char *colour, const char *text, s
 
 static void draw_bar(struct progress *p, size_t columns)
 {
-    char text[LINE_BYTES], bar[BAR_WIDTH * 3 + 1] = "", time[UNIT_TEXT_MAX];
+    char text[LINE_BYTES], bar[BAR_WIDTH + 1] = "", time[UNIT_TEXT_MAX];
     uint64_t done = p->bake_done, total = p->bake_total;
     bool baking = strcmp(p->stage, "bake") == 0;
     if (!baking) {
@@ -141,7 +141,7 @@ static void draw_bar(struct progress *p, size_t columns)
     }
     size_t full = total ? (size_t)(BAR_WIDTH * done / total) : 0;
     for (size_t i = 0; i < BAR_WIDTH; i++)
-        strcat(bar, i < full ? "#" : ".");
+        bar[i] = i < full ? '#' : '.';
     unit_duration_text(p->at_ms, time);
     snprintf(text, sizeof text, "[%s] %3llu%%  %-*s %s  %s", bar,
              (unsigned long long)(total ? 100 * done / total : 0), STAGE_WIDTH, p->stage, time,

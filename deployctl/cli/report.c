@@ -131,9 +131,8 @@ static void sentence(const struct app *app, const struct driver *driver)
         done_sentence(app, driver, time);
         break;
     case ROLLOUT_BAD:
-        if (rollout->stage == ROLLOUT_OVER && *why)
-            printf("Release %s is bad%s. Every host runs what it ran before; it took %s.\n", id,
-                   why, time);
+        printf("Release %s is bad%s. Every host runs what it ran before; it took %s.\n", id, why,
+               time);
         break;
     case ROLLOUT_FAILED:
         printf("Release %s failed%s. %s.\n", *id ? id : "", why,
@@ -145,14 +144,12 @@ static void sentence(const struct app *app, const struct driver *driver)
                touched ? "Every other host runs what it ran before" : "Nothing was switched");
         break;
     case ROLLOUT_LOCKED:
-        if (*why)
-            printf("Somebody else is at work%s. Nothing was changed.\n", why);
+        printf("Somebody else is at work%s. Nothing was changed.\n", why);
         break;
     case ROLLOUT_PAUSED:
-        if (rollout->stage == ROLLOUT_OVER && rollout->kind != ROLLOUT_PARK && *id)
-            printf("The rollout of %s is paused%s. Next: `deployctl resume`, `promote` or "
-                   "`abort`.\n",
-                   id, why);
+        printf("The rollout of %s is paused%s. Next: `deployctl resume`, `promote` or "
+               "`abort`.\n",
+               id, why);
         break;
     case ROLLOUT_HELD_OPEN:
         printf("The canary of %s looks good after %s and is held. Next: `deployctl promote` or "
@@ -185,7 +182,8 @@ void report_end(const struct app *app, const struct driver *driver, int code)
         end_json(driver, code);
         return;
     }
-    sentence(app, driver);
+    if (!driver_refused(driver))
+        sentence(app, driver);
     fflush(stdout);
     list_hosts(driver, ROLLOUT_HOST_STRAY, "needs attention");
     list_hosts(driver, ROLLOUT_HOST_REFUSED, "could not take part");
@@ -490,7 +488,9 @@ static int newer(const void *a, const void *b)
 /* Everything of a line that has no column of its own. */
 static const char *rest_of(const json_t *line, char *text, size_t size)
 {
-    static const char *const shown[] = { "n", "at", "act", "id", "release", "crc32", NULL };
+    static const char *const shown[] = {
+        "n", "at", "act", "id", "release", "crc32", "token", NULL
+    };
     const char *key;
     const json_t *value;
     size_t len = 0;

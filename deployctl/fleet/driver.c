@@ -111,6 +111,7 @@ void driver_go(struct driver *driver) { decided(driver, ROLLOUT_OK, ROLLOUT_RUNN
 
 void driver_stop(struct driver *driver, enum rollout_outcome outcome)
 {
+    driver->refused = true;
     decided(driver, ROLLOUT_STOP, outcome);
 }
 
@@ -384,8 +385,6 @@ static void after_step(struct driver *driver)
         driver_tell(driver, DRIVER_NEWS_STAGE, NULL, rollout_name_stage(stage), "%s", text);
     if (text && stage > ROLLOUT_FENCING && stage != ROLLOUT_OVER)
         show_step(driver, rollout_name_stage(stage));
-    if (stage == ROLLOUT_OVER)
-        loop_timer_arm(driver->timer, 0); /* one more turn, so that unlocks are written */
 }
 
 static void perform(struct driver *driver, const struct rollout_order *orders, size_t count)
@@ -414,6 +413,18 @@ static void step(struct driver *driver, const struct rollout_event *event)
     free(orders);
 }
 
+/* Ends the loop once every host has let go, so that the next command finds them free. */
+static void leave(struct driver *driver)
+{
+    int64_t now = loop_now_ms(driver->loop);
+    if (driver->unlock_end_ms == 0)
+        driver->unlock_end_ms = now + DRIVER_UNLOCK_MS;
+    if (driver->unlocking == 0 || now >= driver->unlock_end_ms)
+        loop_stop(driver->loop);
+    else
+        loop_timer_arm(driver->timer, driver->unlock_end_ms - now);
+}
+
 static void turn(void *context)
 {
     struct driver *driver = context;
@@ -422,12 +433,15 @@ static void turn(void *context)
         memmove(driver->queue, driver->queue + 1, --driver->nqueue * sizeof *driver->queue);
         step(driver, &event);
     }
-    int64_t next = rollout_next_ms(&driver->rollout);
-    if (driver->rollout.stage == ROLLOUT_OVER || driver->left)
+    if (driver->left) {
         loop_stop(driver->loop);
-    else if (next >= 0) {
+    } else if (driver->rollout.stage == ROLLOUT_OVER) {
+        leave(driver);
+    } else {
+        int64_t next = rollout_next_ms(&driver->rollout);
         int64_t delay = next - loop_now_ms(driver->loop);
-        loop_timer_arm(driver->timer, delay > 0 ? delay : 0);
+        if (next >= 0)
+            loop_timer_arm(driver->timer, delay > 0 ? delay : 0);
     }
 }
 
@@ -722,6 +736,7 @@ int driver_run(struct driver *driver)
 /* --- what is known ---------------------------------------------------------------------------- */
 
 const struct rollout *driver_rollout(const struct driver *driver) { return &driver->rollout; }
+bool driver_refused(const struct driver *driver) { return driver->refused; }
 size_t driver_count(const struct driver *driver) { return driver->count; }
 const char *driver_release_id(const struct driver *driver) { return driver->id; }
 const char *driver_release_digest(const struct driver *driver) { return driver->digest; }

@@ -83,6 +83,7 @@ struct driver_view {
 };
 struct driver_view driver_view(const struct driver *driver, size_t host);
 size_t driver_count(const struct driver *driver);
+bool driver_refused(const struct driver *driver); /* the order was not begun; news told why */
 const char *driver_release_id(const struct driver *driver);          /* "" = not decided */
 const char *driver_release_digest(const struct driver *driver);      /* "" = not decided */
 const struct opened *driver_opened(const struct driver *driver);     /* NULL = no open rollout */

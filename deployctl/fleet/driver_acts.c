@@ -675,13 +675,29 @@ void driver_acts_again(struct driver_host *host)
         run(host, NULL, NULL);
 }
 
+static void on_unlocked(void *context, const json_t *answer, const struct err *err)
+{
+    struct driver *driver = context;
+    (void)answer;
+    (void)err;
+    if (--driver->unlocking == 0)
+        loop_timer_arm(driver->timer, 0);
+}
+
+static void unlock(struct driver_host *host)
+{
+    host->lock_wanted = host->fence_wanted = false;
+    if (host->link != DRIVER_LINK_OPEN)
+        return;
+    host->driver->unlocking++;
+    session_ask(host->session, "unlock", NULL, DRIVER_QUICK_MS, on_unlocked, host->driver);
+}
+
 void driver_acts_begin(struct driver_host *host, enum rollout_act act)
 {
     struct driver *driver = host->driver;
     if (act == ROLLOUT_ACT_UNLOCK) {
-        host->lock_wanted = host->fence_wanted = false;
-        if (host->link == DRIVER_LINK_OPEN)
-            session_ask(host->session, "unlock", NULL, DRIVER_QUICK_MS, NULL, NULL);
+        unlock(host);
         return;
     }
     host->act = act;

@@ -18,6 +18,7 @@ enum {
     DRIVER_REJOIN_EVERY_MS = 1000,
     DRIVER_POLL_MS = 500,
     DRIVER_PROGRESS_MS = 200,
+    DRIVER_UNLOCK_MS = 2000,
 };
 
 enum driver_link {
@@ -73,6 +74,9 @@ struct driver {
     bool deciding, decided, asked, question_open, left;
     bool requested;              /* pause or abort was left for a live holder */
     size_t polls;                /* hosts that are being looked at again */
+    size_t unlocking;            /* hosts that have not said yet that they let go */
+    int64_t unlock_end_ms;       /* when that is not waited for any more; 0 = not begun */
+    bool refused;                /* DECIDE said no */
     struct rollout_event *queue; /* owned; facts for the next turn */
     size_t nqueue, queue_cap;
     enum rollout_stage told_stage;

@@ -233,7 +233,7 @@ static int finish(struct walk *walk)
 int scan_folder(int dirfd, const struct scan_options *options, struct manifest *ret,
                 struct err_list *secrets, struct err *err)
 {
-    struct err own;
+    struct err own = { 0 };
     struct walk walk = {
         .options = options, .manifest = ret, .secrets = secrets, .err = err ? err : &own
     };
