@@ -16,8 +16,8 @@
 #include "base/auto.h"
 
 enum {
-    OPEN_TRIES = 32,      /* the kernel says EAGAIN when somebody renames on the way */
-    TREE_DEPTH_MAX = 100, /* folders open at once; what is deeper is moved up */
+    OPEN_TRIES = 32,     /* the kernel says EAGAIN when somebody renames on the way */
+    TREE_DEPTH_MAX = 64, /* folders open at once, twice each; what is deeper is moved up */
     TREE_NAME_MAX = 32,
     PARENT_MODE = 0755,
 };

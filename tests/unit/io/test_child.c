@@ -435,12 +435,22 @@ static void child_dies_with_its_parent(void **unused)
     assert_string_equal(text, "");
 }
 
+static size_t mapped_pages(void)
+{
+    char text[64] = "";
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    assert_true(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    return strtoul(text, NULL, 10);
+}
+
 static void many_starts_leave_nothing_behind(void **unused)
 {
     (void)unused;
     char *argv[] = { "true", NULL };
     int before = dup(0);
     close(before);
+    size_t pages = mapped_pages();
     for (int i = 0; i < STARTS; i++) {
         struct child_spec spec = spec_of(i % 4 == 3 ? "/nonexistent" : "/bin/true", argv);
         struct err err;
@@ -452,6 +462,7 @@ static void many_starts_leave_nothing_behind(void **unused)
     int after = dup(0);
     close(after);
     assert_int_equal(after, before);
+    assert_true(mapped_pages() < pages + STARTS); /* not a stack for each */
 }
 
 static void wrong_specs_are_refused(void **unused)

@@ -129,6 +129,7 @@ static void broken_utf8_is_repaired(void **unused)
           "b",
           "a" R "b" },
         { "cut \xe2\x82", "cut " R R },
+        { "\xe0\x80\xaf", R R R },
         { "\xc0\xaf", R R },                  /* longer than needed */
         { "\xed\xa0\x80", R R R },            /* a surrogate */
         { "\xf4\x90\x80\x80", R R R R },      /* beyond the last character */

@@ -31,7 +31,6 @@ enum { DEADLINE_MS = 20 * 1000, REPLY_MAX = 64 * 1024, MANY = 50, KEPT_CALLS = 3
 
 static char name[64]; /* the abstract socket of this test */
 
-
 struct host {
     struct loop *loop;
     struct rpc_server *server;
@@ -160,7 +159,6 @@ static void host_run(struct host *host, size_t calls, size_t closes)
     loop_timer_free(guard);
     assert_false(host->late);
 }
-
 
 struct remote {
     struct host host;
@@ -315,7 +313,6 @@ static void missing_server_is_named_with_the_remedy(void **unused)
     assert_null(rpc_client_open("127.0.0.1:80", &err));
     assert_int_equal(err.code, ERR_INVALID);
 }
-
 
 static int raw_peer(void)
 {
@@ -567,7 +564,6 @@ static void server_may_be_freed_inside_of_a_call(void **unused)
     close(fd);
     host_close(&host);
 }
-
 
 struct caller {
     struct host host;
