@@ -19,13 +19,14 @@ struct notify_message {
     pid_t sender; /* by SCM_CREDENTIALS; 0 = none came: the message is dropped before this */
     uid_t uid;
     bool ready, stopping, reloading, watchdog;
-    pid_t main_pid; /* 0 = not said */
-    int64_t extend_timeout_us; /* 0 = not said */
+    pid_t main_pid;                 /* 0 = not said */
+    int64_t extend_timeout_us;      /* 0 = not said */
     char status[NOTIFY_STATUS_MAX]; /* "" = not said */
 };
 
-/* Creates and binds the socket (SOCK_DGRAM, SO_PASSCRED) at `path`; when that folder is not writable at an
- * abstract name made from it.  *ret_name (malloc'ed) is what NOTIFY_SOCKET must say. */
+/* Creates and binds the socket (SOCK_DGRAM, SO_PASSCRED) at `path`; when that folder is not
+ * writable at an abstract name made from it.  *ret_name (malloc'ed) is what NOTIFY_SOCKET must say.
+ */
 int notify_open(const char *path, int *ret_fd, char **ret_name, struct err *err);
 /* The name of an inherited socket, as for NOTIFY_SOCKET; malloc'ed or NULL. */
 char *notify_name(int fd);

@@ -223,7 +223,7 @@ int procfs_all(struct procfs_pids *ret)
         return -errno;
     for (const struct dirent *entry; rc == 0 && (entry = readdir(proc));)
         if (isdigit((unsigned char)entry->d_name[0]))
-            rc = add_pid(ret, (pid_t)atoi(entry->d_name));
+            rc = add_pid(ret, (pid_t)strtol(entry->d_name, NULL, 10));
     closedir(proc);
     return rc;
 }

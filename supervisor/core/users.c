@@ -358,7 +358,7 @@ int users_owner(const char *owner, uid_t *ret_uid, gid_t *ret_gid, struct err *e
 
     if (strlen(owner) >= sizeof text)
         return err_set(err, ERR_LIMIT, "an owner has at most %d characters", OWNER_MAX - 1);
-    strcpy(text, owner);
+    memcpy(text, owner, strlen(owner) + 1);
     char *group = strchr(text, ':');
     if (group)
         *group++ = '\0';
