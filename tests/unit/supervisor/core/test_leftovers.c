@@ -272,8 +272,9 @@ static void a_daemon_is_found_by_its_environment(void **state)
     assert_int_equal(count(rig, LEFTOVERS_TREE, 3, 0), 0);
 }
 
-/* Its parent leads the session and is gone; it says nothing of itself. */
-static pid_t leave_in_session(struct rig *rig, pid_t *ret_leader)
+/* Its parent leads the session and is gone. */
+static pid_t leave_in_session(struct rig *rig, const char *instance, enum how how,
+                              pid_t *ret_leader)
 {
     int ends[2];
 
@@ -284,7 +285,7 @@ static pid_t leave_in_session(struct rig *rig, pid_t *ret_leader)
         setsid();
         if (fork() == 0) {
             setpgid(0, 0);
-            become("idle", "", BLANK);
+            become("idle", instance, how);
         }
         _exit(0);
     }
@@ -299,7 +300,7 @@ static pid_t leave_in_session(struct rig *rig, pid_t *ret_leader)
 static void one_without_environment_is_found_by_its_session(void **state)
 {
     struct rig *rig = *state;
-    pid_t leader, found, pid = leave_in_session(rig, &leader);
+    pid_t leader, found, pid = leave_in_session(rig, "", BLANK, &leader);
 
     assert_int_equal(count_at(rig, getpid(), LEFTOVERS_QUICK, name, 1, leader, &found), 1);
     assert_int_equal(found, pid);
@@ -313,14 +314,13 @@ static void one_without_environment_is_found_by_its_session(void **state)
 static void a_number_that_is_used_again_proves_nothing(void **state)
 {
     struct rig *rig = *state;
-    pid_t pid = start(rig, tag(other, 7), SESSION);
+    pid_t leader, found, pid = leave_in_session(rig, tag(other, 7), PLAIN, &leader);
 
-    /* As if the main process of `name` had had this number. */
-    assert_int_equal(count(rig, LEFTOVERS_QUICK, 1, pid), 0);
-    pid_t child;
-    pid_t parent = start_parent(rig, tag(other, 7), RENAMED, &child);
-    know(rig, parent);
-    assert_int_equal(count(rig, LEFTOVERS_TREE, 1, child), 0);
+    /* As if the main process of `name` had had the number of this session's leader before. */
+    assert_int_equal(count(rig, LEFTOVERS_QUICK, 1, leader), 0);
+    assert_int_equal(count(rig, LEFTOVERS_TREE, 1, leader), 0);
+    assert_int_equal(count_at(rig, getpid(), LEFTOVERS_TREE, other, 7, leader, &found), 1);
+    assert_int_equal(found, pid);
 }
 
 static void children_of_children_are_found(void **state)
@@ -397,12 +397,13 @@ static void another_supervisor_beside_us_keeps_its_own(void **state)
     pid_t theirs, ours;
     /* Both are called as this program is. */
     pid_t guardian = start_parent(rig, tag(other, 1), PLAIN, &ours);
-    start_parent(rig, tag(name, 1), PLAIN, &theirs);
+    pid_t beside = start_parent(rig, tag(name, 1), PLAIN, &theirs);
 
     know(rig, guardian);
     assert_int_equal(count_at(rig, guardian, LEFTOVERS_TREE, name, 1, 0, NULL), 0);
     assert_int_equal(count_at(rig, guardian, LEFTOVERS_EVERYWHERE, name, 1, 0, NULL), 0);
     assert_int_equal(count_at(rig, guardian, LEFTOVERS_EVERYWHERE, name, 1, theirs, NULL), 0);
+    assert_int_equal(count_at(rig, guardian, LEFTOVERS_EVERYWHERE, name, 1, beside, NULL), 0);
 }
 
 static int ask_elsewhere(struct rig *rig, pid_t guardian, pid_t orphan)
