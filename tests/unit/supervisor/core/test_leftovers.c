@@ -6,15 +6,18 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/procfs.h"
 
@@ -485,6 +488,40 @@ static void signals_reach_only_who_was_seen(void **state)
     leftovers_free(look);
 }
 
+/* A child with the number we want; -1 where that is not allowed. */
+static pid_t fork_as(pid_t pid)
+{
+    struct clone_args args = { .exit_signal = SIGCHLD,
+                               .set_tid = (uint64_t)(uintptr_t)&pid,
+                               .set_tid_size = 1 };
+    long rc = syscall(SYS_clone3, &args, sizeof args);
+
+    if (rc == 0)
+        for (;;)
+            pause();
+    return (pid_t)rc;
+}
+
+static void who_has_the_number_now_is_spared(void **state)
+{
+    struct rig *rig = *state;
+    pid_t pid = daemonise(rig, tag(name, 1), SESSION);
+    struct leftovers *look = look_at(rig, getpid(), LEFTOVERS_QUICK);
+
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    /* Start times are told in ticks of 10 ms. */
+    for (int64_t until = clock_mono_ms() + 30; clock_mono_ms() < until;)
+        continue;
+    pid_t heir = fork_as(pid);
+    if (heir > 0)
+        assert_int_equal(leftovers_signal(look, heir, SIGKILL), -ESRCH);
+    leftovers_free(look);
+    if (heir < 0)
+        skip();
+    assert_int_equal(waitpid(heir, NULL, WNOHANG), 0);
+}
+
 struct found {
     pid_t pid;
     size_t count;
@@ -614,6 +651,7 @@ int main(int argc, char **argv)
                                         teardown),
         cmocka_unit_test_setup_teardown(zombies_are_none_but_headless_ones_are, setup, teardown),
         cmocka_unit_test_setup_teardown(signals_reach_only_who_was_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_has_the_number_now_is_spared, setup, teardown),
         cmocka_unit_test_setup_teardown(all_are_named_after_a_lost_ledger, setup, teardown),
         cmocka_unit_test_setup_teardown(a_guardian_that_is_gone_has_nobody, setup, teardown),
         cmocka_unit_test(stat_lines),
