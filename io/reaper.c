@@ -27,6 +27,18 @@ static uint64_t microseconds(const struct timeval *time)
     return (uint64_t)time->tv_sec * 1000000 + (uint64_t)time->tv_usec;
 }
 
+static struct reaper_exit exit_of(pid_t pid, const siginfo_t *info, const struct rusage *usage)
+{
+    return (struct reaper_exit){
+        .pid = pid,
+        .code = info->si_code,
+        .status = info->si_status,
+        .user_us = microseconds(&usage->ru_utime),
+        .system_us = microseconds(&usage->ru_stime),
+        .max_rss_kb = (uint64_t)usage->ru_maxrss,
+    };
+}
+
 size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
                     size_t max)
 {
@@ -38,16 +50,20 @@ size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), v
         pid_t pid = wait_raw(P_ALL, 0, HOW | WNOWAIT, &info, &usage);
         if (pid <= 0)
             break;
-        struct reaper_exit exit = {
-            .pid = pid,
-            .code = info.si_code,
-            .status = info.si_status,
-            .user_us = microseconds(&usage.ru_utime),
-            .system_us = microseconds(&usage.ru_stime),
-            .max_rss_kb = (uint64_t)usage.ru_maxrss,
-        };
+        struct reaper_exit exit = exit_of(pid, &info, &usage);
         fn(context, &exit);
         wait_raw(P_PID, pid, HOW, &info, NULL);
     }
     return count;
+}
+
+bool reaper_wait(pid_t pid, struct reaper_exit *ret)
+{
+    struct rusage usage = { 0 };
+    siginfo_t info;
+
+    if (wait_raw(P_PID, pid, HOW & ~WNOHANG, &info, &usage) <= 0)
+        return false;
+    *ret = exit_of(pid, &info, &usage);
+    return true;
 }

@@ -2,6 +2,7 @@
 #ifndef IO_REAPER_H
 #define IO_REAPER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,5 +19,7 @@ struct reaper_exit {
  * many; 0 = none is waiting.  The times come from the raw system call's fifth argument. */
 size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
                     size_t max);
+/* Waits for one child that nobody else waits for, as long as it takes; false: no such child. */
+bool reaper_wait(pid_t pid, struct reaper_exit *ret);
 
 #endif

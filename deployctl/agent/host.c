@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -111,7 +112,7 @@ static struct host_known *remember(struct host *host, const char *id)
     host->known = more;
     struct host_known *known = &more[host->nknown++];
     *known = (struct host_known){ .size = -1 };
-    strcpy(known->id, id);
+    snprintf(known->id, sizeof known->id, "%s", id);
     return known;
 }
 
@@ -143,7 +144,7 @@ static void find_digest(struct host *host, struct host_release *release)
     const char *dash = strchr(release->id, '-');
     release->complete = strncmp(known->digest, dash + 1, strlen(dash + 1)) == 0;
     if (release->complete)
-        strcpy(release->digest, known->digest);
+        snprintf(release->digest, sizeof release->digest, "%s", known->digest);
 }
 
 static int newest_first(const void *a, const void *b)
@@ -171,7 +172,7 @@ static int add_release(struct host *host, struct host_releases *list, const char
     list->at = more;
     struct host_release *release = &more[list->count++];
     *release = (struct host_release){ .number = number };
-    strcpy(release->id, name);
+    memcpy(release->id, name, strlen(name) + 1); /* manifest_id_parse() saw it: it fits */
     find_digest(host, release);
     return 0;
 }
@@ -258,6 +259,6 @@ int host_link(const struct host *host, const char *link, char ret[static MANIFES
     if (strncmp(target, prefix, sizeof prefix - 1) != 0 ||
         !manifest_id_parse(target + sizeof prefix - 1, NULL))
         return 0;
-    strcpy(ret, target + sizeof prefix - 1);
+    memcpy(ret, target + sizeof prefix - 1, strlen(target + sizeof prefix - 1) + 1);
     return 1;
 }

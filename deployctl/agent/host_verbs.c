@@ -193,7 +193,7 @@ void host_verbs_fence(struct act *act)
     if (rc == 0 && (wanted.epoch < 1 || strlen(rollout) >= sizeof wanted.rollout))
         rc = err_set(&err, ERR_INVALID, "a fence needs an epoch over 0 and a short rollout id");
     if (rc == 0) {
-        strcpy(wanted.rollout, rollout);
+        snprintf(wanted.rollout, sizeof wanted.rollout, "%s", rollout);
         rc = check_epoch(talk, &wanted, &here, &err);
     }
     if (rc == 0 && wanted.epoch > here.epoch)
@@ -270,8 +270,8 @@ void host_verbs_close(struct act *act)
     json_t *line = json_object();
     jsonx_set_text(line, "outcome", jsonx_text(act->request, "outcome", ""));
     jsonx_set_text(line, "release", jsonx_text(act->request, "release", NULL));
-    int rc = talk_note(talk, "close", line, false, &err);
-    rc = record_request_remove(talk->host.meta, &err);
+    (void)talk_note(talk, "close", line, false, &err);
+    int rc = record_request_remove(talk->host.meta, &err);
     if (rc == 0)
         rc = record_remove(talk->host.meta, &err);
     end(act, rc, &err);

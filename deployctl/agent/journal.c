@@ -63,10 +63,10 @@ static void remember(struct journal *journal, const json_t *mark, uint64_t n)
     struct journal_mark *known = mark_of(journal, digest);
     if (known == NULL)
         return;
-    strcpy(known->digest, digest);
+    snprintf(known->digest, sizeof known->digest, "%s", digest);
     const char *id = jsonx_text(mark, "id", "");
     if (manifest_id_parse(id, NULL))
-        strcpy(known->id, id);
+        snprintf(known->id, sizeof known->id, "%s", id);
     known->bad = strcmp(jsonx_text(mark, "verdict", ""), "bad") == 0;
     snprintf(known->reason, sizeof known->reason, "%s", jsonx_text(mark, "reason", ""));
     known->n = n;

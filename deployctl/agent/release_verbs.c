@@ -1,6 +1,7 @@
 /* release_verbs.c - the contract is in release_verbs.h, the meanings in deployctl/wire/proto.h. */
 #include "deployctl/agent/release_verbs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,7 +235,7 @@ static void choose(struct act *act, struct prune *prune, const struct host_relea
     for (size_t i = 0; i < list->count; i++) {
         struct prune_release *one = &prune->at[i];
         const char *id = list->at[i].id;
-        strcpy(one->id, id);
+        snprintf(one->id, sizeof one->id, "%s", id);
         one->good = array_has(good, id);
         one->in_use = strcmp(jsonx_text(state, "pinned", ""), id) == 0 ||
                       strcmp(jsonx_text(state, "from", ""), id) == 0 ||

@@ -118,7 +118,7 @@ struct reuse *reuse_find(struct stage *stage, const struct host_releases *list, 
         struct manifest old;
         if (!list->at[i].complete || host_manifest(stage->host, list->at[i].id, &old, NULL) < 0)
             continue;
-        strcpy(reuse->ids[reuse->nids], list->at[i].id);
+        memcpy(reuse->ids[reuse->nids], list->at[i].id, sizeof reuse->ids[0]);
         search_release(reuse, &old, wanted, count);
         reuse->nids++;
         manifest_done(&old);

@@ -79,12 +79,15 @@ static int make_folder(const struct host *host, const char *name, struct err *er
 static int link_one(struct stage *stage, const char *name, struct err *err)
 {
     const char *last;
-    char target[MANIFEST_PATH_MAX + 3 * (MANIFEST_DEPTH_MAX + 4)] = "../../";
+    char target[MANIFEST_PATH_MAX + 3 * (MANIFEST_DEPTH_MAX + 4)];
+    size_t up = strlen("../../");
+    memcpy(target, "../../", up);
     for (const char *c = name; *c != '\0'; c++)
-        if (*c == '/')
-            strcat(target, "../");
-    strcat(target, SHARED_FOLDER "/");
-    strcat(target, name);
+        if (*c == '/' && up + 3 < sizeof target) {
+            memcpy(target + up, "../", 3);
+            up += 3;
+        }
+    snprintf(target + up, sizeof target - up, SHARED_FOLDER "/%s", name);
     int parent = tree_parent(&stage->tree, name, &last, err);
     if (parent < 0)
         return parent;

@@ -90,8 +90,8 @@ static int read_identity(const json_t *request, struct stage_want *want, struct 
         strncmp(hex, dash + 1, strlen(dash + 1)) != 0)
         return err_set(err, ERR_INVALID, "id \"%s\" and digest \"%s\" do not belong together", id,
                        hex);
-    strcpy(want->id, id);
-    strcpy(want->hex, hex);
+    snprintf(want->id, sizeof want->id, "%s", id);
+    snprintf(want->hex, sizeof want->hex, "%s", hex);
     return 0;
 }
 
@@ -262,7 +262,7 @@ static void remove_lone_manifests(const struct host *host)
 static void remove_temporaries(const struct host *host)
 {
     struct stat st;
-    time_t now = time(NULL);
+    time_t now = (time_t)(clock_wall_us() / 1000000);
     int fd = openat(host->meta, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (dir == NULL) {

@@ -45,13 +45,13 @@ static void usual_socket(char socket[static SOCKET_PATH_MAX])
     if (runtime != NULL) {
         snprintf(other, sizeof other, "%.150s/supervisor/control.sock", runtime);
         if (is_there(other)) {
-            strcpy(socket, other);
+            memcpy(socket, other, sizeof other);
             return;
         }
     }
     snprintf(other, sizeof other, "/tmp/supervisor-%u/control.sock", (unsigned)geteuid());
     if (is_there(other))
-        strcpy(socket, other);
+        memcpy(socket, other, sizeof other);
 }
 
 struct super *super_new(struct loop *loop, const char *socket, struct err *err)
@@ -74,7 +74,7 @@ void super_use_socket(struct super *super, const char *socket)
     else
         usual_socket(path);
     super->broken |= strcmp(path, super->socket) != 0;
-    strcpy(super->socket, path);
+    snprintf(super->socket, sizeof super->socket, "%s", path);
 }
 
 const char *super_socket(const struct super *super) { return super->socket; }

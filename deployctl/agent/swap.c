@@ -17,7 +17,7 @@ static void keep_id(char to[static MANIFEST_ID_MAX], const char *id)
 {
     to[0] = '\0';
     if (id != NULL && manifest_id_parse(id, NULL))
-        strcpy(to, id);
+        snprintf(to, MANIFEST_ID_MAX, "%s", id);
 }
 
 int swap_read(const struct host *host, struct swap_state *ret, struct err *err)

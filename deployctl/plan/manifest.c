@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static const char *shown(const char *path, struct shown *out)
     size_t n = 0;
     for (; n < SHOWN_MAX && path[n] != '\0'; n++)
         out->text[n] = iscntrl((unsigned char)path[n]) ? '?' : path[n];
-    strcpy(out->text + n, path[n] == '\0' ? "" : "...");
+    snprintf(out->text + n, sizeof out->text - n, "%s", path[n] == '\0' ? "" : "...");
     return out->text;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/jsonx.h"
@@ -55,7 +56,7 @@ struct rpc_client *client_connect(const struct places *places,
         bool strange = client && sockets[i].personal && !trusted(places, client);
 
         if (client && !strange) {
-            strcpy(ret_path, path);
+            memcpy(ret_path, path, PLACES_PATH_MAX);
             buf_done(&tried);
             return client;
         }
@@ -112,6 +113,13 @@ int client_call(const struct cli *cli, const char *method, json_t *params, int64
     int code = client_ask(client, method, params, timeout_ms, ret);
     rpc_client_close(client);
     return code;
+}
+
+void client_pause(int64_t ms)
+{
+    const struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+    nanosleep(&pause, NULL);
 }
 
 json_t *client_names(const struct cli *cli)

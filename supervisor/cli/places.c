@@ -84,7 +84,7 @@ static void folder_of(const char *path, char folder[static PLACES_PATH_MAX])
     memcpy(folder, path, len);
     folder[len] = '\0';
     if (len == 0)
-        strcpy(folder, "/");
+        memcpy(folder, "/", sizeof "/");
 }
 
 /* Ours, a folder and no link, and nobody else may write to it. */
@@ -136,7 +136,7 @@ int places_make_socket(const struct places *places, char ret[static PLACES_PATH_
         bool ok = sockets[i].named || usable(places, &sockets[i], i == 0 ? 0755 : 0700);
         if (!ok)
             continue;
-        strcpy(ret, sockets[i].path);
+        memcpy(ret, sockets[i].path, sizeof sockets[i].path);
         return sockets[i].named ? places_make_folder(ret, err) : 0;
     }
     return err_set(err, ERR_STATE, "no place for the control socket: name one with -s");

@@ -237,8 +237,10 @@ static int fill_sockets(struct core *core, struct unit *unit, struct start *star
                           arena_printf(&unit->arena, "LISTEN_FDNAMES=%s", buf_text(&names)), err);
     buf_done(&names);
     char *pid = rc == 0 ? arena_alloc(&unit->arena, sizeof "LISTEN_PID=" + PID_DIGITS) : NULL;
+    if (pid)
+        memcpy(pid, "LISTEN_PID=", sizeof "LISTEN_PID=");
     if (rc == 0)
-        rc = add_variable(unit, start, pid ? strcpy(pid, "LISTEN_PID=") : NULL, err);
+        rc = add_variable(unit, start, pid, err);
     if (rc == 0)
         spec->listen_pid = pid + strlen("LISTEN_PID=");
     return rc;

@@ -128,7 +128,7 @@ static bool zombie_told(pid_t pid, int pidfd, struct pidfd_info *ret_info)
     const char *name_end = strrchr(text, ')'), *last = strrchr(text, ' ');
     if (!name_end || !last || strncmp(name_end, ") Z ", 4) != 0)
         return false;
-    ret_info->exit_code = atoi(last + 1);
+    ret_info->exit_code = (int)strtol(last + 1, NULL, 10);
     return ret_info->exit_code != 0 || may_trace(pid);
 }
 

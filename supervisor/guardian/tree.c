@@ -71,7 +71,7 @@ static bool read_table(struct table *table)
     for (const struct dirent *entry; (entry = readdir(proc));) {
         pid_t parent =
             isdigit((unsigned char)*entry->d_name) ? parent_of(dirfd(proc), entry->d_name) : 0;
-        if (parent > 0 && !add(table, atoi(entry->d_name), parent))
+        if (parent > 0 && !add(table, (pid_t)strtol(entry->d_name, NULL, 10), parent))
             break;
     }
     closedir(proc);

@@ -261,11 +261,10 @@ void store_pass_on(const struct store *store) { set_cloexec(store, 0); }
 
 int store_exec(const struct store *store, const char *path, char *const argv[], struct err *err)
 {
-    int inventory;
+    AUTO_CLOSE int inventory = -1;
     int rc = store_inventory(store, NULL, &inventory, err);
     if (rc < 0)
         return rc;
-    AUTO_CLOSE int own = inventory;
     /* Something of the caller's may live at that number; it must be there again on failure. */
     AUTO_CLOSE int before = -1;
     int flags = 0;

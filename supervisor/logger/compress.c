@@ -1,7 +1,6 @@
 /* compress.c - the contract is in compress.h. */
 #include "supervisor/logger/compress.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "base/auto.h"
 #include "base/log.h"
+#include "io/reaper.h"
 #include "supervisor/logger/rotate.h"
 
 enum { NAME_BYTES = STREAMS_PATH_MAX + 32, LOWEST_PRIORITY = 19, FILE_MODE = 0640 };
@@ -33,15 +33,11 @@ static void remove_temporary(const struct compress *compress)
 /* Waits for the child; true if it did its work. */
 static bool reap(struct compress *compress)
 {
-    siginfo_t info = { 0 };
-    int rc;
-
-    do {
-        rc = waitid(P_PID, (id_t)compress->pid, &info, WEXITED);
-    } while (rc != 0 && errno == EINTR);
+    struct reaper_exit how;
+    bool known = reaper_wait(compress->pid, &how);
     close(compress->pidfd);
     compress->pidfd = -1;
-    return rc == 0 && info.si_code == CLD_EXITED && info.si_status == 0;
+    return known && how.code == CLD_EXITED && how.status == 0;
 }
 
 void compress_done(struct compress *compress)
@@ -138,8 +134,7 @@ static bool start_child(struct compress *compress, int source, int result)
     if (compress->pidfd >= 0)
         return true;
     kill(compress->pid, SIGKILL); /* ours and not reaped: the pid is still its */
-    while (waitpid(compress->pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    (void)reaper_wait(compress->pid, &(struct reaper_exit){ 0 });
     compress->pidfd = -1;
     return false;
 }

@@ -307,19 +307,19 @@ size_t format_notice(const struct format *format, struct streams_line *line, uin
 {
     bool broken = line->broken || (line->midline && format->kind == STREAMS_RAW);
     size_t len = format_end(format, line, out);
-    char *to = out + len;
+    char *to = out + len, number[24], text[160];
+    bool json = format->kind == STREAMS_JSON;
 
     if (broken)
         *to++ = '\n';
-    if (format->kind == STREAMS_JSON)
+    if (json)
         to = put(to, format->head, format->head_len);
     else
-        to += sprintf(to, "%s ", format->time);
-    to += sprintf(to, "supervisor: %llu bytes dropped here, the log could not be written",
-                  (unsigned long long)lost);
-    if (format->kind == STREAMS_JSON)
-        to += sprintf(to, "\",\"dropped\":%llu}\n", (unsigned long long)lost);
-    else
-        *to++ = '\n';
+        to = put(put(to, format->time, strlen(format->time)), " ", 1);
+    snprintf(number, sizeof number, "%llu", (unsigned long long)lost);
+    snprintf(text, sizeof text,
+             "supervisor: %s bytes dropped here, the log could not be written%s%s%s\n", number,
+             json ? "\",\"dropped\":" : "", json ? number : "", json ? "}" : "");
+    to = put(to, text, strlen(text));
     return (size_t)(to - out);
 }
