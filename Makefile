@@ -188,6 +188,14 @@ lint: deps-lint
 bench: all
 	B=$(abspath $(B)) tests/bench/run
 
+## sample        make conf.d/supervisor.ini.sample anew from the option tables
+.PHONY: sample
+sample: $(B)/tools/sample
+	$< >conf.d/supervisor.ini.sample.new && mv conf.d/supervisor.ini.sample.new conf.d/supervisor.ini.sample
+$(B)/tools/%: tools/%.c $(call archives_below,supervisor/plan)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/plan) $(LIBS_BASE)
+
 ## install       honours DESTDIR, prefix, sbindir, bindir, sysconfdir
 .PHONY: install
 install: all
