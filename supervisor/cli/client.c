@@ -9,9 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "io/jsonx.h"
 
-enum { PRINT_MAX = 16 * 1024 * 1024, TRIED_MAX = 1024 };
+enum { PRINT_MAX = 16 * 1024 * 1024, TRIED_MAX = 1024, AGAIN_MS = 15000, AGAIN_PAUSE_MS = 50 };
 
 void client_say(const char *fmt, ...)
 {
@@ -89,6 +90,27 @@ struct rpc_client *client_open(const struct cli *cli, char ret_path[static PLACE
     if (!client)
         client_tell(&err);
     return client;
+}
+
+struct rpc_client *client_reopen(const struct cli *cli)
+{
+    int64_t end = clock_mono_ms() + AGAIN_MS;
+    char path[PLACES_PATH_MAX];
+    struct places places;
+    struct err err = { 0 };
+
+    places_init(&places, cli_value(cli, "socket"));
+    for (;;) {
+        struct rpc_client *client = client_connect(&places, path, &err);
+        if (client)
+            return client;
+        if (clock_mono_ms() >= end)
+            break;
+        client_pause(AGAIN_PAUSE_MS);
+    }
+    err_wrap(&err, "the core went away and no other has come");
+    client_tell(&err);
+    return NULL;
 }
 
 int client_ask(struct rpc_client *client, const char *method, json_t *params, int64_t timeout_ms,

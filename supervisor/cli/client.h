@@ -28,6 +28,10 @@ struct rpc_client *client_connect(const struct places *places,
 /* As above for the -s of this command line; what went wrong is on stderr. */
 struct rpc_client *client_open(const struct cli *cli, char ret_path[static PLACES_PATH_MAX]);
 
+/* After a connection broke: waits for the core that replaces the one that is gone.  NULL: none
+ * came, and that is told. */
+struct rpc_client *client_reopen(const struct cli *cli);
+
 /* One call of this command line: connects, calls, closes.  CLIENT_OK with *ret (new reference);
  * otherwise the error is on stderr.  timeout_ms < 0: for ever. */
 int client_call(const struct cli *cli, const char *method, json_t *params, int64_t timeout_ms,
@@ -38,6 +42,8 @@ int client_ask(struct rpc_client *client, const char *method, json_t *params, in
 /* "supervisor: TEXT" on stderr; the exit code for this error. */
 int client_tell(const struct err *err);
 void client_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+void client_pause(int64_t ms); /* between two tries */
 
 /* The words of the command line as an array of texts. */
 json_t *client_names(const struct cli *cli);

@@ -4,33 +4,140 @@
 #include <unistd.h>
 
 static const struct cli_option globals[] = {
-    { "socket", 's', "SOCKET", "Control socket: a path or @ABSTRACT." },
+    { "socket", 's', "SOCKET", "Control socket: a path, or @NAME for an abstract one." },
     { NULL, 0, NULL, NULL },
 };
-static const struct cli_option run_options[] = {
-    { "config", 'c', "PATH", "A file, or a folder of *.ini and *.conf files." },
-    { "verbose", 'v', NULL, "Log more." },
-    { NULL, 0, NULL, NULL },
+#define OPTION_JSON                                                                                \
+    {                                                                                              \
+        "json", 0, NULL, "Print JSON."                                                             \
+    }
+#define OPTION_CONFIG                                                                              \
+    {                                                                                              \
+        "config", 'c', "PATH", "A file, or a folder of *.ini and *.conf files."                    \
+    }
+#define OPTION_WAIT                                                                                \
+    {                                                                                              \
+        "timeout", 't', "TIME", "How long it may take to become ready."                            \
+    }
+#define OPTION_END                                                                                 \
+    {                                                                                              \
+        NULL, 0, NULL, NULL                                                                        \
+    }
+static const struct cli_option run_options[] = { OPTION_CONFIG,
+                                                 { "verbose", 'v', NULL, "Log more." },
+                                                 OPTION_END };
+static const struct cli_option check_options[] = { OPTION_CONFIG, OPTION_END };
+static const struct cli_option json_options[] = { OPTION_JSON, OPTION_END };
+static const struct cli_option order_options[] = {
+    { "no-wait", 0, NULL, "Give the order and leave." }, OPTION_JSON, OPTION_END
 };
-static const struct cli_option json_options[] = {
-    { "json", 0, NULL, "Print JSON." },
-    { NULL, 0, NULL, NULL },
+static const struct cli_option reload_options[] = {
+    { "plan", 0, NULL, "Only show what each change would do." }, OPTION_JSON, OPTION_END
+};
+static const struct cli_option logs_options[] = {
+    { "follow", 'f', NULL, "Go on as it is written." },
+    { "lines", 'n', "LINES", "How many of the last lines; 10 if not given." },
+    { "stderr", 0, NULL, "Standard error instead of standard output." },
+    OPTION_END
+};
+static const struct cli_option events_options[] = {
+    { "follow", 'f', NULL, "Go on with what comes; without --since only that." },
+    { "since", 0, "SEQ", "Begin with the event of this number." },
+    OPTION_END
+};
+static const struct cli_option switch_options[] = {
+    { "confirm-within", 0, "TIME", "Undo it unless it is confirmed in this time." },
+    OPTION_WAIT,
+    OPTION_JSON,
+    OPTION_END
+};
+static const struct cli_option rollback_options[] = {
+    { "to", 0, "RELEASE", "This one, not the last other one that was good." },
+    OPTION_WAIT,
+    OPTION_JSON,
+    OPTION_END
+};
+static const struct cli_option shutdown_options[] = {
+    { "poweroff", 0, NULL, "Then switch the host off (as its init only)." },
+    { "reboot", 0, NULL, "Then restart the host." },
+    { "halt", 0, NULL, "Then halt the host." },
+    OPTION_END
+};
+static const struct cli_option recover_options[] = { { "force", 0, NULL, "Also when it answers." },
+                                                     OPTION_END };
+static const struct cli_option options_options[] = {
+    { "sample", 0, NULL, "Print a commented sample configuration." }, OPTION_END
 };
 
+#define NAMES_NOTE                                                                                 \
+    "\n\nNAME is a service (web: all its instances), an instance (web:0), a group "                \
+    "(GROUP:*), or all."
+#define ORDER_NOTE                                                                                 \
+    "\n\nWaits until it is done. Exit code: 0 done, 1 failed (with the reason and "                \
+    "the last lines of output), 4 unknown name or no supervisor."
+#define SET_NOTE                                                                                   \
+    "\n\nNAME is any service of the release set: all services with the same release "              \
+    "folder. Exit code: 0 done, 1 undone or failed, 4 unknown name or no supervisor."
+
 static const struct cli_command commands[] = {
-    { .name = "run",
-      .words = "[-- COMMAND [ARG...]]",
-      .help = "Run in the foreground: start services and keep them as they should be.\n\n"
-              "With a COMMAND: only that one, as the entrypoint of a container; leaves with its "
-              "exit code.",
-      .options = run_options,
-      .run = cmd_run },
-    { .name = "status",
-      .words = "[NAME...]",
-      .help = "Show what runs.\n\nExit code: 0 all that is wanted is running and ready, 3 some of "
-              "it is not, 4 unknown name or no supervisor.",
-      .options = json_options,
-      .run = cmd_status },
+    /* clang-format off */
+    { .name = "run", .words = "[-- COMMAND [ARG...]]", .options = run_options, .run = cmd_run,
+      .help = "Run in the foreground: start services and keep them running.\n\n"
+              "With a COMMAND only that one is run, as the entrypoint of a container; leaves with "
+              "its exit code.\n\n"
+              "The configuration is -c, else /etc/supervisor/supervisor.ini, else "
+              "/etc/supervisor/conf.d.\n\n"
+              "The socket is -s, else $SUPERVISOR_SOCKET, else the key socket, else "
+              "/run/supervisor/control.sock, else $XDG_RUNTIME_DIR/supervisor/control.sock, else "
+              "/tmp/supervisor-UID/control.sock, else the abstract @supervisor-UID." },
+    { .name = "check", .words = "", .options = check_options, .run = cmd_check,
+      .help = "Validate a configuration without running it.\n\n"
+              "Every error is a line FILE:LINE: message. Exit code: 0 no errors, 1 errors." },
+    { .name = "status", .words = "[NAME...]", .options = json_options, .run = cmd_status,
+      .help = "Show what runs.\n\n"
+              "Exit code: 0 all that is wanted is running and ready, 3 some of it is not, 4 "
+              "unknown name or no supervisor. What was stopped by an order is not wanted; what "
+              "ended as it should counts as well." NAMES_NOTE },
+    { .name = "why", .words = "NAME...", .options = json_options, .min_words = 1, .run = cmd_why,
+      .help = "Explain the state of a service: reason, last exits, orders, output." NAMES_NOTE },
+    { .name = "start", .words = "NAME...", .options = order_options, .run = cmd_start,
+      .help = "Start services and what they require." ORDER_NOTE NAMES_NOTE },
+    { .name = "stop", .words = "NAME...", .options = order_options, .run = cmd_stop,
+      .help = "Stop services, with all of their processes." ORDER_NOTE NAMES_NOTE },
+    { .name = "restart", .words = "NAME...", .options = order_options, .run = cmd_restart,
+      .help = "Restart services, as their restart_mode says." ORDER_NOTE NAMES_NOTE },
+    { .name = "signal", .words = "SIGNAL NAME...", .min_words = 1, .run = cmd_signal,
+      .help = "Send a signal (HUP, SIGUSR1, 10) to main processes." NAMES_NOTE },
+    { .name = "scale", .words = "NAME=N...", .min_words = 1, .run = cmd_scale,
+      .help = "Set the number of instances; kept across restarts." },
+    { .name = "reload", .words = "", .options = reload_options, .run = cmd_reload,
+      .help = "Apply changed files.\n\n"
+              "With errors in them nothing is changed and the exit code is 1." },
+    { .name = "logs", .words = "NAME...", .options = logs_options, .min_words = 1, .run = cmd_logs,
+      .help = "Print the output of services." NAMES_NOTE },
+    { .name = "events", .words = "", .options = events_options, .run = cmd_events,
+      .help = "Print what happened as JSON lines.\n\n"
+              "Without options all that is still recorded." },
+    { .name = "switch", .words = "NAME RELEASE", .options = switch_options, .min_words = 2,
+      .max_words = 2, .run = cmd_switch,
+      .help = "Make services run another release; undone if it does not become ready." SET_NOTE },
+    { .name = "confirm", .words = "NAME RELEASE", .min_words = 2, .max_words = 2,
+      .run = cmd_confirm,
+      .help = "Keep a release that was switched to with --confirm-within." SET_NOTE },
+    { .name = "rollback", .words = "NAME", .options = rollback_options, .min_words = 1,
+      .max_words = 1, .run = cmd_rollback,
+      .help = "Go back to the last other release that was good." SET_NOTE },
+    { .name = "shutdown", .words = "", .options = shutdown_options, .run = cmd_shutdown,
+      .help = "Stop all services in order and leave; waits until all is gone." },
+    { .name = "upgrade", .words = "[BINARY]", .options = NULL, .max_words = 1, .run = cmd_upgrade,
+      .help = "Replace the running supervisor by a new binary, services untouched.\n\n"
+              "Without BINARY the file it was started from. The new one is tested first; if that "
+              "fails nothing is changed." },
+    { .name = "recover", .words = "", .options = recover_options, .run = cmd_recover,
+      .help = "Replace a core that does not answer, services untouched." },
+    { .name = "options", .words = "[KEY]", .options = options_options, .max_words = 1,
+      .run = cmd_options, .help = "Explain every key of the configuration, or one." },
+    /* clang-format on */
 };
 
 int commands_main(int argc, char **argv)

@@ -1,0 +1,50 @@
+/* cmd_check.c - supervisor check: a configuration, without any core. */
+#include <string.h>
+
+#include "supervisor/cli/client.h"
+#include "supervisor/cli/commands.h"
+#include "supervisor/cli/config.h"
+
+/* "FILE:LINE: warning: ...", as editors know it from compilers. */
+static void print_warning(const char *line)
+{
+    const char *colon = strstr(line, ": ");
+
+    if (colon)
+        printf("%.*s: warning: %s\n", (int)(colon - line), line, colon + 2);
+    else
+        printf("warning: %s\n", line);
+}
+
+static void print_warnings(const struct err_list *warnings)
+{
+    for (size_t i = 0; i < warnings->count; i++)
+        print_warning(warnings->lines[i]);
+    if (warnings->total > warnings->count)
+        printf("... and %zu more warnings\n", warnings->total - warnings->count);
+}
+
+int cmd_check(struct cli *cli)
+{
+    char path[PLACES_PATH_MAX];
+    struct config config;
+    struct places places;
+    struct err err = { 0 };
+
+    places_init(&places, NULL);
+    if (places_config(&places, cli_value(cli, "config"), path, &err) < 0) {
+        client_tell(&err);
+        return CLIENT_FAILED;
+    }
+    bool ok = config_load(path, &config);
+    if (ok)
+        config_look_around(&config);
+    print_warnings(&config.warnings);
+    if (ok)
+        printf("%zu service%s, no errors\n", config.plan->nservices,
+               config.plan->nservices == 1 ? "" : "s");
+    else
+        config_print_errors(&config, stdout);
+    config_done(&config);
+    return client_print("") != CLIENT_OK || !ok ? CLIENT_FAILED : CLIENT_OK;
+}

@@ -1,0 +1,114 @@
+/* cmd_events.c - supervisor events: what happened, one JSON object a line. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/unit.h"
+#include "io/jsonx.h"
+#include "supervisor/cli/client.h"
+#include "supervisor/cli/commands.h"
+
+struct follow {
+    const struct cli *cli;
+    struct rpc_client *client;
+    int64_t last; /* the number of the last event that was printed */
+};
+
+static int print_event(struct follow *follow, const json_t *event)
+{
+    int64_t number = jsonx_int(event, "seq", jsonx_int(event, "to", 0));
+
+    if (number > follow->last)
+        follow->last = number;
+    return client_print_json(event);
+}
+
+/* Prints notifications until `end` (the number after the last one wanted; 0 = for ever). */
+static int print_until(struct follow *follow, int64_t end, struct err *err)
+{
+    while (end == 0 || follow->last < end - 1) {
+        json_t *message;
+        int rc = rpc_client_next(follow->client, end ? CLIENT_READ_MS : -1, &message, err);
+
+        if (rc < 0)
+            return rc;
+        bool event = strcmp(jsonx_text(message, "method", ""), "event") == 0;
+        rc = event ? print_event(follow, json_object_get(message, "params")) : 0;
+        json_decref(message);
+        if (rc != 0)
+            return err_set(err, ERR_SYSTEM, "cannot write the events");
+    }
+    return 0;
+}
+
+static int subscribe(struct follow *follow, int64_t since, int64_t *ret_next)
+{
+    json_t *answer;
+    int code = client_ask(follow->client, "events", json_pack("{s:I}", "since", (json_int_t)since),
+                          CLIENT_READ_MS, &answer);
+
+    if (code != CLIENT_OK)
+        return code;
+    *ret_next = jsonx_int(answer, "next", 1);
+    json_decref(answer);
+    return CLIENT_OK;
+}
+
+static int follow_events(struct follow *follow, int64_t since)
+{
+    struct err err = { 0 };
+    int64_t next;
+
+    for (;;) {
+        int code = subscribe(follow, since, &next);
+        if (code != CLIENT_OK)
+            return code;
+        if (since > next) { /* another supervisor, that counts from 1 */
+            client_say("numbers begin again: another supervisor has started");
+            follow->last = 0;
+            since = 1;
+            continue;
+        }
+        if (since == 0)
+            follow->last = next - 1;
+        if (print_until(follow, 0, &err) != ERR_UNREACHABLE)
+            return client_tell(&err);
+        rpc_client_close(follow->client);
+        follow->client = client_reopen(follow->cli);
+        if (!follow->client)
+            return CLIENT_UNKNOWN;
+        since = follow->last + 1;
+    }
+}
+
+static int print_recorded(struct follow *follow, int64_t since)
+{
+    struct err err = { 0 };
+    int64_t next;
+    int code = subscribe(follow, since, &next);
+
+    follow->last = since - 1;
+    if (code == CLIENT_OK && print_until(follow, next, &err) != 0)
+        code = client_tell(&err);
+    return code;
+}
+
+int cmd_events(struct cli *cli)
+{
+    const char *from = cli_value(cli, "since");
+    bool forever = cli_flag(cli, "follow");
+    struct follow follow = { .cli = cli };
+    char path[PLACES_PATH_MAX];
+    struct err err = { 0 };
+    int64_t since = forever ? 0 : 1;
+
+    if (from && (unit_integer(from, 10, &since, &err) != 0 || since < 1)) {
+        client_say("--since wants the number of an event (\"seq\"), 1 or more, not \"%s\"", from);
+        return CLIENT_USAGE;
+    }
+    follow.client = client_open(cli, path);
+    if (!follow.client)
+        return CLIENT_UNKNOWN;
+    int code = forever ? follow_events(&follow, since) : print_recorded(&follow, since);
+    rpc_client_close(follow.client);
+    return code;
+}

@@ -1,0 +1,180 @@
+/* status.c - the contract is in status.h. */
+#include "supervisor/cli/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/unit.h"
+#include "io/jsonx.h"
+
+enum { NOTE_MAX = 1024 };
+
+static bool is_state(const json_t *instance, const char *state)
+{
+    return strcmp(jsonx_text(instance, "state", ""), state) == 0;
+}
+
+bool status_well(const json_t *instance)
+{
+    if (is_state(instance, "running"))
+        return jsonx_bool(instance, "ready", false);
+    if (is_state(instance, "exited"))
+        return jsonx_bool(instance, "expected", false);
+    return is_state(instance, "stopped") && !jsonx_bool(instance, "wanted", false);
+}
+
+bool status_all_well(const json_t *status)
+{
+    json_t *service, *instance;
+    size_t i, k;
+
+    json_array_foreach(json_object_get(status, "services"), i, service)
+    {
+        json_array_foreach(json_object_get(service, "instances"), k, instance)
+        {
+            if (!status_well(instance))
+                return false;
+        }
+    }
+    return true;
+}
+
+enum table_paint status_paint(const json_t *instance)
+{
+    if (is_state(instance, "failed") || is_state(instance, "backoff"))
+        return TABLE_BAD;
+    if (is_state(instance, "stopped"))
+        return TABLE_DIM;
+    if (is_state(instance, "running") && status_well(instance))
+        return TABLE_GOOD;
+    return status_well(instance) ? TABLE_PLAIN : TABLE_WARN;
+}
+
+static const char *seconds_text(double seconds, char text[static UNIT_TEXT_MAX])
+{
+    /* Past ten seconds nobody reads the tenths. */
+    int64_t ms = (int64_t)(seconds * 1000.0);
+    return unit_duration_text(ms >= 10000 ? ms / 1000 * 1000 : ms, text);
+}
+
+void status_note(const json_t *instance, struct buf *out)
+{
+    const char *reason = jsonx_text(instance, "reason", "");
+    const char *waiting = jsonx_text(instance, "waiting_for", NULL);
+    const char *words = jsonx_text(instance, "status", NULL), *detail;
+    char text[UNIT_TEXT_MAX];
+
+    if (waiting) {
+        buf_printf(out, "waits for %s", waiting);
+    } else if (is_state(instance, "backoff")) {
+        double retry = jsonx_real(instance, "next_retry_s", 0);
+        buf_printf(out, "%s%snext try in %s", reason, *reason ? "; " : "",
+                   seconds_text(retry > 0 ? retry : 0, text));
+    } else if (is_state(instance, "running")) {
+        if (words)
+            buf_puts(out, words);
+        else if (json_is_integer(json_object_get(instance, "twin_pid")))
+            buf_puts(out, "is being replaced");
+        else if (!jsonx_bool(instance, "ready", false))
+            buf_puts(out, *reason ? reason : "not ready");
+    } else {
+        detail = jsonx_text(instance, "detail", "");
+        if (*detail && !is_state(instance, detail))
+            buf_printf(out, "%s%s", detail, *reason ? ": " : "");
+        buf_puts(out, reason);
+    }
+}
+
+static const struct table_column columns[] = {
+    { "NAME", false, false },   { "STATE", false, false },  { "READY", false, false },
+    { "HEALTH", false, true },  { "PID", true, false },     { "UPTIME", true, false },
+    { "RESTARTS", true, true }, { "RELEASE", false, true }, { "NOTE", false, true },
+};
+
+static void add_number(struct table *table, json_int_t number)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%lld", (long long)number);
+    table_add(table, number ? text : NULL, TABLE_PLAIN);
+}
+
+static void add_instance(struct table *table, const json_t *instance)
+{
+    bool ready = jsonx_bool(instance, "ready", false);
+    double uptime = jsonx_real(instance, "uptime_s", -1);
+    const char *health = jsonx_text(instance, "health", "unknown");
+    char text[UNIT_TEXT_MAX];
+    struct buf note;
+
+    table_add(table, jsonx_text(instance, "id", "?"), TABLE_PLAIN);
+    table_add(table, jsonx_text(instance, "state", "?"), status_paint(instance));
+    table_add(table, ready ? "yes" : "no", TABLE_PLAIN);
+    table_add(table, strcmp(health, "unknown") == 0 ? NULL : health,
+              strcmp(health, "bad") == 0 ? TABLE_BAD : TABLE_PLAIN);
+    add_number(table, jsonx_int(instance, "pid", 0));
+    table_add(table, uptime >= 0 ? seconds_text((double)(int64_t)uptime, text) : NULL, TABLE_PLAIN);
+    add_number(table, jsonx_int(instance, "restarts", 0));
+    table_add(table, jsonx_text(instance, "release", NULL), TABLE_PLAIN);
+    buf_init(&note, NOTE_MAX);
+    status_note(instance, &note);
+    table_add(table, buf_text(&note), TABLE_PLAIN);
+    buf_done(&note);
+}
+
+static void put_times(struct buf *out, const char *what, int64_t count)
+{
+    if (count > 0)
+        buf_printf(out, ", %s %lld time%s", what, (long long)count, count == 1 ? "" : "s");
+}
+
+/* The promises that do not hold here; those that do are not worth a line each time. */
+static void put_guarantees(const json_t *guarantees, struct buf *out)
+{
+    const char *output = jsonx_text(guarantees, "output", "");
+    const char *pins = jsonx_text(guarantees, "pins", "durable");
+    const char *exits = jsonx_text(guarantees, "exit_status", NULL);
+
+    if (strncmp(output, "captured", 8) != 0 && *output)
+        buf_printf(out, "note: output is %s\n", output);
+    if (strcmp(pins, "durable") != 0)
+        buf_printf(out, "note: pins of releases are %s\n", pins);
+    if (exits)
+        buf_printf(out, "note: %s\n", exits);
+}
+
+static void put_supervisor(const json_t *supervisor, struct buf *out)
+{
+    char text[UNIT_TEXT_MAX];
+
+    buf_printf(out, "supervisor %s, pid %lld, up %s", jsonx_text(supervisor, "version", "?"),
+               (long long)jsonx_int(supervisor, "pid", 0),
+               seconds_text((double)(int64_t)jsonx_real(supervisor, "uptime_s", 0), text));
+    put_times(out, "core restarted", jsonx_int(supervisor, "core_restarts", 0));
+    put_times(out, "logger restarted", jsonx_int(supervisor, "logger_restarts", 0));
+    if (jsonx_bool(supervisor, "stopping", false))
+        buf_puts(out, ", is shutting down");
+    buf_putc(out, '\n');
+    put_guarantees(json_object_get(supervisor, "guarantees"), out);
+}
+
+void status_print(const json_t *status, size_t width, bool colour, struct buf *out)
+{
+    json_t *service, *instance;
+    struct table table;
+    size_t i, k;
+
+    table_init(&table, columns, sizeof columns / sizeof *columns);
+    json_array_foreach(json_object_get(status, "services"), i, service)
+    {
+        json_array_foreach(json_object_get(service, "instances"), k, instance)
+            add_instance(&table, instance);
+    }
+    if (table.ncells > 0)
+        table_print(&table, width, colour, out);
+    else
+        buf_puts(out, "no services\n");
+    table_done(&table);
+    buf_putc(out, '\n');
+    put_supervisor(json_object_get(status, "supervisor"), out);
+}

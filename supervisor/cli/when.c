@@ -1,0 +1,74 @@
+/* when.c - the contract is in when.h. */
+#include "supervisor/cli/when.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/unit.h"
+
+enum { SECOND_US = 1000 * 1000 };
+
+/* "Z", "+01:00": seconds east of Greenwich. */
+static bool parse_zone(const char *text, long *ret)
+{
+    unsigned hours, minutes;
+    char sign, end;
+
+    if (strcmp(text, "Z") == 0) {
+        *ret = 0;
+        return true;
+    }
+    if (sscanf(text, "%c%2u:%2u%c", &sign, &hours, &minutes, &end) != 3 ||
+        (sign != '+' && sign != '-') || hours > 23 || minutes > 59)
+        return false;
+    *ret = (sign == '-' ? -1L : 1L) * (long)(hours * 3600 + minutes * 60);
+    return true;
+}
+
+bool when_parse(const char *text, int64_t *ret_wall_us)
+{
+    struct tm tm = { .tm_isdst = 0 };
+    int at = 0;
+    long fraction = 0, zone;
+
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+               &tm.tm_min, &tm.tm_sec, &at) != 6)
+        return false;
+    text += at;
+    if (*text == '.') {
+        long scale = SECOND_US / 10;
+        for (text++; *text >= '0' && *text <= '9'; text++, scale /= 10)
+            fraction += (*text - '0') * scale;
+    }
+    if (!parse_zone(text, &zone))
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    *ret_wall_us = ((int64_t)timegm(&tm) - zone) * SECOND_US + fraction;
+    return true;
+}
+
+const char *when_clock(int64_t wall_us, int64_t now_us, char text[static WHEN_TEXT_MAX])
+{
+    time_t then = (time_t)(wall_us / SECOND_US), now = (time_t)(now_us / SECOND_US);
+    struct tm a, b;
+
+    localtime_r(&then, &a);
+    localtime_r(&now, &b);
+    bool today = a.tm_year == b.tm_year && a.tm_yday == b.tm_yday;
+    strftime(text, WHEN_TEXT_MAX, today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &a);
+    return text;
+}
+
+const char *when_ago(int64_t wall_us, int64_t now_us, char text[static WHEN_TEXT_MAX])
+{
+    int64_t seconds = (now_us - wall_us) / SECOND_US;
+    char words[UNIT_TEXT_MAX];
+
+    if (seconds < 1)
+        snprintf(text, WHEN_TEXT_MAX, "just now");
+    else
+        snprintf(text, WHEN_TEXT_MAX, "%s ago", unit_duration_text(seconds * 1000, words));
+    return text;
+}

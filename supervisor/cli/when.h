@@ -1,0 +1,17 @@
+/* when.h - points in time for people: "03:05:33", "12s ago". */
+#ifndef SUPERVISOR_CLI_WHEN_H
+#define SUPERVISOR_CLI_WHEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { WHEN_TEXT_MAX = 64 };
+
+/* RFC 3339 as clock_text() writes it; false when it is not. */
+bool when_parse(const char *text, int64_t *ret_wall_us);
+/* "03:05:33" on the day of now, else "2026-11-24 03:05:33"; local time. */
+const char *when_clock(int64_t wall_us, int64_t now_us, char text[static WHEN_TEXT_MAX]);
+/* "12s ago"; "just now" under a second, also for what seems to lie ahead. */
+const char *when_ago(int64_t wall_us, int64_t now_us, char text[static WHEN_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,39 @@
+/* words.c - the contract is in words.h. */
+#include "supervisor/cli/words.h"
+
+#include <string.h>
+
+#include "io/jsonx.h"
+
+static const char indent[] = "    ";
+
+void words_put_output(struct buf *out, const char *text)
+{
+    bool begin = true;
+
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (begin)
+            buf_puts(out, indent);
+        begin = c == '\n';
+        buf_putc(out, (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : (char)c);
+    }
+    if (!begin)
+        buf_putc(out, '\n');
+}
+
+void words_put_exit(struct buf *out, const json_t *exit)
+{
+    const char *signal = jsonx_text(exit, "signal", NULL);
+    const char *error = jsonx_text(exit, "error", NULL);
+
+    if (error)
+        buf_printf(out, "could not start (%s): %s", jsonx_text(exit, "step", "?"), error);
+    else if (signal)
+        buf_printf(out, "signal %s%s", signal,
+                   jsonx_bool(exit, "core", false) ? " (core dumped)" : "");
+    else if (json_is_integer(json_object_get(exit, "code")))
+        buf_printf(out, "code %lld", (long long)jsonx_int(exit, "code", 0));
+    else
+        buf_puts(out, "in an unknown way (the kernel told nobody)");
+}
