@@ -118,18 +118,27 @@ static void on_close(void *context, struct rpc_conn *conn)
 
 static const struct rpc_server_events events = { on_call, on_close };
 
-static void host_open(struct host *host)
+static int open_socket(void)
 {
     const struct listen_options options = { .backlog = RPC_CLIENTS_MAX * 2 };
     struct addr addr;
-    struct err err;
-    memset(host, 0, sizeof(*host));
     snprintf(name, sizeof(name), "@test-rpc-%d", (int)getpid());
-    assert_int_equal(addr_parse(name, &addr, &err), 0);
-    int fd = listen_open(&addr, &options, &err);
+    assert_int_equal(addr_parse(name, &addr, NULL), 0);
+    int fd = listen_open(&addr, &options, NULL);
     assert_true(fd >= 0);
-    host->loop = loop_new(&err);
-    host->server = rpc_server_new(host->loop, fd, &events, host, &err);
+    return fd;
+}
+
+static void host_serve(struct host *host, int fd)
+{
+    memset(host, 0, sizeof(*host));
+    host->loop = loop_new(NULL);
+    host->server = rpc_server_new(host->loop, fd, &events, host, NULL);
+}
+
+static void host_open(struct host *host)
+{
+    host_serve(host, open_socket());
     assert_non_null(host->server);
 }
 
@@ -161,7 +170,6 @@ static void host_run(struct host *host, size_t calls, size_t closes)
 }
 
 struct remote {
-    struct host host;
     pid_t pid;
     struct rpc_client *client;
 };
@@ -170,14 +178,16 @@ static int open_remote(void **state)
 {
     static struct remote remote;
     struct err err;
-    host_open(&remote.host); /* listens before the fork: no race */
+    int fd = open_socket(); /* listens before the fork: no race */
     remote.pid = fork();
     if (remote.pid == 0) {
+        struct host host; /* not before: an epoll descriptor would be shared */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        loop_run(remote.host.loop, NULL, NULL);
+        host_serve(&host, fd);
+        loop_run(host.loop, NULL, NULL);
         _exit(0);
     }
-    host_close(&remote.host);
+    close(fd);
     remote.client = rpc_client_open(name, &err);
     *state = &remote;
     return remote.client ? 0 : -1;
@@ -638,13 +648,13 @@ static void link_answers_each_call_once(void **unused)
     (void)unused;
     struct caller caller;
     open_link(&caller);
-    rpc_link_call(caller.link, "later", NULL, 5, on_answer, &caller);
     rpc_link_call(caller.link, "tick", json_pack("{s:i}", "count", 2), -1, on_answer, &caller);
     rpc_link_call(caller.link, "fail", json_pack("{s:i}", "code", ERR_STALE), DEADLINE_MS,
                   on_answer, &caller);
     run_until(&caller, 2);
     assert_int_equal(caller.ticks, 2);
     assert_int_equal(caller.last, ERR_STALE);
+    rpc_link_call(caller.link, "later", NULL, 5, on_answer, &caller);
     run_until(&caller, 3);
     assert_int_equal(caller.last, ERR_TIMEOUT);
     rpc_link_call(caller.link, "now", NULL, -1, on_answer, &caller); /* its answer comes too late */
