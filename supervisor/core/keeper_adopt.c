@@ -239,10 +239,12 @@ static void rebuild_one(void *context, pid_t pid, const char *name, unsigned gen
 
 size_t keeper_rebuild(struct keeper *keeper)
 {
+    const struct ledger_header *header = keeper->core->ledger.header;
     struct rebuild rebuild = { .keeper = keeper };
     struct err err = { 0 };
-    struct leftovers *look =
-        leftovers_look((pid_t)keeper->core->ledger.header->guardian_pid, false, NULL, NULL, &err);
+    struct leftovers *look = leftovers_look(
+        (pid_t)header->guardian_pid,
+        header->guardian_restarts > 0 ? LEFTOVERS_EVERYWHERE : LEFTOVERS_TREE, NULL, NULL, &err);
 
     if (!look) {
         log_error("cannot look for processes after the ledger was lost", "error", err.text, NULL);

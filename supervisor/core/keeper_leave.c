@@ -29,7 +29,11 @@ static struct leftovers *look(struct keeper *keeper, bool quick)
     /* Processes of before a guardian's death have another parent: look everywhere then. */
     bool stranger = keeper->core->ledger.header->guardian_restarts > 0;
 
-    struct leftovers *seen = leftovers_look(guardian, quick && !stranger, is_known, keeper, &err);
+    struct leftovers *seen = leftovers_look(guardian,
+                                            stranger ? LEFTOVERS_EVERYWHERE
+                                            : quick  ? LEFTOVERS_QUICK
+                                                     : LEFTOVERS_TREE,
+                                            is_known, keeper, &err);
     if (!seen)
         log_warn("cannot look for left-over processes", "error", err.text, NULL);
     return seen;
