@@ -353,7 +353,7 @@ static void act_record(struct driver_host *host, const json_t *answer, const str
 static void watch(struct driver_host *host)
 {
     json_t *params = with_token(host, NULL, NULL);
-    jsonx_set_int(params, "interval_ms", PROTO_WATCH_MS);
+    jsonx_set_int(params, "interval_ms", DRIVER_WATCH_MS);
     host->watching = true;
     session_ask(host->session, "watch", params, DRIVER_QUICK_MS, NULL, NULL);
 }
@@ -740,8 +740,10 @@ void driver_acts_event(struct driver_host *host, const char *name, const json_t 
         bool abort = strcmp(what, "abort") == 0;
         if (!abort && strcmp(what, "pause") != 0)
             return;
-        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "%s asks to %s",
-                    jsonx_text(event, "who", "somebody"), what);
+        if (!driver->request_told) /* every host tells it */
+            driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "%s asks to %s",
+                        jsonx_text(event, "who", "somebody"), what);
+        driver->request_told = true;
         driver_fact(driver,
                     &(struct rollout_event){ .kind = abort ? ROLLOUT_EV_ABORT : ROLLOUT_EV_PAUSE });
     }

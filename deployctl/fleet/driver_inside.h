@@ -19,6 +19,7 @@ enum {
     DRIVER_POLL_MS = 500,
     DRIVER_PROGRESS_MS = 200,
     DRIVER_UNLOCK_MS = 2000,
+    DRIVER_WATCH_MS = 250, /* how often an agent looks at the health of its host */
 };
 
 enum driver_link {
@@ -45,9 +46,10 @@ struct driver_host {
     enum rollout_act act; /* under way */
     int step;             /* of the act */
     int64_t act_ms;       /* when it began */
-    bool refused;         /* a step of the act failed, it goes on to clean up */
-    bool waits;           /* STAGE: for a free place among `parallel` */
-    const char *from;     /* in the arena; NULL = first release */
+    bool request_told;
+    bool refused;     /* a step of the act failed, it goes on to clean up */
+    bool waits;       /* STAGE: for a free place among `parallel` */
+    const char *from; /* in the arena; NULL = first release */
     char error[DRIVER_SAY_MAX];
     json_t *history; /* owned */
     int64_t damaged;
@@ -72,10 +74,11 @@ struct driver {
     bool source_done, source_failed;
     struct err source_err;
     bool deciding, decided, asked, question_open, left;
-    bool requested;              /* pause or abort was left for a live holder */
-    size_t polls;                /* hosts that are being looked at again */
-    size_t unlocking;            /* hosts that have not said yet that they let go */
-    int64_t unlock_end_ms;       /* when that is not waited for any more; 0 = not begun */
+    bool requested;        /* pause or abort was left for a live holder */
+    size_t polls;          /* hosts that are being looked at again */
+    size_t unlocking;      /* hosts that have not said yet that they let go */
+    int64_t unlock_end_ms; /* when that is not waited for any more; 0 = not begun */
+    bool request_told;
     bool refused;                /* DECIDE said no */
     struct rollout_event *queue; /* owned; facts for the next turn */
     size_t nqueue, queue_cap;

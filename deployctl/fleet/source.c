@@ -366,7 +366,8 @@ void source_free(struct source *source)
         source->waiters = waiter->next;
         free(waiter);
     }
-    for (size_t i = 0; source->contents && i < source->shared->manifest.count; i++)
+    for (size_t i = 0; source->contents && source->shared && i < source->shared->manifest.count;
+         i++)
         pack_item_done(&source->contents[i].item);
     free(source->contents);
     shared_drop(source->shared);
