@@ -172,7 +172,7 @@ int jsonx_set_text(json_t *object, const char *key, const char *text)
 {
     json_t *value = text ? json_string(text) : json_null();
 
-    if (!value)
+    if (!value && text)
         value = repaired(text);
     return set(object, key, value);
 }

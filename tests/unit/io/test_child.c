@@ -75,7 +75,7 @@ static int wait_for(pid_t pid)
 }
 
 /* Runs the program with its output taken; returns the exit status. */
-static int run(struct child_spec *spec, const struct child_fd *more, size_t count, char *text)
+static int run(const struct child_spec *spec, const struct child_fd *more, size_t count, char *text)
 {
     struct child_fd fds[8];
     struct err err;
@@ -86,20 +86,22 @@ static int run(struct child_spec *spec, const struct child_fd *more, size_t coun
     fds[0] = (struct child_fd){ ends[1], 1 };
     for (size_t i = 0; i < count; i++)
         fds[i + 1] = more[i];
-    spec->fds = fds;
-    spec->nfds = count + 1;
-    assert_int_equal(child_start(spec, &pid, &err), 0);
+    struct child_spec own = *spec;
+    own.fds = fds;
+    own.nfds = count + 1;
+    assert_int_equal(child_start(&own, &pid, &err), 0);
     close(ends[1]);
     read_all(ends[0], text);
     return wait_for(pid);
 }
 
-static int run_shell(struct child_spec *spec, const char *script, char *text)
+static int run_shell(const struct child_spec *spec, const char *script, char *text)
 {
     char *argv[] = { "sh", "-c", (char *)script, NULL };
-    spec->path = "/bin/sh";
-    spec->argv = argv;
-    return run(spec, NULL, 0, text);
+    struct child_spec own = *spec;
+    own.path = "/bin/sh";
+    own.argv = argv;
+    return run(&own, NULL, 0, text);
 }
 
 static void failure_is_reported_at_once_when_memory_is_shared(void **unused)
