@@ -700,5 +700,8 @@ int core_self_test(void)
     int rc = store_get(&store, "plan") >= 0 ? core_plan_load(&core, &errors) : 0;
     print_errors(&errors);
     err_list_done(&errors);
-    return rc == 0 ? 0 : 1;
+    if (rc != 0)
+        return 1;
+    puts(CORE_SELF_TEST_OK);
+    return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "io/child.h"
 #include "io/jsonx.h"
+#include "supervisor/core/core_run.h"
 #include "supervisor/core/events.h"
 
 enum { SELF_TEST_MS = 20000, LEAVE_MS = 50, SEND_MS = 5000, WORDS_MAX_BYTES = 2048 };
@@ -201,6 +202,16 @@ static void commit(struct upgrade *upgrade)
     loop_timer_arm(upgrade->timer, LEAVE_MS); /* the answer goes out first */
 }
 
+/* Warnings about the configuration may come first. */
+static bool says_ok(int words)
+{
+    static const char ok[] = CORE_SELF_TEST_OK "\n";
+    char end[sizeof ok] = "";
+    off_t size = lseek(words, 0, SEEK_END), len = (off_t)strlen(ok);
+
+    return size >= len && pread(words, end, (size_t)len, size - len) == len && strcmp(end, ok) == 0;
+}
+
 void upgrade_check(struct upgrade *upgrade)
 {
     char words[WORDS_MAX_BYTES];
@@ -212,18 +223,20 @@ void upgrade_check(struct upgrade *upgrade)
     if (record->exited == LEDGER_LIVING)
         return;
     loop_timer_disarm(upgrade->timer);
-    if (record->exited == LEDGER_EXITED && record->exit_code == CLD_EXITED &&
-        record->exit_status == 0) {
-        commit(upgrade);
-        return;
-    }
     ssize_t len = pread(upgrade->words, words, sizeof words - 1, 0);
     words[len > 0 ? len : 0] = '\0';
     words[strcspn(words, "\n")] = '\0';
+    bool exited = record->exited == LEDGER_EXITED && record->exit_code == CLD_EXITED;
+    bool passed = exited && record->exit_status == 0;
+    if (passed && says_ok(upgrade->words)) {
+        commit(upgrade);
+        return;
+    }
     err_set(&err, ERR_STATE, "the self-test of %s failed, nothing was changed: %s", upgrade->binary,
-            words[0]                          ? words
-            : record->report.error            ? strerror(record->report.error)
-            : record->exit_code == CLD_EXITED ? "it said nothing"
-                                              : "it was killed");
+            passed                 ? "it is not a supervisor"
+            : words[0]             ? words
+            : record->report.error ? strerror(record->report.error)
+            : exited               ? "it said nothing"
+                                   : "it was killed");
     refuse(upgrade, &err);
 }

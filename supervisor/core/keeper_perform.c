@@ -65,7 +65,7 @@ static bool release_there(struct keeper *keeper, struct unit *unit)
         return true;
     const char *problem = releases_problem(releases, service);
     if (problem) {
-        keeper_reason(unit, "%s", problem);
+        keeper_reason(unit, "a remedy: %s", problem);
         return false;
     }
     if (unit->body.next_release[0]) {
@@ -93,7 +93,7 @@ static void ask(struct keeper *keeper, struct unit *unit)
         return;
     }
     if (problem) {
-        keeper_reason(unit, "%s", problem);
+        keeper_reason(unit, "a remedy: %s", problem);
     } else if (needs_met(keeper, unit) && release_there(keeper, unit)) {
         unit->body.fresh = false;
         unit->body.reason[0] = '\0';
