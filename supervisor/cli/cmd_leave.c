@@ -233,7 +233,7 @@ static pid_t core_of(struct ledger *ledger)
     return core;
 }
 
-static int replace_core(const char *socket, pid_t core)
+static int replace_core(const char *socket, pid_t core, const char *why)
 {
     struct seen after;
     struct err err = { 0 };
@@ -269,10 +269,11 @@ int cmd_recover(struct cli *cli)
     ledger_unmap(&ledger);
     if (core <= 0)
         return CLIENT_FAILED;
-    if (!cli_flag(cli, "force") && look(socket, PROBE_MS, &seen)) {
+    bool answers = look(socket, PROBE_MS, &seen);
+    if (answers && !cli_flag(cli, "force")) {
         printf("the core (pid %lld) answers, nothing was done (--force replaces it all the same)\n",
                (long long)seen.core_pid);
         return client_print("");
     }
-    return replace_core(socket, core);
+    return replace_core(socket, core, answers ? "answered" : "did not answer");
 }

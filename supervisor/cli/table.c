@@ -145,7 +145,7 @@ void table_print(const struct table *table, size_t width, bool colour, struct bu
             put_cell(table, &layout, c, &heading, colour, out);
     }
     buf_putc(out, '\n');
-    for (size_t i = 0; i < table->ncells; i++) {
+    for (size_t i = 0; table->ncolumns && i < table->ncells; i++) {
         size_t column = i % table->ncolumns;
         if (layout.widths[column])
             put_cell(table, &layout, column, &table->cells[i], colour, out);
