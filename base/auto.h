@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define AUTO_FREE  __attribute__((cleanup(auto_free_)))
-#define AUTO_CLOSE __attribute__((cleanup(auto_close_)))
+#define AUTO_FREE  __attribute__((cleanup(auto_free_), unused))
+#define AUTO_CLOSE __attribute__((cleanup(auto_close_), unused))
 
 static inline void auto_free_(void *at) { free(*(void **)at); }
 

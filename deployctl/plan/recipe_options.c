@@ -5,7 +5,7 @@
 
 #include "deployctl/plan/recipe.h"
 
-#define ROWS(table_rows) .rows = table_rows, .count = sizeof(table_rows) / sizeof(table_rows[0])
+#define ROWS(table_rows) .rows = (table_rows), .count = sizeof(table_rows) / sizeof((table_rows)[0])
 enum { DAY_MS = 86400000, WEEK_MS = 7 * DAY_MS };
 
 static const char *const links[] = { "inside", "any", NULL };

@@ -114,7 +114,8 @@ static void rest(struct probe *probe)
 }
 
 /* The owner may free the probe in here: nobody may touch it afterwards. */
-static void tell(struct probe *probe, bool ok, const char *fmt, va_list args)
+static void __attribute__((format(printf, 3, 0)))
+tell(struct probe *probe, bool ok, const char *fmt, va_list args)
 {
     struct probe_result result = { .ok = ok };
 

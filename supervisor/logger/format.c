@@ -87,7 +87,7 @@ static int utf8_at(const unsigned char *s, size_t len)
  * ended a sequence that turned out broken). */
 static size_t put_char(char **to, struct streams_line *line, const unsigned char *s, size_t len)
 {
-    unsigned char both[4];
+    unsigned char both[4] = { 0 };
     size_t before = line->nbytes, have = before;
 
     memcpy(both, line->bytes, before);

@@ -73,8 +73,9 @@ static void add(struct plan_build *build, struct plan_notes *notes, size_t file,
     notes->count++;
 }
 
-static void note(struct plan_build *build, struct plan_notes *notes, struct plan_place place,
-                 const char *title, const char *key, const char *fmt, va_list args)
+static void __attribute__((format(printf, 6, 0)))
+note(struct plan_build *build, struct plan_notes *notes, struct plan_place place, const char *title,
+     const char *key, const char *fmt, va_list args)
 {
     char text[NOTE_TEXT_MAX], where[256] = "";
 
