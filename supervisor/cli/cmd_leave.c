@@ -250,10 +250,9 @@ static int replace_core(const char *socket, pid_t core, const char *why)
                    (int)core, RECOVERED_MS / 1000);
         return CLIENT_FAILED;
     }
-    printf(
-        "the core (pid %d) did not answer and was killed; another one (pid %lld) has taken over, "
-        "no service was touched\n",
-        (int)core, (long long)after.core_pid);
+    printf("the core (pid %d) %s and was killed; another one (pid %lld) has taken over, no service "
+           "was touched\n",
+           (int)core, why, (long long)after.core_pid);
     return client_print("");
 }
 
