@@ -97,7 +97,7 @@ void sockets_configure(struct core *core, const struct plan *plan, struct err_li
     }
 }
 
-int sockets_of(const struct core *core, const struct spec_service *service,
+int sockets_of(struct core *core, const struct spec_service *service,
                int fds[static SOCKETS_PER_SERVICE_MAX], size_t *ret_count, struct buf *names,
                struct err *err)
 {
@@ -111,8 +111,9 @@ int sockets_of(const struct core *core, const struct spec_service *service,
 
             store_name(name, sizeof name, socket, k);
             int fd = store_get(&core->store, name);
-            if (fd < 0)
-                return err_set(err, ERR_STATE, "socket %s could not be opened", socket->name);
+            if (fd < 0 && open_one(core, socket, k, err) != 0)
+                return err_wrap(err, "socket %s", socket->name);
+            fd = store_get(&core->store, name);
             if (count >= SOCKETS_PER_SERVICE_MAX)
                 return err_set(err, ERR_LIMIT, "more than %d sockets", SOCKETS_PER_SERVICE_MAX);
             fds[count++] = fd;

@@ -13,8 +13,9 @@ enum { SOCKETS_PER_SERVICE_MAX = 64 };
 void sockets_configure(struct core *core, const struct plan *plan, struct err_list *errors);
 
 /* Descriptors (borrowed) of a service in the order of its `sockets` key, and the colon-separated
- * names for LISTEN_FDNAMES.  ERR_STATE when one of them could not be opened. */
-int sockets_of(const struct core *core, const struct spec_service *service,
+ * names for LISTEN_FDNAMES.  One that could not be opened before is tried again: who held the
+ * address may have let go of it. */
+int sockets_of(struct core *core, const struct spec_service *service,
                int fds[static SOCKETS_PER_SERVICE_MAX], size_t *ret_count, struct buf *names,
                struct err *err);
 
