@@ -146,9 +146,10 @@ class Supervisor:
 
     def write(self, text, settings=""):
         """The configuration; [supervisor] points everything into our folder."""
-        with open(self.config, "w") as file:
+        with open(self.config + ".new", "w") as file:
             file.write(f"[supervisor]\nstate_dir = {self.folder}/state\n"
                        f"log_dir = {self.folder}/log\n{settings}\n{text}")
+        os.replace(self.config + ".new", self.config)  # a reload never sees half of it
 
     def text_of(self, *names):
         try:
