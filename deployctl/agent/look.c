@@ -111,6 +111,7 @@ static void put_current(struct look *look, const struct host_releases *list)
                    release != NULL && release->complete ? release->digest : NULL);
     jsonx_set_text(look->answer, "previous", previous[0] != '\0' ? previous : NULL);
     jsonx_set_bool(look->answer, "confirmed", confirmed);
+    jsonx_set_text(look->answer, "phase", jsonx_text(look->state, "phase", NULL));
     json_object_set_new(look->answer, "deadline_s", gate_deadline(look->state));
 }
 

@@ -303,6 +303,8 @@ static void on_retry(void *context)
     struct driver_host *host = context;
     if (host->link == DRIVER_LINK_BROKEN)
         open_session(host);
+    else if (host->link == DRIVER_LINK_OPEN)
+        driver_acts_look_again(host);
 }
 
 /* --- turns ------------------------------------------------------------------------------------ */

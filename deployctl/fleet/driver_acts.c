@@ -126,11 +126,28 @@ static bool hook_ok(struct driver_host *host, const char *name, const json_t *an
 /* --- one function for each act: called with step 0, then with each answer ----------------------
  */
 
+/* A host that is just switching or going back, because a deployctl has ended a moment ago, is
+ * looked at again until it is through: only then is it known what it runs. */
+static bool wait_until_settled(struct driver_host *host)
+{
+    const struct driver *driver = host->driver;
+    bool view = driver->order.verb == DRIVER_STATUS || driver->order.verb == DRIVER_HISTORY ||
+                driver->order.verb == DRIVER_PLAN;
+    if (view || !host->glance.moving || host->glance.holder ||
+        took(host) > 2 * driver->ready_timeout_ms + DRIVER_QUICK_MS)
+        return false;
+    if (host->step == 1)
+        driver_tell(host->driver, DRIVER_NEWS_HOST, host, "moving",
+                    "is just changing its release; waiting until it is through");
+    loop_timer_arm(host->retry, DRIVER_POLL_MS);
+    return true;
+}
+
 static void act_look(struct driver_host *host, const json_t *answer, const struct err *err)
 {
     const struct recipe *recipe = host->driver->recipe;
     char text[DRIVER_SAY_MAX];
-    if (host->step == 0) {
+    if (!answer) {
         json_t *params = json_object(), *services = json_array();
         for (size_t i = 0; i < recipe->deploy.services.count; i++)
             json_array_append_new(services, json_string(recipe->deploy.services.names[i]));
@@ -142,8 +159,10 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
         driver_answered(host, refusal(host, err));
         return;
     }
-    host->once = true;
     glance_take(&host->glance, answer);
+    if (wait_until_settled(host))
+        return;
+    host->once = true;
     if (*glance_problems(&host->glance, text, sizeof text)) {
         driver_blame(host, "%s", text);
         driver_answered(host, ROLLOUT_REFUSED);
@@ -662,6 +681,12 @@ void driver_acts_next_stage(struct driver *driver)
         if (host->link == DRIVER_LINK_OPEN)
             run(host, NULL, NULL);
     }
+}
+
+void driver_acts_look_again(struct driver_host *host)
+{
+    if (host->act == ROLLOUT_ACT_LOOK)
+        run(host, NULL, NULL);
 }
 
 void driver_acts_again(struct driver_host *host)

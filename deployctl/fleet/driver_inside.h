@@ -109,7 +109,8 @@ void driver_go(struct driver *driver);                                 /* DECIDE
 
 /* driver_acts.c: what a host is asked, step by step */
 void driver_acts_begin(struct driver_host *host, enum rollout_act act);
-void driver_acts_again(struct driver_host *host); /* after a broken connection */
+void driver_acts_again(struct driver_host *host);      /* after a broken connection */
+void driver_acts_look_again(struct driver_host *host); /* it was moving when it was looked at */
 void driver_acts_event(struct driver_host *host, const char *name, const json_t *event);
 void driver_acts_next_stage(struct driver *driver); /* a place among `parallel` is free */
 void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,

@@ -30,6 +30,8 @@ void glance_take(struct glance *glance, const json_t *answer)
     glance->deadline_s = jsonx_int(glance->answer, "deadline_s", -1);
     glance->healthy = jsonx_bool(glance->answer, "healthy", false);
     glance->confirmed = jsonx_bool(glance->answer, "confirmed", true);
+    const char *phase = jsonx_text(glance->answer, "phase", "");
+    glance->moving = strcmp(phase, "switching") == 0 || strcmp(phase, "reverting") == 0;
     glance->rollout = object_or_null(glance->answer, "rollout");
     glance->holder = object_or_null(glance->answer, "holder");
     const json_t *instances = json_object_get(glance->answer, "instances");

@@ -26,6 +26,7 @@
  *              "instances": [{"id","state","ready","health","restarts","restart_mode","release"}]
  *              "healthy": bool          all instances running and ready (true without services)
  *              "confirmed": bool, "deadline_s": N|null,
+ *              "phase": TEXT|null       the supervisor's: "switching" and "reverting" pass by
  *              "free_bytes","free_inodes": N, "writable": bool, "problems": [TEXT...],
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
