@@ -115,7 +115,6 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
 void keeper_main_ended(struct keeper *keeper, struct unit *unit);
 void keeper_tell_release(struct keeper *keeper, struct unit *unit);
-void keeper_faster(struct unit *unit, bool on);
 /* keeper_leave.c */
 void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all);
 void keeper_kill(struct keeper *keeper, struct unit *unit);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "supervisor/core/checks.h"
 
 static bool may_overlap(const struct slot *slot)
 {
@@ -237,6 +238,11 @@ void keeper_probe_faster(struct keeper *keeper, size_t service, bool on)
     size_t count = keeper_slots_of(keeper, service, &slots);
 
     for (size_t i = 0; i < count; i++) {
-        keeper_faster(slots[i]->main, on);
+        const struct unit *units[] = { slots[i]->main, slots[i]->twin };
+
+        slots[i]->faster = on; /* of the instance: a twin that is promoted keeps it */
+        for (size_t k = 0; k < 2; k++)
+            if (units[k] && units[k]->checks)
+                checks_set_faster(units[k]->checks, on);
     }
 }

@@ -260,7 +260,7 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
         log_error("cannot check", "instance", unit->slot->name, "error", err.text, NULL);
         return;
     }
-    if (unit->faster)
+    if (unit->slot->faster)
         checks_set_faster(unit->checks, true);
     if (unit->made.startup.kind == SPEC_CHECK_NONE)
         unit->body.gate_passed = true;
@@ -273,11 +273,4 @@ void keeper_end_checks(struct unit *unit)
     unit->ready_watch = NULL;
     checks_free(unit->checks);
     unit->checks = NULL;
-}
-
-void keeper_faster(struct unit *unit, bool on)
-{
-    unit->faster = on;
-    if (unit->checks)
-        checks_set_faster(unit->checks, on);
 }

@@ -62,7 +62,6 @@ struct unit {
     struct arena arena;       /* of `made` */
     struct instance made;     /* what runs now; argv NULL before the first start */
     struct checks *checks;    /* running checks, or NULL */
-    bool faster;              /* a release is being watched: probe more often */
     bool cleaning;            /* its leftovers are looked for */
     bool rest_told;           /* TERM was sent to them */
     unsigned quiet_scans;     /* scans in a row that found nothing */
@@ -81,6 +80,7 @@ struct slot {
     bool removed;             /* not in the plan any more: goes when it has stopped */
     bool on_trial;            /* the twin is the new process */
     struct unit *main, *twin; /* twin may be NULL */
+    bool faster;              /* a release is being watched: probe more often */
     bool in_stop, stop_told;  /* of an ordered stop */
     bool replacing, replace_queued;
     bool replace_again; /* another release was asked for: the trial is being called off */
