@@ -209,7 +209,7 @@ install: all
 ## deps          install what is missing to build and test (apt), or print the one command
 .PHONY: deps deps-build deps-check deps-lint
 deps: deps-check
-PACKAGES_BUILD := gcc make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
+PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest zstd openssh-server \
   openssh-client iproute2 procps nginx-light redis-server
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
