@@ -109,9 +109,11 @@ static json_t *find(json_t *instances, const char *id)
 static void tell_exit(const json_t *instance, char text[static GATE_TEXT_MAX])
 {
     const json_t *last = json_object_get(instance, "last_exit");
-    const char *signal = jsonx_text(last, "signal", NULL);
+    const char *signal = jsonx_text(last, "signal", NULL), *cause = jsonx_text(last, "cause", NULL);
     if (!json_is_object(last))
         text[0] = '\0';
+    else if (cause != NULL) /* the supervisor ended it: what its check said is what matters */
+        snprintf(text, GATE_TEXT_MAX, " (%.90s)", cause);
     else if (jsonx_bool(last, "oom", false))
         snprintf(text, GATE_TEXT_MAX, " (killed for lack of memory)");
     else if (signal != NULL)

@@ -16,7 +16,7 @@
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/plan/instance.h"
 
-enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 200 };
+enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 160, UNIT_CAUSE_MAX = 80 };
 
 /* How the last process ended. */
 struct unit_exit {
@@ -27,6 +27,7 @@ struct unit_exit {
     int64_t uptime_ms;
     uint8_t known; /* 0: the kernel told nobody */
     uint8_t dumped;
+    char cause[UNIT_CAUSE_MAX]; /* why we made it end: a failed check, an order; "" = by itself */
 };
 
 /* Kept in the ledger as it is, so that a new core carries on from here. */

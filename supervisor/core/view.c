@@ -34,6 +34,7 @@ static json_t *exit_json(const struct unit_exit *last)
     jsonx_set_bool(row, "core", last->dumped);
     jsonx_set_bool(row, "known", last->known);
     jsonx_set_real(row, "uptime_s", (double)last->uptime_ms / 1000.0);
+    jsonx_set_text(row, "cause", last->cause[0] ? last->cause : NULL);
     if (last->error) {
         jsonx_set_text(row, "step", child_step_name((enum child_step)last->step));
         jsonx_set_text(row, "error", strerror(last->error));
