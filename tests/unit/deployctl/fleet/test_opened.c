@@ -1,0 +1,105 @@
+/* test_opened.c - the record of an open rollout goes out and comes back, and damage is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "deployctl/fleet/opened.h"
+#include "io/jsonx.h"
+
+static json_t *sample(void)
+{
+    struct opened_host hosts[] = {
+        { .name = "a", .from = "000001-00000000", .canary = true },
+        { .name = "b", .from = NULL },
+        { .name = "c", .from = "000001-00000000", .absent = true },
+    };
+    struct opened opened = {
+        .rollout = "r1",
+        .id = "000002-9f3ac1d2",
+        .digest = "9f",
+        .app = "web",
+        .kind = "release",
+        .who = "ann@laptop",
+        .started = "now",
+        .epoch = 7,
+        .partial = true,
+        .limits = { .canary = 1,
+                    .batch = 2,
+                    .unavailable = 1,
+                    .undo_unavailable = 3,
+                    .failed = 4,
+                    .unreachable = 5,
+                    .bake_ms = 60000,
+                    .healthy_for_ms = 10,
+                    .progress_deadline_ms = 20,
+                    .confirm_within_ms = 5000,
+                    .pause_on_failure = true },
+        .hold_for_ms = 1,
+        .ready_timeout_ms = 2,
+        .hosts = hosts,
+        .count = 3,
+    };
+    return opened_make(&opened);
+}
+
+static void what_goes_out_comes_back(void **unused)
+{
+    (void)unused;
+    struct opened opened;
+    struct err err;
+    json_t *json = sample();
+    assert_int_equal(opened_parse(json, &opened, &err), 0);
+    assert_string_equal(opened.id, "000002-9f3ac1d2");
+    assert_string_equal(opened.who, "ann@laptop");
+    assert_null(opened.message);
+    assert_int_equal(opened.epoch, 7);
+    assert_true(opened.partial);
+    assert_int_equal(opened.limits.batch, 2);
+    assert_int_equal(opened.limits.undo_unavailable, 3);
+    assert_int_equal(opened.limits.unreachable, 5);
+    assert_int_equal(opened.limits.confirm_within_ms, 5000);
+    assert_true(opened.limits.pause_on_failure);
+    assert_int_equal(opened.count, 3);
+    assert_true(opened_host(&opened, "a")->canary);
+    assert_null(opened_host(&opened, "b")->from);
+    assert_true(opened_host(&opened, "c")->absent);
+    assert_null(opened_host(&opened, "d"));
+    opened_done(&opened);
+    json_decref(json);
+}
+
+static void damage_is_refused(void **unused)
+{
+    (void)unused;
+    static const char *const needed[] = { "rollout", "id", "digest", "epoch", "limits", "hosts" };
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        struct opened opened;
+        struct err err;
+        json_t *json = sample();
+        json_object_del(json, needed[i]);
+        assert_int_equal(opened_parse(json, &opened, &err), ERR_CORRUPT);
+        assert_non_null(strstr(err.text, "damaged"));
+        json_decref(json);
+    }
+    struct opened opened;
+    json_t *json = sample();
+    jsonx_set_text(json, "id", "../../etc");
+    assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+    json_decref(json);
+    json = json_object();
+    jsonx_set_text(json, "damaged", "line 1: no");
+    assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+    json_decref(json);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_goes_out_comes_back),
+        cmocka_unit_test(damage_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
