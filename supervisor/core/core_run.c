@@ -44,11 +44,11 @@ struct run {
     struct upgrade *upgrade;
     struct loop_watch *poke_watch, *channel_watch;
     struct loop_timer *lag_timer, *shutdown_timer;
-    bool adopted;             /* a core before us left something */
-    bool hurried;             /* a second order to shut down has come, or the time is over */
-    bool finished;            /* leave the loop */
-    int exit_code;            /* of the core */
-    int finish_code;          /* of the supervisor */
+    bool adopted;  /* a core before us left something */
+    bool hurried;  /* a second order to shut down has come, or the time is over */
+    bool finished; /* leave the loop */
+    int exit_code; /* of the core */
+    bool shutting_down;
     char recalled[64 * 1024]; /* text of a pin, until the next one is recalled */
 };
 
@@ -110,20 +110,37 @@ int core_memory(const char *name, const void *data, size_t len, int *ret_fd, str
 
 /* --- shutting down --- */
 
+/* The order is in the ledger before anything is stopped: a core that is killed in the middle leaves
+ * the rest of the shutdown to the next one (go_on_shutting_down). */
 static void begin_shutdown(struct run *run, int code, const char *why)
 {
     struct core *core = &run->core;
+    struct ledger_header *header = core->ledger.header;
 
-    if (core->keeper->stopping_all) {
+    if (run->shutting_down) {
         run->hurried = true;
         keeper_shutdown(core->keeper, true);
         return;
     }
-    run->finish_code = code;
+    run->shutting_down = true;
+    if (header->shutdown_orders == 0) { /* not by a signal, which the guardian has counted */
+        header->finish_code = code;
+        header->shutdown_orders = header->shutdown_seen = 1;
+    }
     log_info("shutting down", "why", why, NULL);
     events_publish(core->events, "shutdown", json_pack("{s:s}", "why", why));
     keeper_shutdown(core->keeper, false);
     loop_timer_arm(run->shutdown_timer, core->plan->supervisor.shutdown_timeout_ms);
+}
+
+static void go_on_shutting_down(struct run *run)
+{
+    struct ledger_header *header = run->core.ledger.header;
+
+    if (header->shutdown_orders == 0)
+        return;
+    header->shutdown_seen = header->shutdown_orders;
+    begin_shutdown(run, header->finish_code, "it was ordered before the core was replaced");
 }
 
 static void on_shutdown_timeout(void *context)
@@ -141,7 +158,7 @@ static void finish(struct run *run)
 {
     struct core *core = &run->core;
 
-    if (run->finished || !core->keeper->stopping_all || !keeper_all_down(core->keeper))
+    if (run->finished || !run->shutting_down || !keeper_all_down(core->keeper))
         return;
     log_info("all services are down", NULL);
     streams_order_finish(core->streams);
@@ -151,7 +168,6 @@ static void finish(struct run *run)
         if (core->notify_name && core->notify_name[0] == '/')
             unlink(core->notify_name);
     }
-    core->ledger.header->finish_code = run->finish_code;
     core->ledger.header->finished = 1;
     run->finished = true;
     loop_stop(core->loop);
@@ -173,7 +189,7 @@ static void on_changed(void *context, struct slot *slot)
     struct run *run = context;
     enum lifecycle_state state = keeper_state(slot);
 
-    if (slot->spec->on_exit == SPEC_EXIT_SHUTDOWN && !run->core.keeper->stopping_all &&
+    if (slot->spec->on_exit == SPEC_EXIT_SHUTDOWN && !run->shutting_down &&
         (state == LIFECYCLE_EXITED || state == LIFECYCLE_FAILED))
         begin_shutdown(run, exit_code_of(slot->main), "a service with on_exit = shutdown ended");
 }
@@ -360,8 +376,8 @@ static void on_channel(void *context, unsigned events)
     int rc = store_receive(run->core.channel, &message, &err);
     if (rc == 0)
         return;
-    if (rc > 0) { /* the guardian has nothing to say to us */
-        if (message.fd >= 0)
+    if (rc > 0 || err.code != ERR_UNREACHABLE) { /* the guardian has nothing to say to us */
+        if (rc > 0 && message.fd >= 0)
             close(message.fd);
         return;
     }
@@ -541,6 +557,7 @@ static int take_up(struct run *run, struct err *err)
         return rc;
     outputs_release(core); /* what the logger freed while no core lived */
     core->keeper->outputs_closing = true;
+    core->keeper->stopping_all = core->ledger.header->shutdown_orders > 0;
     keeper_tell_releases(core->keeper);
     keeper_resume(core->keeper);
     releases_begin(core->releases);
@@ -655,6 +672,7 @@ static int run_core(struct run *run)
     announce(run);
     core->ledger.header->core_loading = 0;
     core->ledger.header->core_strikes = 0;
+    go_on_shutting_down(run);
     take_signal_orders(run);
     loop_run(core->loop, on_turn, run);
     run_free(run);
