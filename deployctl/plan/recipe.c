@@ -173,10 +173,26 @@ static void wrong(struct reader *reader, const char *section, const char *key, c
         err_list_add(reader->errors, "%s:1: [%s] %s: %s", reader->recipe->file, section, key, what);
 }
 
+/* Without a `hosts` key the [host:NAME] sections say who there is, in their order; NULL = none. */
+static const char *hosts_of_sections(struct reader *reader)
+{
+    const char *names = NULL;
+    for (size_t i = 0; i < reader->ini.count; i++) {
+        const struct ini_entry *entry = &reader->ini.entries[i];
+        if (entry->key || strncmp(entry->section, HOST_PREFIX, strlen(HOST_PREFIX)) != 0)
+            continue;
+        const char *name = entry->section + strlen(HOST_PREFIX);
+        names = names ? arena_printf(&reader->recipe->arena, "%s %s", names, name) : name;
+    }
+    return names;
+}
+
 static void make_hosts(struct reader *reader)
 {
     struct recipe *recipe = reader->recipe;
     struct err err;
+    if (!recipe->fleet.hosts)
+        recipe->fleet.hosts = hosts_of_sections(reader);
     if (!recipe->fleet.hosts) {
         wrong(reader, "fleet", "hosts", "missing; name at least one host");
         return;
