@@ -34,9 +34,13 @@ struct session {
 
 static void release(struct session *s)
 {
+    struct err err;
+    err_set(&err, ERR_UNREACHABLE, "%s: the connection was closed", s->host);
     while (s->requests) {
         struct request *request = s->requests;
         s->requests = request->next;
+        if (request->fn) /* so that the context can be freed */
+            request->fn(request->context, NULL, &err);
         free(request);
     }
     transport_free(s->transport);

@@ -32,15 +32,15 @@ struct session_events {
 
 struct session *session_open(struct loop *loop, const struct transport_target *target,
                              const struct session_events *events, void *context, struct err *err);
-/* Steals params (NULL = {}).  fn is called exactly once, never from inside this call, unless
- * session_free comes first. */
+/* Steals params (NULL = {}).  fn is called exactly once, never from inside this call, with answer
+ * NULL when the session broke or is freed; not at all when it was closed before. */
 void session_ask(struct session *session, const char *verb, json_t *params, int64_t deadline_ms,
                  session_answer_fn *fn, void *context);
 /* Raw frames behind a `stage`; false: the queue is full, try again after on_drain. */
 bool session_send(struct session *session, enum frame_type type, const void *payload, size_t len);
 bool session_has_room(const struct session *session);
 uint64_t session_sent_bytes(const struct session *session);
-/* From any callback; nothing is called afterwards.  NULL is fine. */
+/* From any callback; on_close is not called afterwards.  NULL is fine. */
 void session_free(struct session *session);
 
 #endif

@@ -252,6 +252,7 @@ static void hash_work(void *context)
             atomic_store(&shared->stop, true);
     }
     digest_free(digest);
+    digest_thread_end();
 }
 
 static void name_work(void *context)
@@ -272,6 +273,7 @@ static void name_work(void *context)
     if (rc == 0)
         manifest_hex(digest, shared->digest);
     buf_done(&text);
+    digest_thread_end();
 }
 
 static void pack_work(void *context)
@@ -280,6 +282,7 @@ static void pack_work(void *context)
     struct shared *shared = job->shared;
     pack_make(shared->pack, shared->dirfd, &shared->manifest.entries[job->entry], &job->item,
               &job->err);
+    digest_thread_end();
 }
 
 /* --- the steps, on the loop ------------------------------------------------------------------- */

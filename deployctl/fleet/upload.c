@@ -55,7 +55,9 @@ static void finish(struct upload *u, const struct err *err)
     if (u->over)
         return;
     u->over = true;
-    u->fn(u->context, &u->result, err);
+    struct upload_result result = u->result; /* fn may free the upload */
+    struct err why = err ? *err : (struct err){ 0 };
+    u->fn(u->context, &result, err ? &why : NULL);
 }
 
 /* Told from the loop, so that nobody is called from inside his own call. */

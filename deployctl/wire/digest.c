@@ -6,6 +6,7 @@
 #include <unistd.h>
 /* OpenSSL has a type with the name of one of our error codes. */
 #define ERR_STATE OPENSSL_ERR_STATE
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #undef ERR_STATE
 
@@ -94,3 +95,5 @@ int digest_of_fd(struct digest *digest, int fd, unsigned char ret[static MANIFES
     *ret_bytes = at;
     return digest_end(digest, ret, err);
 }
+
+void digest_thread_end(void) { OPENSSL_thread_stop(); }

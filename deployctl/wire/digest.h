@@ -26,4 +26,7 @@ int digest_of(const void *data, size_t len, unsigned char ret[static MANIFEST_DI
 int digest_of_fd(struct digest *digest, int fd, unsigned char ret[static MANIFEST_DIGEST_BYTES],
                  uint64_t *ret_bytes, struct err *err);
 
+/* At the end of work on a thread of a pool: gives back what the library keeps for the thread. */
+void digest_thread_end(void);
+
 #endif

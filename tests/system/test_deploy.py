@@ -286,8 +286,8 @@ def test_a_deployctl_that_ends_early_leaves_no_mess(fleet, stage, how):
     process.send_signal(getattr(signal, "SIG" + how.split("-")[0]))
     if how == "TERM-TERM":
         process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode in (-signal.SIGKILL, 0, 6, 130)
+    text, _ = process.communicate(timeout=30)
+    assert process.returncode in (-signal.SIGKILL, 0, 6, 130), text
 
     def leases_are_over():  # whoever was not confirmed has gone back
         status = json.loads(fleet.start("status", "--json").communicate(timeout=30)[0])
