@@ -29,6 +29,8 @@ TAILQ_HEAD(timer_list, loop_timer);
 struct loop {
     uv_loop_t uv;
     uv_prepare_t keep_alive; /* an active handle: without one uv_run() would return at once */
+    uv_idle_t awake;         /* active: uv_run() does not block */
+    bool called;             /* a timer has fired in this uv_run() */
     struct timer_list soon;
     uint64_t turn;
     bool stopped, ending, have_pool;
@@ -54,8 +56,18 @@ struct loop_work {
     bool cancelled, ended;
 };
 
-static void do_nothing(uv_prepare_t *handle) { (void)handle; }
+static void do_nothing(uv_idle_t *handle) { (void)handle; }
 static void free_handle(uv_handle_t *handle) { free(handle->data); }
+
+/* UV_RUN_ONCE calls timers that are due and then blocks all the same; what they brought about would
+ * wait for the owner's turn until something else happens. */
+static void before_poll(uv_prepare_t *handle)
+{
+    struct loop *loop = handle->data;
+
+    if (loop->called || !TAILQ_EMPTY(&loop->soon))
+        uv_idle_start(&loop->awake, do_nothing);
+}
 
 struct loop *loop_new(struct err *err)
 {
@@ -75,7 +87,9 @@ struct loop *loop_new(struct err *err)
     signal(SIGPIPE, SIG_IGN);
     TAILQ_INIT(&loop->soon);
     uv_prepare_init(&loop->uv, &loop->keep_alive);
-    uv_prepare_start(&loop->keep_alive, do_nothing);
+    loop->keep_alive.data = loop;
+    uv_prepare_start(&loop->keep_alive, before_poll);
+    uv_idle_init(&loop->uv, &loop->awake);
     return loop;
 }
 
@@ -91,6 +105,7 @@ void loop_free(struct loop *loop)
         return;
     loop->ending = true;
     uv_close((uv_handle_t *)&loop->keep_alive, NULL);
+    uv_close((uv_handle_t *)&loop->awake, NULL);
     /* What somebody forgot to free may leak, but must not keep us here. */
     uv_walk(&loop->uv, unref_handle, NULL);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* a stop that nobody has seen yet ends here */
@@ -116,7 +131,9 @@ void loop_run(struct loop *loop, void (*turn)(void *context), void *context)
     if (turn && !loop->stopped)
         turn(context); /* what was put into the queue before the loop ran */
     while (!loop->stopped) {
-        uv_run(&loop->uv, TAILQ_EMPTY(&loop->soon) ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+        uv_run(&loop->uv, UV_RUN_ONCE);
+        uv_idle_stop(&loop->awake);
+        loop->called = false;
         run_soon(loop);
         if (turn)
             turn(context);
@@ -153,6 +170,8 @@ struct loop_timer *loop_timer_new(struct loop *loop, void (*fn)(void *context), 
 static void on_timer(uv_timer_t *handle)
 {
     struct loop_timer *timer = handle->data;
+
+    timer->loop->called = true;
     timer->fn(timer->context);
 }
 

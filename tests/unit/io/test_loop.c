@@ -141,6 +141,31 @@ static void free_both(void *context)
     loop_stop(f->loop);
 }
 
+static void set_called(void *context) { ((struct fixture *)context)->calls++; }
+
+/* The timer becomes due while the turn is busy. */
+static void turn_that_takes_long(void *context)
+{
+    struct fixture *f = context;
+
+    if (f->calls > 0)
+        loop_stop(f->loop);
+    if (f->turns++ > 0)
+        return;
+    loop_timer_arm(f->timer, 1);
+    usleep(5000);
+}
+
+static void turn_comes_after_a_timer_that_was_due_before_the_sleep(void **state)
+{
+    struct fixture *f = *state;
+
+    f->timer = loop_timer_new(f->loop, set_called, f);
+    loop_run(f->loop, turn_that_takes_long, f);
+    assert_int_equal(f->calls, 1);
+    assert_false(f->late);
+}
+
 static void timers_may_be_freed_by_one_another(void **state)
 {
     struct fixture *f = *state;
@@ -386,6 +411,7 @@ int main(void)
         TEST(turn_runs_before_the_first_sleep_and_after_each),
         TEST(stop_before_the_run_is_kept),
         TEST(timer_that_arms_itself_waits_for_the_next_turn),
+        TEST(turn_comes_after_a_timer_that_was_due_before_the_sleep),
         TEST(timers_may_be_freed_by_one_another),
         TEST(later_deadline_replaces_the_earlier),
         TEST(readiness_is_told_until_it_is_used),
