@@ -349,3 +349,32 @@ def test_history_and_hosts(fleet):
     assert "local:" in fleet.run("hosts")
     events = [json.loads(line) for line in fleet.run("release", "--json").splitlines()]
     assert events[-1]["event"] == "end" and events[-1]["exit"] == 0
+
+
+def test_unreachable_hosts_are_named_and_caught_up(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    names = [h.name for h in fleet.hosts] + ["gone"]
+    gone = "[host:gone]\naddress = 127.0.0.1\nport = 1\n"
+    try:
+        fleet.write(gone, hosts=names)
+        text = fleet.run("release", code=4)
+        assert "gone is unreachable: " in text and "sshd" in text
+        assert fleet.one_release() == before
+        fleet.write("max_unreachable = 1\n" + gone, hosts=names)
+        assert "Not reached: gone" in fleet.run("release", "--canary", "h2")
+        assert fleet.one_release() != before
+        fleet.run("status", code=4)
+    finally:
+        fleet.write()
+
+
+def test_hosts_that_are_behind_are_brought_up_to_date(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.run("release", "--hosts", "h[1-2]")
+    assert fleet.hosts[2].settled() == before
+    fleet.run("status", code=4)
+    assert "bringing 1 host to" in fleet.run("resume")
+    assert fleet.one_release() != before
+    fleet.run("status")
