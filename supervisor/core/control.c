@@ -60,23 +60,31 @@ static void do_status(struct control *control, struct rpc_call *call, json_t *pa
     free(slots);
 }
 
-static void do_why(struct control *control, struct rpc_call *call, json_t *params, int verb)
+/* Answers with one row per selected instance, under `key`. */
+static void answer_rows(struct control *control, struct rpc_call *call, json_t *params,
+                        const char *key,
+                        json_t *(*row_of)(const struct core *core, const struct slot *slot))
 {
-    (void)verb;
     struct err err = { 0 };
     struct slot **slots;
     size_t count;
-    json_t *rows;
 
     if (orders_select(control->orders, json_object_get(params, "names"), &slots, &count, &err)) {
         fail(call, &err);
         return;
     }
-    rows = json_array();
+    json_t *rows = json_array(), *result = json_object();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(rows, view_why(control->core, slots[i]));
+        json_array_append_new(rows, row_of(control->core, slots[i]));
     free(slots);
-    rpc_reply(call, json_pack("{s:o}", "instances", rows));
+    json_object_set_new(result, key, rows);
+    rpc_reply(call, result);
+}
+
+static void do_why(struct control *control, struct rpc_call *call, json_t *params, int verb)
+{
+    (void)verb;
+    answer_rows(control, call, params, "instances", view_why);
 }
 
 static void do_events(struct control *control, struct rpc_call *call, json_t *params, int verb)
@@ -97,26 +105,7 @@ static void do_events(struct control *control, struct rpc_call *call, json_t *pa
 static void do_logs(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
     (void)verb;
-    struct err err = { 0 };
-    struct slot **slots;
-    size_t count;
-    json_t *rows;
-
-    if (orders_select(control->orders, json_object_get(params, "names"), &slots, &count, &err)) {
-        fail(call, &err);
-        return;
-    }
-    rows = json_array();
-    for (size_t i = 0; i < count; i++) {
-        const struct instance *made = &slots[i]->main->made;
-        json_t *row = json_object();
-        jsonx_set_text(row, "instance", slots[i]->name);
-        jsonx_set_text(row, "stdout", made->stdout_log);
-        jsonx_set_text(row, "stderr", made->stderr_log);
-        json_array_append_new(rows, row);
-    }
-    free(slots);
-    rpc_reply(call, json_pack("{s:o}", "logs", rows));
+    answer_rows(control, call, params, "logs", view_logs);
 }
 
 static void do_version(struct control *control, struct rpc_call *call, json_t *params, int verb)

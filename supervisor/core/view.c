@@ -255,3 +255,15 @@ json_t *view_why(const struct core *core, const struct slot *slot)
     put_output(slot, row);
     return row;
 }
+
+json_t *view_logs(const struct core *core, const struct slot *slot)
+{
+    const struct instance *made = &slot->main->made;
+    json_t *row = json_object();
+
+    (void)core;
+    jsonx_set_text(row, "instance", slot->name);
+    jsonx_set_text(row, "stdout", made->stdout_log);
+    jsonx_set_text(row, "stderr", made->stderr_log);
+    return row;
+}

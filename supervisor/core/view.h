@@ -13,6 +13,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot);
 /* Everything `why` shows of one instance: state, reason, needs, last exit, the newest events about
  * it, who ordered what, the last lines of output. */
 json_t *view_why(const struct core *core, const struct slot *slot);
+/* Where its output goes: {"instance", "stdout", "stderr"}. */
+json_t *view_logs(const struct core *core, const struct slot *slot);
 /* Which promises hold on this host, by name: text values for people. */
 json_t *view_guarantees(const struct core *core);
 
