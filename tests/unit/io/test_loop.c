@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "io/child.h"
+#include "base/clock.h"
 #include "io/loop.h"
 
 enum { DEADLINE_MS = 10 * 1000, MANY = 5 };
@@ -404,6 +405,49 @@ static void loop_that_is_freed_waits_for_work(void **state)
     loop_run(f->loop, NULL, NULL); /* uses up the stop of on_release */
 }
 
+struct overdue {
+    struct loop *loop;
+    bool fired, late;
+};
+
+static void on_overdue(void *context) { ((struct overdue *)context)->fired = true; }
+
+static void on_late(void *context)
+{
+    struct overdue *overdue = context;
+
+    overdue->late = true;
+    loop_stop(overdue->loop);
+}
+
+static void stop_once_fired(void *context)
+{
+    struct overdue *overdue = context;
+    int64_t until = clock_mono_ms() + 5;
+
+    if (overdue->fired)
+        loop_stop(overdue->loop);
+    while (clock_mono_ms() < until) /* so that the timer is due when the turn is over */
+        continue;
+}
+
+static void a_timer_that_is_overdue_is_followed_by_a_turn(void **state)
+{
+    struct overdue overdue = { .loop = loop_new(NULL) };
+    struct loop_timer *timer = loop_timer_new(overdue.loop, on_overdue, &overdue);
+    struct loop_timer *late = loop_timer_new(overdue.loop, on_late, &overdue);
+
+    (void)state;
+    loop_timer_arm(timer, 1);
+    loop_timer_arm(late, 2000);
+    loop_run(overdue.loop, stop_once_fired, &overdue);
+    assert_true(overdue.fired);
+    assert_false(overdue.late);
+    loop_timer_free(timer);
+    loop_timer_free(late);
+    loop_free(overdue.loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +467,7 @@ int main(void)
         TEST(work_is_done_then_released),
         TEST(cancelled_work_is_only_released),
         TEST(loop_that_is_freed_waits_for_work),
+        TEST(a_timer_that_is_overdue_is_followed_by_a_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
