@@ -464,6 +464,8 @@ static void give(struct orders *orders, struct wait *wait, const char *who)
         case ORDERS_STOP:
             item->slot->in_stop = true;
             item->slot->stop_told = false;
+            if (!lifecycle_settled(keeper_state(item->slot)))
+                keeper_reason(item->slot->main, "%s", who);
             break;
         }
     }
