@@ -7,6 +7,9 @@
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
 
+/* Connections in a row that bring nothing. */
+enum { FAILURES_MAX = 100, PAUSE_MS = 50 };
+
 struct follow {
     const struct cli *cli;
     struct rpc_client *client;
@@ -40,43 +43,56 @@ static int print_until(struct follow *follow, int64_t end, struct err *err)
     return 0;
 }
 
-static int subscribe(struct follow *follow, int64_t since, int64_t *ret_next)
+static int subscribe(struct follow *follow, int64_t since, int64_t *ret_next, struct err *err)
 {
     json_t *answer;
-    int code = client_ask(follow->client, "events", json_pack("{s:I}", "since", (json_int_t)since),
-                          CLIENT_READ_MS, &answer);
+    int rc =
+        rpc_client_call(follow->client, "events", json_pack("{s:I}", "since", (json_int_t)since),
+                        CLIENT_READ_MS, &answer, NULL, err);
 
-    if (code != CLIENT_OK)
-        return code;
+    if (rc != 0)
+        return rc;
     *ret_next = jsonx_int(answer, "next", 1);
     json_decref(answer);
-    return CLIENT_OK;
+    return 0;
 }
 
-static int follow_events(struct follow *follow, int64_t since)
+/* One connection, to its end: ERR_UNREACHABLE.  `since` 0 = only what comes. */
+static int follow_once(struct follow *follow, int64_t since, struct err *err)
 {
-    struct err err = { 0 };
     int64_t next;
 
+    int rc = subscribe(follow, since, &next, err);
+    if (rc == 0 && since > next) { /* another supervisor, that counts from 1 */
+        client_say("the numbers begin again: another supervisor has started");
+        follow->last = 0;
+        rc = subscribe(follow, 1, &next, err);
+    }
+    if (rc == 0 && since == 0)
+        follow->last = next - 1;
+    return rc == 0 ? print_until(follow, 0, err) : rc;
+}
+
+/* A core that is replaced has a successor with the same numbers. */
+static int follow_events(struct follow *follow, int64_t since)
+{
+    int failures = 0;
+
     for (;;) {
-        int code = subscribe(follow, since, &next);
-        if (code != CLIENT_OK)
-            return code;
-        if (since > next) { /* another supervisor, that counts from 1 */
-            client_say("numbers begin again: another supervisor has started");
-            follow->last = 0;
-            since = 1;
-            continue;
-        }
-        if (since == 0)
-            follow->last = next - 1;
-        if (print_until(follow, 0, &err) != ERR_UNREACHABLE)
+        struct err err = { 0 };
+        int64_t before = follow->last;
+        if (follow_once(follow, since, &err) != ERR_UNREACHABLE)
+            return client_tell(&err);
+        failures = follow->last > before ? 0 : failures + 1;
+        if (failures > FAILURES_MAX)
             return client_tell(&err);
         rpc_client_close(follow->client);
+        client_pause(PAUSE_MS);
         follow->client = client_reopen(follow->cli);
         if (!follow->client)
             return CLIENT_UNKNOWN;
-        since = follow->last + 1;
+        if (since > 0 || follow->last > 0)
+            since = follow->last + 1;
     }
 }
 
@@ -84,12 +100,12 @@ static int print_recorded(struct follow *follow, int64_t since)
 {
     struct err err = { 0 };
     int64_t next;
-    int code = subscribe(follow, since, &next);
 
     follow->last = since - 1;
-    if (code == CLIENT_OK && print_until(follow, next, &err) != 0)
-        code = client_tell(&err);
-    return code;
+    int rc = subscribe(follow, since, &next, &err);
+    if (rc == 0)
+        rc = print_until(follow, next, &err);
+    return rc == 0 ? CLIENT_OK : client_tell(&err);
 }
 
 int cmd_events(struct cli *cli)
@@ -108,6 +124,7 @@ int cmd_events(struct cli *cli)
     follow.client = client_open(cli, path);
     if (!follow.client)
         return CLIENT_UNKNOWN;
+    follow.last = since > 0 ? since - 1 : 0;
     int code = forever ? follow_events(&follow, since) : print_recorded(&follow, since);
     rpc_client_close(follow.client);
     return code;
