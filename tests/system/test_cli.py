@@ -1,17 +1,18 @@
 """The command line against a real supervisor: what it prints, its exit codes, what it waits for."""
 import json
 import os
+import pathlib
 import pty
 import re
 import select
 import shutil
 import signal
 import subprocess
-import time
+import tempfile
 
 import pytest
 
-from harness import BINARY, Supervisor, alive, host, wait_for  # noqa: F401 (host is a fixture)
+from harness import BINARY, alive, host, wait_for  # noqa: F401 (host is a fixture)
 
 SLEEPER = "command = sleep 1000\nstartsecs = 0\n"
 BOTH = f"[service:web]\n{SLEEPER}numprocs = 2\n[service:api]\n{SLEEPER}[group:site]\nprograms = web\n"
@@ -112,9 +113,18 @@ def test_run_a_command_as_an_entrypoint(tmp_path):
     assert plain("run", "--", "sh", "-c", "echo $0", "-v").stdout == "-v\n"
 
 
-def test_finds_the_socket_by_itself(tmp_path):
+@pytest.fixture
+def open_folder():
+    """tmp_path is closed to other users."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="supervisor-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_finds_the_socket_by_itself(open_folder):
     """Neither -s nor a variable: a folder of one's own; the same command line finds it again."""
-    uid, gid = 54321, 54321
+    uid, gid, tmp_path = 54321, 54321, open_folder
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody who may not write to /run")
     config = tmp_path / "s.ini"
@@ -124,9 +134,6 @@ def test_finds_the_socket_by_itself(tmp_path):
     runtime.mkdir()
     for path in (tmp_path, runtime):
         os.chown(path, uid, gid)
-    for path in tmp_path.parents:
-        if not os.stat(path).st_mode & 0o001:
-            pytest.skip("the temporary folder is closed to others")
     binary = tmp_path / "supervisor"
     shutil.copy(BINARY, binary)
 
