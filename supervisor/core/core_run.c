@@ -422,6 +422,12 @@ static void leave_for_upgrade(void *context)
 
 /* --- start --- */
 
+/* Of a descriptor in the store, for a part that closes its own. */
+static int copy_of(const struct core *core, const char *name)
+{
+    return fcntl(store_get(&core->store, name), F_DUPFD_CLOEXEC, 0);
+}
+
 static int inherit(struct run *run, struct err *err)
 {
     struct core *core = &run->core;
@@ -429,7 +435,7 @@ static int inherit(struct run *run, struct err *err)
     store_init(&core->store);
     int rc = store_inherit(STORE_INVENTORY_FD, &core->store, err);
     if (rc == 0)
-        rc = ledger_map(dup(store_get(&core->store, "ledger")), &core->ledger, err);
+        rc = ledger_map(copy_of(core, "ledger"), &core->ledger, err);
     if (rc == 0)
         rc = recorder_map(store_get(&core->store, "recorder"), &core->recorder, err);
     if (rc != 0)
@@ -574,7 +580,7 @@ static int open_doors(struct run *run, struct err *err)
                                          .upgrade = on_upgrade };
     struct core *core = &run->core;
 
-    int fd = dup(store_get(&core->store, "control"));
+    int fd = copy_of(core, "control");
     core->control = control_new(core, fd, run->orders, &hands, err);
     if (!core->control)
         return (int)err->code;
