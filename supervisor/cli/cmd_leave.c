@@ -54,11 +54,10 @@ static void wait_for_guardian(const char *socket)
 static int wait_for_end(struct rpc_client *client, const char *socket)
 {
     struct err err = { 0 };
-    int rc = 0;
 
     while (client) {
         json_t *message;
-        while ((rc = rpc_client_next(client, -1, &message, &err)) == 0)
+        while (rpc_client_next(client, -1, &message, &err) == 0)
             json_decref(message);
         rpc_client_close(client);
         client_pause(PAUSE_MS);
@@ -205,7 +204,7 @@ static bool find_ledger(const struct cli *cli, char socket[static PLACES_PATH_MA
                 break;
             continue;
         }
-        strcpy(socket, sockets[i].path);
+        memcpy(socket, sockets[i].path, sizeof sockets[i].path);
         return true;
     }
     client_say("no supervisor to recover: %s", err.text);

@@ -1,7 +1,7 @@
 /* orders.h - what clients asked the keeper to do, and telling them when it is done.
  *
- * start, stop, restart, scale: each client waits for a set of instances to come to rest in the state it
- * asked for (or to fail, with the reason and the last lines of output).
+ * start, stop, restart, scale: each client waits for a set of instances to come to rest in the
+ * state it asked for (or to fail, with the reason and the last lines of output).
  */
 #ifndef SUPERVISOR_CORE_ORDERS_H
 #define SUPERVISOR_CORE_ORDERS_H
@@ -16,13 +16,14 @@ struct orders;
 struct orders *orders_new(struct core *core, struct err *err);
 void orders_free(struct orders *orders); /* who still waits is told that the core is leaving */
 
-/* Expands names ("web", "web:0", "GROUP:*", "all") to slots, each once, in start order.  ERR_NOT_FOUND names
- * the unknown one and the nearest right name.  *ret is malloc'ed. */
+/* Expands names ("web", "web:0", "GROUP:*", "all") to slots, each once, in start order.
+ * ERR_NOT_FOUND names the unknown one and the nearest right name.  *ret is malloc'ed. */
 int orders_select(struct orders *orders, json_t *names, struct slot ***ret, size_t *ret_count,
                   struct err *err);
 
 enum orders_verb { ORDERS_START, ORDERS_STOP, ORDERS_RESTART };
-/* Carries the verb out for params {"names": [...], "wait": bool} and answers the call, now or later, with
+/* Carries the verb out for params {"names": [...], "wait": bool} and answers the call, now or
+ * later, with
  * {"results": [{"instance", "ok", "state", "reason", "output"}], "ok": bool}. */
 void orders_run(struct orders *orders, enum orders_verb verb, struct rpc_call *call,
                 json_t *params);

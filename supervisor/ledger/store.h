@@ -10,9 +10,12 @@
  *   poke                       eventfd: core, look    poke.logger  eventfd: logger, look
  *   plan  plan.undo            sealed memfds          control      listening control socket
  *   notify                     sd_notify socket       socket.NAME.N  listening sockets
- *   log.INDEX.r  log.INDEX.w   ends of an output pipe (INDEX of streams.h); .r also goes to the
- * logger hold.r hold.w              the logger's hold pipe ready.INSTANCE             read end of
- * an `fd:N` readiness pipe
+ *
+ *   log.INDEX.r  log.INDEX.w   ends of an output pipe (INDEX of streams.h); .r: the logger's, too
+ *
+ *   hold.r  hold.w             the logger's hold pipe
+ *
+ *   ready.INSTANCE             read end of an `fd:N` readiness pipe
  */
 #ifndef SUPERVISOR_LEDGER_STORE_H
 #define SUPERVISOR_LEDGER_STORE_H
