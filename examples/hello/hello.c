@@ -10,9 +10,9 @@
  *     GET /health    200, or 503 when this release is sick
  *     GET /crash     the process ends with code 7
  *
- * A release can be bad on purpose: a file `crash` makes it exit at once, `never-ready` makes
- * /health say 503, and `sick-after` holds a number: so many health checks are answered well, then
- * 503.
+ * A release can be bad on purpose: a file `crash` makes it exit at once, `never-ready` makes it
+ * never say that it is ready and /health say 503, and `sick-after` holds a number: so many health
+ * checks are answered well, then 503.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -244,7 +244,8 @@ int main(int argc, char **argv)
     hello.listener = find_listener(argc > 1 ? atoi(argv[1]) : DEFAULT_PORT);
     fcntl(hello.listener, F_SETFL, O_NONBLOCK);
     printf("version %s serves as process %d\n", hello.version, (int)getpid());
-    say_ready();
+    if (access("never-ready", F_OK) != 0)
+        say_ready();
     while (!hello.draining || (hello.count > 0 && now_ms() < hello.drain_until_ms)) {
         turn(&hello, &unblocked);
         if (term_seen && !hello.draining)
