@@ -164,7 +164,9 @@ class Host:
         """Its network card, and the cable."""
         v = f"v{self.number}"
         call(["nsenter", "-t", str(self.fleet.pid), "-n", "sh", "-ec",
-              f"ip link add {v} type veth peer name eth0 netns {self.pid}; "
+              f"ip link add {v} type veth peer name eth0 "
+              f"address 02:00:00:00:00:{self.number:02x} netns {self.pid}; "
+              f""
               f"ip link set {v} master br0 up"])
         call(["nsenter", "-t", str(self.pid), "-n", "sh", "-ec",
               f"ip addr add {self.address}/24 dev eth0; ip link set eth0 up; ip link set lo up"])
