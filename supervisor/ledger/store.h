@@ -15,7 +15,9 @@
  *
  *   hold.r  hold.w             the logger's hold pipe
  *
- *   ready.INSTANCE             read end of an `fd:N` readiness pipe
+ *   ready.INSTANCE.RECORD      read end of an `fd:N` readiness pipe
+ *
+ *   pin.NAME                   text of a pin file where state_dir cannot be written
  */
 #ifndef SUPERVISOR_LEDGER_STORE_H
 #define SUPERVISOR_LEDGER_STORE_H
