@@ -4,11 +4,14 @@ SUPERVISOR_ROUNDS multiplies the rounds (1 = as CI runs them), SUPERVISOR_SEED v
 """
 import os
 import random
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import alive, host, wait_for  # noqa: F401 (a fixture)
+import pytest
+
+from harness import Failed, Supervisor, alive, host, wait_for  # noqa: F401 (a fixture)
 from zoo import RESTING, Zoo
 
 ROUNDS = int(os.environ.get("SUPERVISOR_ROUNDS", "1"))
@@ -193,3 +196,179 @@ def test_core_and_logger(host):
             kill_role(supervisor, "core")
         return kill
     in_parallel(host, 40, make_kill)
+
+
+def guardian_pid(supervisor):
+    return wait_for(lambda: answer(supervisor), "an answer")["supervisor"]["pid"]
+
+
+def answer(supervisor):
+    try:
+        return supervisor.call("status")
+    except OSError:
+        return None
+
+
+def test_guardian(host):
+    """Not PID 1: the core takes its place, in its own pid; nothing is stopped or started."""
+    supervisor, zoo, chaos = start_zoo(host)
+    rocks = untouched(supervisor)
+    for _ in range(3):
+        before = back(supervisor)["supervisor"]
+        os.kill(before["pid"], signal.SIGKILL)
+        supervisor.process.wait(10)  # a zombie of ours otherwise, the first time
+        wait_for(lambda: (answer(supervisor) or {"supervisor": before})["supervisor"]["pid"]
+                 == before["core_pid"], "the core in the guardian's place")
+        assert untouched(supervisor) == rocks
+    chaos.calm(supervisor)
+    zoo.check_singles()
+    zoo.check_settled(supervisor.instances())
+    # What is started now is watched as always.
+    supervisor.call("restart", names=["after"])
+    pid = supervisor.instance("after:0")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    row = supervisor.wait_instance("after:0", lambda row: row["ready"] and row["pid"] != pid)
+    assert row["last_exit"]["signal"] == "KILL"
+    # What was there before still ends, restarts and is stopped with the rest.
+    os.kill(rocks["rock:0"], signal.SIGKILL)
+    supervisor.wait_instance("rock:0", lambda row: row["ready"] and row["pid"] != rocks["rock:0"])
+    supervisor.call("shutdown")
+    wait_for(lambda: not zoo.living(), "the end of all services")
+    assert zoo.check_numbers() > 0
+
+
+QUIET = """
+[service:rock]
+command = sleep 10000
+numprocs = 4
+startsecs = 0
+[service:probed]
+command = sleep 10000
+ready = exec:true
+[service:after]
+command = sleep 10000
+requires = probed
+startsecs = 0
+post_stop = true
+[service:flap]
+command = sh -c "exit 3"
+backoff_max = 100ms
+"""
+
+
+def test_guardian_and_core(host):
+    """Both die: a fresh `run` finds the ledger and goes on with what lives.
+
+    Their pipes and listening sockets died with them, so these services have none.
+    """
+    supervisor = host(QUIET)
+    supervisor.wait_ready("after:0")
+    wait_for(lambda: all(row["ready"] for row in supervisor.instances("rock").values()), "rocks")
+    names = ("rock", "probed", "after")
+    pids = {name: row["pid"] for name, row in supervisor.instances(*names).items()}
+    for _ in range(3):
+        status = supervisor.call("status")["supervisor"]
+        os.kill(status["pid"], signal.SIGSTOP)  # so that it starts no other core
+        os.kill(status["core_pid"], signal.SIGKILL)
+        os.kill(status["pid"], signal.SIGKILL)
+        supervisor.process.wait(10)
+        supervisor.start()
+        assert {n: r["pid"] for n, r in supervisor.instances(*names).items()} == pids
+    supervisor.wait_ready("probed:0")
+    for name in ("rock:0", "probed:0", "after:0"):
+        os.kill(pids[name], signal.SIGKILL)
+        supervisor.wait_instance(name, lambda row: row["ready"] and row["pid"] != pids[name])
+    flaps = supervisor.instance("flap:0")["restarts"]
+    supervisor.wait_instance("flap:0", lambda row: row["restarts"] > flaps)
+    assert supervisor.shutdown() == 0
+    assert not any(alive(pid) for pid in pids.values())
+
+
+def test_second_run_is_refused(host):
+    supervisor = host("[service:a]\ncommand = sleep 1000\n")
+    second = Supervisor(folder=supervisor.folder)
+    second.log += ".second"
+    second.start(wait=False)
+    assert second.process.wait(10) == 1
+    assert supervisor.call("version")
+
+
+def test_core_dies_in_the_middle_of_a_shutdown(host):
+    """The next one goes on with it: nobody has to ask again."""
+    supervisor = host("[service:deaf]\ncommand = sh -c \"trap '' TERM; "
+                      "while :; do sleep 1000; done\"\nstopwaitsecs = 1s\nstartsecs = 100ms\n")
+    supervisor.wait_ready("deaf:0")
+    supervisor.call("shutdown")
+    wait_for(lambda: supervisor.instance("deaf:0")["state"] == "stopping", "stopping")
+    supervisor.kill_core()
+    assert supervisor.process.wait(20) == 0
+
+
+def test_exit_while_no_core_lives(host):
+    """The status of a service that ends while the core is dead is known to the next one."""
+    supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\n"
+                      "[service:b]\ncommand = sh -c \"trap 'exit 7' USR1; echo >&5; while :; do "
+                      "sleep 0.01; done\"\nready = fd:5\n")
+    supervisor.wait_ready("a:0")
+    supervisor.wait_ready("b:0")
+    for _ in range(10):
+        rows = supervisor.instances()
+        core = supervisor.core_pid
+        os.kill(core, signal.SIGKILL)
+        os.kill(rows["a:0"]["pid"], signal.SIGSEGV)
+        os.kill(rows["b:0"]["pid"], signal.SIGUSR1)
+        for name, key, value in (("a:0", "signal", "SEGV"), ("b:0", "code", 7)):
+            row = wait_for(lambda: back(supervisor) and supervisor.instance(name)["ready"] and
+                           supervisor.instance(name)["pid"] != rows[name]["pid"] and
+                           supervisor.instance(name), name)
+            assert row["last_exit"][key] == value
+        supervisor.call("start", names=["all"])
+        for name in rows:  # no backoff the next time
+            supervisor.call("restart", names=[name])
+
+
+# --- upgrade ---
+
+def test_upgrade(host, tmp_path):
+    supervisor, zoo, chaos = start_zoo(host)
+    rocks = untouched(supervisor)
+    before = {name: row["pid"] for name, row in supervisor.instances().items()
+              if name.split(":")[0] in RESTING}
+    for number in range(3):
+        copy = str(tmp_path / f"supervisor-{number}")
+        shutil.copy(supervisor.binary, copy)
+        old = back(supervisor)["supervisor"]
+        supervisor.call("upgrade", binary=copy)
+        new = wait_for(lambda: (answer(supervisor) or {"supervisor": old})["supervisor"]
+                       ["core_pid"] != old["core_pid"] and answer(supervisor), "the new core")
+        assert new["supervisor"]["pid"] == old["pid"] == supervisor.process.pid
+        for pid in (old["pid"], new["supervisor"]["core_pid"], *role_pids(supervisor, "logger")):
+            assert os.readlink(f"/proc/{pid}/exe") == copy
+        assert role_pids(supervisor, "logger")
+        after = {name: row["pid"] for name, row in supervisor.instances().items()
+                 if name.split(":")[0] in RESTING}
+        assert after == before
+    rest(supervisor, zoo, chaos, rocks)
+    assert supervisor.shutdown() == 0
+    assert zoo.living() == {}
+    assert zoo.check_numbers() > 0
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\necho it is broken; exit 1\n",
+                                  "#!/bin/sh\nkill -SEGV $$\n", "\x7fELF not really\n"])
+def test_broken_upgrade_is_refused(host, tmp_path, text):
+    supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\n")
+    pid = supervisor.wait_ready("a:0")["pid"]
+    broken = tmp_path / "broken"
+    broken.write_text(text)
+    broken.chmod(0o755)
+    core = supervisor.core_pid
+    for _ in range(5):
+        with pytest.raises(Failed) as refused:
+            supervisor.call("upgrade", binary=str(broken))
+        if "broken;" in text:
+            assert "it is broken" in str(refused.value)
+    assert supervisor.core_pid == core
+    assert supervisor.instance("a:0")["pid"] == pid
+    with pytest.raises(Failed):
+        supervisor.call("upgrade", binary="/nowhere/supervisor")
