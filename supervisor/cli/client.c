@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "io/jsonx.h"
+#include "supervisor/cli/config.h"
 
 enum { PRINT_MAX = 16 * 1024 * 1024, TRIED_MAX = 1024, AGAIN_MS = 15000, AGAIN_PAUSE_MS = 50 };
 
@@ -80,13 +81,43 @@ struct rpc_client *client_connect(const struct places *places,
     return NULL;
 }
 
-struct rpc_client *client_open(const struct cli *cli, char ret_path[static PLACES_PATH_MAX])
+/* The key `socket` of the configuration in the default place: looked at last, so that commands stay
+ * fast where it is not used. */
+static struct rpc_client *open_configured(const struct places *places,
+                                          char ret_path[static PLACES_PATH_MAX])
 {
-    struct places places;
+    struct config config;
+    struct places named = *places;
+    struct rpc_client *client = NULL;
     struct err err = { 0 };
 
+    if (places_config(places, NULL, ret_path, &err) < 0)
+        return NULL;
+    if (config_load(ret_path, &config) && config.plan->supervisor.socket) {
+        named.socket = config.plan->supervisor.socket;
+        client = client_connect(&named, ret_path, &err);
+    }
+    config_done(&config);
+    return client;
+}
+
+static struct rpc_client *open_any(const struct cli *cli, char ret_path[static PLACES_PATH_MAX],
+                                   struct err *err)
+{
+    struct places places;
+
     places_init(&places, cli_value(cli, "socket"));
-    struct rpc_client *client = client_connect(&places, ret_path, &err);
+    struct rpc_client *client = client_connect(&places, ret_path, err);
+    if (!client && !places.socket && !places.variable)
+        client = open_configured(&places, ret_path);
+    return client;
+}
+
+struct rpc_client *client_open(const struct cli *cli, char ret_path[static PLACES_PATH_MAX])
+{
+    struct err err = { 0 };
+    struct rpc_client *client = open_any(cli, ret_path, &err);
+
     if (!client)
         client_tell(&err);
     return client;
@@ -96,12 +127,10 @@ struct rpc_client *client_reopen(const struct cli *cli)
 {
     int64_t end = clock_mono_ms() + AGAIN_MS;
     char path[PLACES_PATH_MAX];
-    struct places places;
     struct err err = { 0 };
 
-    places_init(&places, cli_value(cli, "socket"));
     for (;;) {
-        struct rpc_client *client = client_connect(&places, path, &err);
+        struct rpc_client *client = open_any(cli, path, &err);
         if (client)
             return client;
         if (clock_mono_ms() >= end)

@@ -25,7 +25,8 @@ enum { CLIENT_READ_MS = 10000 };
  * `ret_path` gets the name of the socket. */
 struct rpc_client *client_connect(const struct places *places,
                                   char ret_path[static PLACES_PATH_MAX], struct err *err);
-/* As above for the -s of this command line; what went wrong is on stderr. */
+/* As above for the -s of this command line; at last the key `socket` of the configuration in the
+ * default place.  What went wrong is on stderr. */
 struct rpc_client *client_open(const struct cli *cli, char ret_path[static PLACES_PATH_MAX]);
 
 /* After a connection broke: waits for the core that replaces the one that is gone.  NULL: none

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "io/durable.h"
@@ -102,6 +103,8 @@ static bool usable(const struct places *places, const struct places_socket *sock
 
     if (socket->path[0] == '@')
         return true;
+    if (strlen(socket->path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return false;
     folder_of(socket->path, folder);
     if (mkdir(folder, mode) != 0 && errno != EEXIST)
         return false;

@@ -233,7 +233,7 @@ static void put_restarts(const json_t *why, const json_t *events, int64_t now_us
     if (all == 0 && jsonx_int(why, "restarts", 0) == 0)
         return;
     put_label(out, "restarts");
-    buf_printf(out, "%lld in all; ended %zu times in the last minute, %zu in the last hour\n",
+    buf_printf(out, "%lld in all; exits: %zu in the last minute, %zu in the last hour\n",
                (long long)jsonx_int(why, "restarts", 0),
                exits_since(why, events, now_us - MINUTE_S * second_us),
                exits_since(why, events, now_us - HOUR_S * second_us));

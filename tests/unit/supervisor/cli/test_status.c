@@ -155,7 +155,7 @@ static void the_story(void **state)
         "  next try      in 1.5s; at once with: supervisor start bad:0\n"
         "  needs         db:0: running, ready\n"
         "  last exit     code 3 after 2s, 11:59:50 (10s ago)\n"
-        "  restarts      7 in all; ended 1 times in the last minute, 2 in the last hour\n"
+        "  restarts      7 in all; exits: 1 in the last minute, 2 in the last hour\n"
         "  command       /bin/bad\n"
         "  set in        /etc/s.ini:4\n"
         "\n"
