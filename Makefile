@@ -93,6 +93,9 @@ $(B)/tests/system/%: tests/system/%.c $(call archives_below,supervisor/guardian)
 $(B)/tests/system/logger_%: tests/system/logger_%.c $(call archives_below,supervisor/logger)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
+$(B)/tests/bench/stamp: tests/bench/stamp.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
 $(B)/tests/bench/%_logger: tests/bench/%_logger.c $(call archives_below,supervisor/logger)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
@@ -185,7 +188,7 @@ lint: deps-lint
 
 ## bench         speed against a bare-syscall limit measured in the same run
 .PHONY: bench
-bench: all
+bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/stamp
 	B=$(abspath $(B)) tests/bench/run
 
 ## sample        make conf.d/supervisor.ini.sample anew from the option tables
