@@ -103,7 +103,7 @@ static int open_one(struct core *core, const struct instance *instance, bool is_
         *ret_fd = -1;
         return 0;
     }
-    if (strcmp(path, "inherit") == 0 || core->logs_inherited) {
+    if (strcmp(path, "inherit") == 0) {
         *ret_fd = is_err ? STDERR_FILENO : STDOUT_FILENO;
         return 0;
     }

@@ -64,6 +64,17 @@ static int open_release(struct core *core, struct unit *unit, int *ret_fd, char 
                          err);
 }
 
+/* Where log_dir cannot be written, what would go there goes where our own output goes. */
+static void inherit_default_logs(const struct core *core, struct instance *made)
+{
+    if (!core->logs_inherited)
+        return;
+    if (!made->service->out.logfile && made->stdout_log && made->stdout_log[0] == '/')
+        made->stdout_log = "inherit";
+    if (!made->service->err.logfile && made->stderr_log && made->stderr_log[0] == '/')
+        made->stderr_log = "inherit";
+}
+
 static int prepare(struct core *core, struct unit *unit, const struct users_identity *user,
                    int *ret_release_fd, struct err *err)
 {
