@@ -89,8 +89,11 @@ static int prepare(struct core *core, struct unit *unit, const struct users_iden
     memset(&unit->made, 0, sizeof unit->made);
     const struct instance_release release = { .id = unit->body.release,
                                               .dir = arena_strdup(&unit->arena, dir) };
-    return instance_make(core->plan, service, unit->slot->number, &release, user->environment, true,
-                         &unit->arena, &unit->made, err);
+    rc = instance_make(core->plan, service, unit->slot->number, &release, user->environment, true,
+                       &unit->arena, &unit->made, err);
+    if (rc == 0)
+        inherit_default_logs(core, &unit->made);
+    return rc;
 }
 
 int spawn_prepare(struct core *core, struct unit *unit, const struct users_identity *user,
