@@ -28,6 +28,11 @@ static int open_folder(int dirfd, const char *name, int *ret, struct err *err)
     int fd = durable_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
     if (fd == -ENOENT)
         return 0;
+    if (fd == -ELOOP || fd == -ENOTDIR)
+        return err_set(err, ERR_STATE,
+                       "%s has to be a folder of its own here, but is %s; move it away and put the "
+                       "folder in its place",
+                       name, fd == -ELOOP ? "a symbolic link" : "no folder");
     if (fd < 0)
         return err_sys(err, -fd, "opening the folder %s", name);
     *ret = fd;

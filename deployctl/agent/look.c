@@ -17,19 +17,25 @@ enum { CALL_MS = 5000 };
 
 struct look {
     struct act *act;
-    json_t *answer, *problems; /* problems is borrowed from answer */
-    json_t *status, *state;    /* NULL = no answer */
+    json_t *answer, *problems, *warnings; /* the lists are borrowed from answer */
+    json_t *status, *state;               /* NULL = no answer */
     char error[ERR_TEXT_MAX];
     unsigned open;
 };
 
-static void problem(struct look *look, const char *text)
+static void put_text(json_t *list, const char *text)
 {
     json_t *wrap = json_object();
     jsonx_set_text(wrap, "t", text); /* makes it valid UTF-8 */
-    json_array_append(look->problems, json_object_get(wrap, "t"));
+    json_array_append(list, json_object_get(wrap, "t"));
     json_decref(wrap);
 }
+
+/* What keeps this host from taking part in a rollout. */
+static void problem(struct look *look, const char *text) { put_text(look->problems, text); }
+
+/* What people should know, and a rollout can live with. */
+static void warning(struct look *look, const char *text) { put_text(look->warnings, text); }
 
 /* --- releases ------------------------------------------------------------------------------- */
 
@@ -75,9 +81,10 @@ static void put_releases(struct look *look, const struct host_releases *list)
         if (!release->complete) {
             char text[ERR_TEXT_MAX];
             snprintf(text, sizeof text,
-                     "%s/releases/%s is incomplete or its manifest is damaged; it is not used",
-                     talk->host.path, release->id);
-            problem(look, text);
+                     "%s/releases/%s is incomplete or its manifest (.deploy/manifests/%s) is "
+                     "damaged; it is not used, and may be removed",
+                     talk->host.path, release->id, release->id);
+            warning(look, text);
         }
     }
     for (size_t i = 0; i < talk->journal.nmarks; i++) /* of releases that are gone, too */
@@ -201,8 +208,12 @@ static void put_rollout(struct look *look)
     json_t *request = record_request_read(talk->host.meta);
     if (record_epoch_read(talk->host.meta, &epoch, &err) < 0)
         problem(look, err.text);
-    if (json_object_get(record, "damaged") != NULL)
-        problem(look, jsonx_text(record, "damaged", ""));
+    if (json_object_get(record, "damaged") != NULL) {
+        char text[ERR_TEXT_MAX];
+        snprintf(text, sizeof text, "%s/%.300s; the record of the other hosts counts", talk->path,
+                 jsonx_text(record, "damaged", ""));
+        warning(look, text);
+    }
     jsonx_set_int(look->answer, "epoch", epoch.epoch);
     json_object_set_new(look->answer, "holder", holder != NULL ? holder : json_null());
     json_object_set_new(look->answer, "rollout", record != NULL ? record : json_null());
@@ -219,9 +230,9 @@ static void put_journal(struct look *look)
         problem(look, err.text);
     if (talk->journal.damaged == 0)
         return;
-    snprintf(text, sizeof text, "%zu damaged line(s) in %s/.deploy/journal are skipped",
-             talk->journal.damaged, talk->path);
-    problem(look, text);
+    snprintf(text, sizeof text, "%s/.deploy/journal: %zu damaged line%s skipped (and kept)",
+             talk->path, talk->journal.damaged, talk->journal.damaged == 1 ? " was" : "s were");
+    warning(look, text);
 }
 
 static void finish(struct look *look)
@@ -297,7 +308,9 @@ void look_verb(struct act *act)
     look->act = act;
     look->answer = json_object();
     look->problems = json_array();
+    look->warnings = json_array();
     json_object_set_new(look->answer, "problems", look->problems);
+    json_object_set_new(look->answer, "warnings", look->warnings);
     if (talk_host(talk, &err) < 0)
         problem(look, err.text);
     if (!talk_has_services(talk)) {

@@ -116,6 +116,9 @@ static void done_sentence(const struct app *app, const struct driver *driver, co
     if (rollout_counts(rollout, ROLLOUT_HOST_LOST) > 0)
         printf("Not reached: %s. `deployctl resume` brings them up to date.\n",
                names_of(driver, ROLLOUT_HOST_LOST, names));
+    if (rollout_counts(rollout, ROLLOUT_HOST_REFUSED) > 0)
+        printf("Left out: %s. `deployctl resume` brings them up to date once they are well.\n",
+               names_of(driver, ROLLOUT_HOST_REFUSED, names));
 }
 
 static void sentence(const struct app *app, const struct driver *driver)
@@ -135,7 +138,7 @@ static void sentence(const struct app *app, const struct driver *driver)
                time);
         break;
     case ROLLOUT_FAILED:
-        printf("Release %s failed%s. %s.\n", *id ? id : "", why,
+        printf("%s%s failed%s. %s.\n", *id ? "Release " : "The order", id, why,
                touched ? "Every host runs what it ran before" : "Nothing was switched");
         break;
     case ROLLOUT_UNREACHABLE:
@@ -334,7 +337,8 @@ static int status_code(const struct driver *driver)
         bool same = glance->answer && (glance->current == NULL) == (fleet == NULL) &&
                     (!fleet || strcmp(glance->current, fleet) == 0);
         stale = stale || !same;
-        unhealthy = unhealthy || (glance->answer && !glance->healthy && glance->current);
+        bool refused = driver_view(driver, i).host->state == ROLLOUT_HOST_REFUSED;
+        unhealthy = unhealthy || refused || (glance->answer && !glance->healthy && glance->current);
     }
     if (driver_opened(driver))
         return APP_OPEN;

@@ -163,6 +163,9 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
     if (wait_until_settled(host))
         return;
     host->once = true;
+    const char *warning;
+    for (size_t i = 0; (warning = glance_warning(&host->glance, i)) != NULL; i++)
+        driver_tell(host->driver, DRIVER_NEWS_WARNING, host, NULL, "%s", warning);
     if (*glance_problems(&host->glance, text, sizeof text)) {
         driver_blame(host, "%s", text);
         driver_answered(host, ROLLOUT_REFUSED);
@@ -741,16 +744,40 @@ void driver_acts_begin(struct driver_host *host, enum rollout_act act)
 
 /* --- events ----------------------------------------------------------------------------------- */
 
+/* What keeps a host from being ready: its supervisor, or the first instance that is not. */
+static void say_waiting(struct driver_host *host, const json_t *event)
+{
+    const json_t *instances = json_object_get(event, "instances"), *instance;
+    char text[200] = "is not healthy", most[UNIT_TEXT_MAX];
+    const char *error = jsonx_text(event, "error", NULL);
+    size_t i;
+    json_array_foreach((json_t *)instances, i, instance)
+    {
+        if (jsonx_bool(instance, "ready", false))
+            continue;
+        snprintf(text, sizeof text, "%.60s is %.40s, not ready", jsonx_text(instance, "id", "?"),
+                 jsonx_text(instance, "state", "?"));
+        break;
+    }
+    unit_duration_text(host->driver->rollout.limits.progress_deadline_ms, most);
+    driver_tell(host->driver, DRIVER_NEWS_HOST, host, "waiting",
+                "%.300s; waiting for it, at most %s (progress_deadline)", error ? error : text,
+                most);
+}
+
 static void on_health(struct driver_host *host, const json_t *event)
 {
+    const struct rollout_host *part = &host->driver->rollout.hosts[host->index];
     const json_t *gate = json_object_get(event, "gate");
     struct rollout_event fact = { .kind = ROLLOUT_EV_HEALTH, .host = host->index };
     fact.ready = jsonx_bool(event, "ready", false) && jsonx_bool(event, "healthy", true);
     host->probes = (uint64_t)jsonx_int(event, "probes", 0);
-    if (json_is_object(gate) && !host->driver->rollout.hosts[host->index].bad) {
+    if (json_is_object(gate) && !part->bad) {
         driver_blame(host, "%s",
                      jsonx_text(gate, "text", jsonx_text(gate, "kind", "a gate fired")));
         fact.kind = ROLLOUT_EV_GATE;
+    } else if (part->state == ROLLOUT_HOST_NEW && part->ready && !fact.ready) {
+        say_waiting(host, event);
     }
     driver_fact(host->driver, &fact);
 }

@@ -31,8 +31,9 @@ static bool is_open(const struct driver *driver, const struct opened *opened,
         if (!part || part->absent || !reached(driver, i))
             continue;
         const json_t *here = driver->hosts[i].glance.rollout;
-        if (here && strcmp(jsonx_text(here, "rollout", ""), opened->rollout) == 0)
-            continue;
+        if (here && (jsonx_text(here, "damaged", NULL) ||
+                     strcmp(jsonx_text(here, "rollout", ""), opened->rollout) == 0))
+            continue; /* a damaged one may be this one: then the others know what it said */
         *ret_missing = driver->hosts[i].spec->name;
         return false;
     }
@@ -52,8 +53,9 @@ bool driver_resume_find(struct driver *driver, struct err *err)
         if (!reached(driver, i) || !host->glance.rollout)
             continue;
         if (opened_parse(host->glance.rollout, &opened, &own) < 0) {
-            err_set(err, ERR_CORRUPT, "%s: %s; a release writes it anew", host->spec->name,
-                    own.text);
+            if (!jsonx_text(host->glance.rollout, "damaged", NULL)) /* else the agent has said so */
+                err_set(err, ERR_CORRUPT, "%s: %s; the record of the other hosts counts",
+                        host->spec->name, own.text);
             continue;
         }
         bool newer = !driver->opened.json || opened.epoch > driver->opened.epoch;

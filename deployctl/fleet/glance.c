@@ -108,6 +108,11 @@ const char *glance_problems(const struct glance *glance, char *text, size_t size
     return text;
 }
 
+const char *glance_warning(const struct glance *glance, size_t index)
+{
+    return json_string_value(json_array_get(json_object_get(glance->answer, "warnings"), index));
+}
+
 const char *glance_health(const struct glance *glance, char *text, size_t size)
 {
     if (glance->instances == 0)

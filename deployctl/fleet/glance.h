@@ -30,6 +30,8 @@ const char *glance_bad(const struct glance *glance, const char *digest);
 bool glance_good(const struct glance *glance, const char *id);
 /* All problems and the supervisor's, joined with "; "; "" = none.  Cut to fit. */
 const char *glance_problems(const struct glance *glance, char *text, size_t size);
+/* What does not keep the host from taking part, 0.. ; NULL = no more. */
+const char *glance_warning(const struct glance *glance, size_t index);
 /* "3 of 4 instances ready". */
 const char *glance_health(const struct glance *glance, char *text, size_t size);
 

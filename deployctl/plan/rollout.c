@@ -57,6 +57,10 @@ static void on_answer(struct rollout *r, struct rollout_host *h, const struct ro
             refuse(h);
         break;
     case ROLLOUT_ACT_LOOK:
+        h->broken = !ok;
+        if (!ok)
+            h->state = ROLLOUT_HOST_REFUSED;
+        break;
     case ROLLOUT_ACT_FENCE:
     case ROLLOUT_ACT_STAGE:
     case ROLLOUT_ACT_RECORD:

@@ -143,6 +143,7 @@ struct rollout_host {
     enum rollout_host_state state;
     enum rollout_act pending; /* asked and not answered */
     bool away;                /* not reachable (any more) */
+    bool broken;              /* could not take part when it was looked at: counts as unreachable */
     bool locked, fenced, staged, recorded;
     bool canary;
     bool named;       /* the operator named it as a canary */

@@ -29,11 +29,12 @@ static bool waiting(const struct rollout *r)
     return r->deciding;
 }
 
+/* Hosts that are not there for us: not reachable, or broken before we came. */
 static size_t away(const struct rollout *r)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->count; i++)
-        n += r->hosts[i].away;
+        n += r->hosts[i].away || r->hosts[i].broken;
     return n;
 }
 
@@ -127,10 +128,15 @@ static bool end_looking(struct rollout *r)
     bool strict = r->kind == ROLLOUT_RELEASE || r->kind == ROLLOUT_RESUME ||
                   r->kind == ROLLOUT_PROMOTE || r->kind == ROLLOUT_CATCH_UP;
     size_t gone = away(r);
-    if (gone == r->count || (strict && gone > r->limits.unreachable))
+    if (strict && gone > r->limits.unreachable) {
+        bool broken = rollout_counts(r, ROLLOUT_HOST_REFUSED) > 0;
+        return rollout_stage_over(r, broken ? ROLLOUT_FAILED : ROLLOUT_UNREACHABLE);
+    }
+    size_t there = 0;
+    for (size_t i = 0; i < r->count; i++)
+        there += !r->hosts[i].away;
+    if (there == 0)
         return rollout_stage_over(r, ROLLOUT_UNREACHABLE);
-    if (strict && rollout_counts(r, ROLLOUT_HOST_REFUSED) > 0)
-        return rollout_stage_over(r, ROLLOUT_FAILED);
     r->stage = ROLLOUT_DECIDING;
     r->deciding = true;
     rollout_stage_ask(r, ROLLOUT_NOBODY, ROLLOUT_ACT_DECIDE);
@@ -372,8 +378,9 @@ static bool judge(struct rollout *r)
         return fail(r, bad ? ROLLOUT_BAD : ROLLOUT_FAILED, first);
     if (away(r) > r->limits.unreachable)
         return fail(r, ROLLOUT_UNREACHABLE, ROLLOUT_NOBODY);
-    if (r->stage != ROLLOUT_BAKING && r->limits.progress_deadline_ms > 0 &&
-        r->now_ms - r->progress_ms >= r->limits.progress_deadline_ms) {
+    /* A bake takes its time; only a canary that is not ready at its end is a standstill. */
+    int64_t since = r->stage == ROLLOUT_BAKING ? r->bake_end_ms : r->progress_ms;
+    if (r->limits.progress_deadline_ms > 0 && r->now_ms - since >= r->limits.progress_deadline_ms) {
         r->stalled = true;
         return fail(r, ROLLOUT_FAILED, ROLLOUT_NOBODY);
     }

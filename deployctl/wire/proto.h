@@ -27,7 +27,9 @@
  *              "healthy": bool          all instances running and ready (true without services)
  *              "confirmed": bool, "deadline_s": N|null,
  *              "phase": TEXT|null       the supervisor's: "switching" and "reverting" pass by
- *              "free_bytes","free_inodes": N, "writable": bool, "problems": [TEXT...],
+ *              "free_bytes","free_inodes": N, "writable": bool,
+ *              "problems": [TEXT...]    what keeps the host from taking part
+ *              "warnings": [TEXT...]    what does not
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
  *           holder.  flock; lost with the connection.
