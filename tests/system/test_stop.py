@@ -1,0 +1,218 @@
+"""Stopping leaves nothing behind, whatever the service did to get away; an orderly shutdown too."""
+import os
+import signal
+
+import pytest
+
+from harness import alive, host, processes_with, wait_for  # noqa: F401 (a fixture)
+
+# Each writes its pids to FOLDER/pids; all of them must be gone after the stop.
+WAYS = {
+    # ignores TERM
+    "deaf": "trap '' TERM; echo $$ >> pids; echo >&5; while :; do sleep 1000; done",
+    # forks twice, in a session of its own
+    "daemon": "(setsid sh -c 'echo $$ >> pids; (setsid sh -c \"echo \\$\\$ >> pids; "
+              "exec sleep 1000\" &) ; exec sleep 1000' &); echo $$ >> pids; "
+              "while [ $(wc -l < pids) -lt 3 ]; do :; done; echo >&5; exec sleep 1000",
+    # a child that closes everything
+    "closed": "setsid sh -c 'echo $$ >> pids; exec sleep 1000 <&- >&- 2>&- 5>&-' & "
+              "echo $$ >> pids; while [ $(wc -l < pids) -lt 2 ]; do :; done; echo >&5; "
+              "exec sleep 1000",
+    # grandchildren in other sessions that ignore TERM, main process long gone by then
+    "deaf-daemon": "setsid sh -c 'trap \"\" TERM; echo $$ >> pids; while :; do sleep 1000; done' & "
+                   "echo $$ >> pids; while [ $(wc -l < pids) -lt 2 ]; do :; done; echo >&5; "
+                   "exec sleep 1000",
+    # forgets where it came from: other session, no environment, still a child
+    "stripped": "setsid env -i sh -c 'echo $$ >> pids; exec sleep 1000' & echo $$ >> pids; "
+                "while [ $(wc -l < pids) -lt 2 ]; do :; done; echo >&5; exec sleep 1000",
+    # a tree that keeps forking
+    "breeder": "echo $$ >> pids; echo >&5; while :; do setsid sleep 1000 & sleep 0.05; done",
+}
+
+
+def service(name, folder, extra=""):
+    script = os.path.join(folder, f"{name}.sh")
+    with open(script, "w") as file:
+        file.write(WAYS[name] + "\n")
+    return (f"[service:{name}]\ncommand = sh {script}\ndirectory = {folder}\nready = fd:5\n"
+            f"stopwaitsecs = 300ms\n{extra}")
+
+
+def pids_of(supervisor):
+    return [int(line) for line in supervisor.text_of("pids").split()]
+
+
+def start(host, name, extra=""):
+    supervisor = host(start=False)
+    supervisor.write(service(name, supervisor.folder, extra))
+    supervisor.start()
+    supervisor.wait_ready(f"{name}:0")
+    return supervisor
+
+
+def marked(supervisor, name):
+    """Whoever still carries the name of the instance."""
+    found = []
+    for pid in processes_with(f"SUPERVISOR_HARNESS={supervisor.folder}"):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if f"SUPERVISOR_INSTANCE={name}:0.".encode() in file.read():
+                    found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
+# Without a cgroup this one is only found while its parent lives (leftovers.h), so it takes a stop
+# that looks for all before it signals the first.
+STRIPPED = "stripped"
+FOUND = [name for name in WAYS if name != STRIPPED]
+
+
+@pytest.mark.parametrize("name,mode", [(name, "mixed") for name in FOUND]
+                         + [(name, "control-group") for name in WAYS])
+def test_nothing_survives_a_stop(host, name, mode):
+    supervisor = start(host, name, f"kill_mode = {mode}\n")
+    pids = pids_of(supervisor)
+    assert pids and all(alive(pid) for pid in pids)
+    supervisor.call("stop", names=[name])
+    assert supervisor.instance(f"{name}:0")["state"] == "stopped"
+    assert [pid for pid in pids_of(supervisor) if alive(pid)] == []
+    assert marked(supervisor, name) == []
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_nothing_survives_the_end_of_the_main_process(host, name):
+    """It dies by itself: the rest goes before the next one starts."""
+    supervisor = start(host, name)
+    before = pids_of(supervisor)
+    pid = supervisor.instance(f"{name}:0")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    supervisor.wait_instance(f"{name}:0", lambda row: row["ready"] and row["pid"] != pid)
+    assert [p for p in before if alive(p)] == []
+
+
+def test_shutdown_leaves_no_process(host):
+    supervisor = host(start=False)
+    supervisor.write("".join(service(name, supervisor.folder) for name in WAYS)
+                     + service("deaf", supervisor.folder).replace(
+                         "[service:deaf]", "[program:killed]"))
+    supervisor.start()
+    for name in WAYS:
+        supervisor.wait_instance(f"{name}:0", lambda row: row["state"] == "running")
+    assert supervisor.shutdown(15) == 0
+    assert processes_with(f"SUPERVISOR_HARNESS={supervisor.folder}") == []
+    assert [pid for pid in pids_of(supervisor) if alive(pid)] == []
+
+
+def test_second_term_hurries(host):
+    supervisor = start(host, "deaf")
+    supervisor.write(service("deaf", supervisor.folder).replace("300ms", "1h"))
+    supervisor.call("reload")
+    supervisor.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: supervisor.instance("deaf:0")["state"] == "stopping", "stopping")
+    supervisor.process.send_signal(signal.SIGTERM)
+    assert supervisor.process.wait(10) == 0
+    assert [pid for pid in pids_of(supervisor) if alive(pid)] == []
+
+
+def test_shutdown_timeout(host):
+    supervisor = host(start=False)
+    supervisor.write(service("deaf", supervisor.folder).replace("300ms", "1h"),
+                     settings="shutdown_timeout = 300ms\n")
+    supervisor.start()
+    supervisor.wait_ready("deaf:0")
+    assert supervisor.shutdown(10) == 0
+    assert [pid for pid in pids_of(supervisor) if alive(pid)] == []
+
+
+# --- who gets which signal ---
+
+def family(host, kind, extra):
+    """Main process, a child in its group, one in another session; each writes down its TERM."""
+    supervisor = host(start=False)
+    with open(supervisor.path("family.sh"), "w") as file:
+        file.write("trap 'echo main >> got; exit 0' TERM\n"
+                   "sh -c 'trap \"echo child >> got; exit 0\" TERM; echo $$ >> pids; "
+                   "while :; do sleep 0.01; done' &\n"
+                   "setsid sh -c 'trap \"echo far >> got; exit 0\" TERM; echo $$ >> pids; "
+                   "while :; do sleep 0.01; done' &\n"
+                   "echo $$ >> pids\nwhile [ $(wc -l < pids) -lt 3 ]; do sleep 0.01; done\n"
+                   "echo >&5\nwhile :; do sleep 0.01; done\n")
+    supervisor.write(f"[{kind}:family]\ncommand = sh family.sh\ndirectory = {supervisor.folder}\n"
+                     f"ready = fd:5\nstopwaitsecs = 500ms\n{extra}")
+    supervisor.start()
+    supervisor.wait_ready("family:0")
+    supervisor.call("stop", names=["family"])
+    return supervisor
+
+
+def got(supervisor):
+    return sorted(supervisor.text_of("got").split())
+
+
+def test_mixed(host):
+    """TERM to the main process; when it has gone TERM to the rest."""
+    supervisor = family(host, "service", "")
+    assert got(supervisor) == ["child", "far", "main"]
+    assert supervisor.text_of("got").split()[0] == "main"
+
+
+def test_control_group(host):
+    supervisor = family(host, "service", "kill_mode = control-group\n")
+    assert got(supervisor) == ["child", "far", "main"]
+
+
+def test_process_leaves_the_rest_as_supervisord_does(host):
+    supervisor = family(host, "program", "")
+    assert got(supervisor) == ["main"]
+    assert sum(alive(pid) for pid in pids_of(supervisor)) == 2
+    # But not for ever: a shutdown takes them.
+    assert supervisor.shutdown() == 0
+    assert sum(alive(pid) for pid in pids_of(supervisor)) == 0
+
+
+def test_stopasgroup(host):
+    supervisor = family(host, "program", "stopasgroup = true\n")
+    assert got(supervisor) == ["child", "main"]
+
+
+def test_killasgroup(host):
+    """A deaf program with a deaf child in its group: both get KILL."""
+    supervisor = host(start=False)
+    with open(supervisor.path("deaf.sh"), "w") as file:
+        file.write("trap '' TERM\nsh -c 'echo $$ >> pids; while :; do sleep 1000; done' &\n"
+                   "echo $$ >> pids\nwhile [ $(wc -l < pids) -lt 2 ]; do sleep 0.01; done\n"
+                   "echo >&5\nwhile :; do sleep 1000; done\n")
+    supervisor.write(f"[program:deaf]\ncommand = sh deaf.sh\ndirectory = {supervisor.folder}\n"
+                     "ready = fd:5\nstopwaitsecs = 100ms\nkillasgroup = true\n")
+    supervisor.start()
+    supervisor.wait_ready("deaf:0")
+    supervisor.call("stop", names=["deaf"])
+    wait_for(lambda: not any(alive(pid) for pid in pids_of(supervisor)), "the end of both", 5)
+
+
+def test_hook_that_leaves_a_daemon(host):
+    """What a failed pre_start left behind goes with the next stop, at the latest."""
+    supervisor = host(start=False)
+    with open(supervisor.path("hook.sh"), "w") as file:
+        file.write("setsid sh -c 'echo $$ >> pids; exec sleep 1000' &\n"
+                   "while [ ! -s pids ]; do sleep 0.01; done\nexit 1\n")
+    supervisor.write(f"[service:a]\ncommand = sleep 1000\ndirectory = {supervisor.folder}\n"
+                     "pre_start = sh hook.sh\nbackoff_min = 1h\nbackoff_max = 1h\n")
+    supervisor.start()
+    supervisor.wait_state("a:0", "backoff")
+    supervisor.call("stop", names=["a"])
+    assert supervisor.shutdown() == 0
+    assert [pid for pid in pids_of(supervisor) if alive(pid)] == []
+
+
+def test_stop_while_another_client_waits_for_the_start(host):
+    supervisor = host("[service:a]\ncommand = sleep 1000\nautostart = false\nstartsecs = 1h\n")
+    first = supervisor.connect()
+    number = first.send("start", names=["a"])
+    supervisor.wait_state("a:0", "starting")
+    assert supervisor.call("stop", names=["a"])["ok"]
+    answer = first.answer(number)
+    assert not answer["ok"] and answer["results"][0]["reason"]
+    first.close()
