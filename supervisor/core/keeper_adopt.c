@@ -45,8 +45,20 @@ static struct slot *adopt_slot(struct keeper *keeper, const char *name)
     return slot;
 }
 
-/* Two main records: the core before us died in the middle of a promotion; the younger one leads. */
-static void place(struct keeper *keeper, struct slot *slot, struct unit *unit, bool is_main)
+/* Which of two records of one instance is its main one.  When the core before us died in the middle
+ * of a promotion the old one is marked already, but the kinds need not be right yet. */
+static bool leads(const struct keeper *keeper, const struct unit *unit, const struct unit *other)
+{
+    const struct ledger_record *records = keeper->core->ledger.records;
+
+    if (unit->body.retiring != other->body.retiring)
+        return other->body.retiring;
+    if (records[unit->record].kind != records[other->record].kind)
+        return records[unit->record].kind == LEDGER_SERVICE;
+    return generation_of(keeper, unit) > generation_of(keeper, other);
+}
+
+static void place(struct keeper *keeper, struct slot *slot, struct unit *unit)
 {
     struct unit *other = slot->main;
 
@@ -54,8 +66,7 @@ static void place(struct keeper *keeper, struct slot *slot, struct unit *unit, b
         slot->main = unit;
         return;
     }
-    bool younger = generation_of(keeper, unit) > generation_of(keeper, other);
-    bool lead = other->body.retiring || (is_main && younger && !unit->body.retiring);
+    bool lead = leads(keeper, unit, other);
     slot->main = lead ? unit : other;
     slot->twin = lead ? other : unit;
 }
@@ -81,7 +92,7 @@ static void adopt_record(struct keeper *keeper, size_t index)
         unit->body.pristine = true; /* claimed, and the core died before the first word */
     }
     slot->number = unit->body.number;
-    place(keeper, slot, unit, record->kind == LEDGER_SERVICE);
+    place(keeper, slot, unit);
 }
 
 /* Hooks go on and are waited for; checks are begun anew, so an old attempt is of no use. */
@@ -110,6 +121,18 @@ static void adopt_helper(struct keeper *keeper, size_t index)
         kill(-pid, SIGKILL);
 }
 
+/* A promotion that was cut short is completed, for the next core to see. */
+static void settle_roles(struct keeper *keeper, struct slot *slot)
+{
+    struct ledger_record *records = keeper->core->ledger.records;
+
+    records[slot->main->record].kind = LEDGER_SERVICE;
+    if (!slot->twin)
+        return;
+    records[slot->twin->record].kind = LEDGER_TWIN;
+    slot->on_trial = !slot->twin->body.retiring;
+}
+
 size_t keeper_adopt(struct keeper *keeper)
 {
     struct ledger *ledger = &keeper->core->ledger;
@@ -124,12 +147,8 @@ size_t keeper_adopt(struct keeper *keeper)
         if (kind == LEDGER_HOOK || kind == LEDGER_PROBE)
             adopt_helper(keeper, i);
     }
-    for (size_t i = 0; i < keeper->nslots; i++) {
-        struct slot *slot = keeper->slots[i];
-        if (slot->twin)
-            slot->on_trial = !slot->twin->body.retiring &&
-                             generation_of(keeper, slot->twin) > generation_of(keeper, slot->main);
-    }
+    for (size_t i = 0; i < keeper->nslots; i++)
+        settle_roles(keeper, keeper->slots[i]);
     return keeper->nslots;
 }
 

@@ -147,7 +147,7 @@ static void promote(struct keeper *keeper, struct slot *slot)
     fresh->body.restarts = old->body.restarts;
     keeper_save(old);
     keeper_save(fresh);
-    /* Should we die between these two, the higher generation is the main one (keeper_adopt.c). */
+    /* Should we die before both are set, keeper_adopt.c goes by `retiring`. */
     set_kind(keeper, fresh, LEDGER_SERVICE);
     set_kind(keeper, old, LEDGER_TWIN);
     keeper_fact(keeper, old, LIFECYCLE_EV_STOP);
