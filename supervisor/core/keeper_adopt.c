@@ -130,7 +130,9 @@ static void settle_roles(struct keeper *keeper, struct slot *slot)
     if (!slot->twin)
         return;
     records[slot->twin->record].kind = LEDGER_TWIN;
-    slot->on_trial = !slot->twin->body.retiring;
+    /* One that had its end already is only to be freed. */
+    slot->on_trial = !slot->twin->body.retiring &&
+                     !lifecycle_settled((enum lifecycle_state)slot->twin->body.lc.state);
 }
 
 size_t keeper_adopt(struct keeper *keeper)
