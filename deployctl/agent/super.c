@@ -126,6 +126,14 @@ static void on_answer(void *context, json_t *result, const struct err *err, json
     struct super_order *order = context;
     struct super *super = order->super;
     bool lost = result == NULL && err->code == ERR_UNREACHABLE;
+    struct err slow;
+    if (result == NULL && err->code == ERR_TIMEOUT) {
+        err_set(&slow, ERR_TIMEOUT,
+                "the supervisor on %s does not answer; if it hangs, `supervisor recover -s %s` (as "
+                "root, on that host) replaces its core",
+                super->socket, super->socket);
+        err = &slow;
+    }
     if (lost)
         super->broken = true;
     if (lost && loop_now_ms(super->loop) < order->patient_until)

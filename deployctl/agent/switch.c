@@ -108,6 +108,21 @@ static void on_switched(void *context, json_t *result, const struct err *err, js
     super_call(act->talk->super, "status", NULL, STATUS_MS, 0, on_base, act);
 }
 
+/* A supervisor that hangs is noticed before the long wait for a switch begins. */
+static void on_awake_switch(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct act *act = context;
+    if (result == NULL) {
+        fail(act, "switch", err, data);
+        return;
+    }
+    json_t *params = params_of(act, id_of(act));
+    copy_member(params, "confirm_within", act->request, "confirm_within_s");
+    copy_member(params, "ready_timeout", act->request, "ready_timeout_s");
+    copy_member(params, "on_fail", act->request, "on_fail");
+    call(act, "release.switch", params, SWITCH_MS, on_switched);
+}
+
 static void swap_now(struct act *act)
 {
     struct talk *talk = act->talk;
@@ -151,11 +166,7 @@ void switch_verb(struct act *act)
         swap_now(act);
         return;
     }
-    json_t *params = params_of(act, id_of(act));
-    copy_member(params, "confirm_within", act->request, "confirm_within_s");
-    copy_member(params, "ready_timeout", act->request, "ready_timeout_s");
-    copy_member(params, "on_fail", act->request, "on_fail");
-    call(act, "release.switch", params, SWITCH_MS, on_switched);
+    call(act, "release.state", params_of(act, id_of(act)), CALL_MS, on_awake_switch);
 }
 
 /* --- confirm, extend ----------------------------------------------------------------------------
@@ -276,6 +287,18 @@ static void on_reverted(void *context, json_t *result, const struct err *err, js
                0, on_state, act);
 }
 
+static void on_awake_revert(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct act *act = context;
+    if (result == NULL) {
+        fail(act, "revert", err, data);
+        return;
+    }
+    json_t *params = params_of(act, id_of(act));
+    copy_member(params, "reason", act->request, "reason");
+    call(act, "release.revert", params, SWITCH_MS, on_reverted);
+}
+
 void switch_revert_verb(struct act *act)
 {
     struct talk *talk = act->talk;
@@ -285,9 +308,7 @@ void switch_revert_verb(struct act *act)
         return;
     watch_rebase(talk);
     if (talk_has_services(talk)) {
-        json_t *params = params_of(act, id_of(act));
-        copy_member(params, "reason", act->request, "reason");
-        call(act, "release.revert", params, SWITCH_MS, on_reverted);
+        call(act, "release.state", params_of(act, id_of(act)), CALL_MS, on_awake_revert);
         return;
     }
     if (swap_revert(&talk->host, id_of(act), &state, &err) < 0) {

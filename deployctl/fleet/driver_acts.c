@@ -75,6 +75,15 @@ static enum rollout_answer refusal(struct driver_host *host, const struct err *e
     return err->code == ERR_STALE ? ROLLOUT_STALE : ROLLOUT_REFUSED;
 }
 
+/* The same of an act that the host's supervisor carries out: an agent that had no word from it
+ * does not know whether it was done. */
+static enum rollout_answer refusal_there(struct driver_host *host, const struct err *err)
+{
+    bool silent = err->code == ERR_TIMEOUT || err->code == ERR_UNREACHABLE;
+    enum rollout_answer answer = refusal(host, err);
+    return silent ? ROLLOUT_UNSURE : answer;
+}
+
 static int64_t took(const struct driver_host *host)
 {
     return loop_now_ms(host->driver->loop) - host->act_ms;
@@ -440,7 +449,9 @@ static void act_switch(struct driver_host *host, const json_t *answer, const str
             ask_switch(host, host->driver->id, stay);
         return;
     case 2:
-        result = err ? refusal(host, err) : switch_result(host, answer);
+        result = err ? refusal_there(host, err) : switch_result(host, answer);
+        if (result == ROLLOUT_UNSURE)
+            watch(host);
         if (result != ROLLOUT_OK) {
             driver_answered(host, result);
             return;
@@ -488,7 +499,7 @@ static void act_extend(struct driver_host *host, const json_t *answer, const str
         ask(host, "extend", params, DRIVER_QUICK_MS);
         return;
     }
-    driver_answered(host, err ? refusal(host, err) : ROLLOUT_OK);
+    driver_answered(host, err ? refusal_there(host, err) : ROLLOUT_OK);
 }
 
 static void act_confirm(struct driver_host *host, const json_t *answer, const struct err *err)
@@ -501,7 +512,7 @@ static void act_confirm(struct driver_host *host, const json_t *answer, const st
     if (!err)
         driver_tell(host->driver, DRIVER_NEWS_HOST, host, "confirmed", "stays on %s",
                     host->driver->id);
-    driver_answered(host, err ? refusal(host, err) : ROLLOUT_OK);
+    driver_answered(host, err ? refusal_there(host, err) : ROLLOUT_OK);
 }
 
 static bool is_confirmed(const struct driver_host *host)
@@ -740,63 +751,4 @@ void driver_acts_begin(struct driver_host *host, enum rollout_act act)
         run(host, NULL, NULL);
     else if (host->link == DRIVER_LINK_NONE || host->link == DRIVER_LINK_GONE)
         driver_connect(host);
-}
-
-/* --- events ----------------------------------------------------------------------------------- */
-
-/* What keeps a host from being ready: its supervisor, or the first instance that is not. */
-static void say_waiting(struct driver_host *host, const json_t *event)
-{
-    const json_t *instances = json_object_get(event, "instances"), *instance;
-    char text[200] = "is not healthy", most[UNIT_TEXT_MAX];
-    const char *error = jsonx_text(event, "error", NULL);
-    size_t i;
-    json_array_foreach((json_t *)instances, i, instance)
-    {
-        if (jsonx_bool(instance, "ready", false))
-            continue;
-        snprintf(text, sizeof text, "%.60s is %.40s, not ready", jsonx_text(instance, "id", "?"),
-                 jsonx_text(instance, "state", "?"));
-        break;
-    }
-    unit_duration_text(host->driver->rollout.limits.progress_deadline_ms, most);
-    driver_tell(host->driver, DRIVER_NEWS_HOST, host, "waiting",
-                "%.300s; waiting for it, at most %s (progress_deadline)", error ? error : text,
-                most);
-}
-
-static void on_health(struct driver_host *host, const json_t *event)
-{
-    const struct rollout_host *part = &host->driver->rollout.hosts[host->index];
-    const json_t *gate = json_object_get(event, "gate");
-    struct rollout_event fact = { .kind = ROLLOUT_EV_HEALTH, .host = host->index };
-    fact.ready = jsonx_bool(event, "ready", false) && jsonx_bool(event, "healthy", true);
-    host->probes = (uint64_t)jsonx_int(event, "probes", 0);
-    if (json_is_object(gate) && !part->bad) {
-        driver_blame(host, "%s",
-                     jsonx_text(gate, "text", jsonx_text(gate, "kind", "a gate fired")));
-        fact.kind = ROLLOUT_EV_GATE;
-    } else if (part->state == ROLLOUT_HOST_NEW && part->ready && !fact.ready) {
-        say_waiting(host, event);
-    }
-    driver_fact(host->driver, &fact);
-}
-
-void driver_acts_event(struct driver_host *host, const char *name, const json_t *event)
-{
-    struct driver *driver = host->driver;
-    if (strcmp(name, "health") == 0) {
-        on_health(host, event);
-    } else if (strcmp(name, "request") == 0) {
-        const char *what = jsonx_text(event, "what", "");
-        bool abort = strcmp(what, "abort") == 0;
-        if (!abort && strcmp(what, "pause") != 0)
-            return;
-        if (!driver->request_told) /* every host tells it */
-            driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "%s asks to %s",
-                        jsonx_text(event, "who", "somebody"), what);
-        driver->request_told = true;
-        driver_fact(driver,
-                    &(struct rollout_event){ .kind = abort ? ROLLOUT_EV_ABORT : ROLLOUT_EV_PAUSE });
-    }
 }

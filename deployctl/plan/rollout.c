@@ -28,6 +28,10 @@ static void switched(struct rollout *r, struct rollout_host *h, enum rollout_ans
     } else if (answer == ROLLOUT_GONE_BACK && !stay) {
         h->state = ROLLOUT_HOST_UNDONE;
         h->bad = true;
+    } else if (answer == ROLLOUT_UNSURE && !stay) {
+        h->state = ROLLOUT_HOST_NEW; /* its lease is running, if it did switch */
+        h->ready = false;
+        h->extend_at_ms = r->now_ms + r->limits.confirm_within_ms / 4;
     } else if (answer == ROLLOUT_BROKEN || stay) {
         h->state = ROLLOUT_HOST_STRAY;
         h->bad = answer == ROLLOUT_BROKEN;
@@ -77,10 +81,16 @@ static void on_answer(struct rollout *r, struct rollout_host *h, const struct ro
     case ROLLOUT_ACT_HOLD:
         h->extend_at_ms = r->now_ms + r->limits.confirm_within_ms / 4;
         h->held_over = event->act == ROLLOUT_ACT_HOLD;
-        if (!ok && h->state == ROLLOUT_HOST_NEW)
+        if (event->answer == ROLLOUT_UNSURE)
+            h->failed = true;
+        else if (!ok && h->state == ROLLOUT_HOST_NEW)
             went_back(h);
         break;
     case ROLLOUT_ACT_CONFIRM:
+        if (event->answer == ROLLOUT_UNSURE) {
+            h->failed = true;
+            break;
+        }
         if (ok && h->state == ROLLOUT_HOST_NEW)
             h->state = ROLLOUT_HOST_CONFIRMED;
         else if (h->state == ROLLOUT_HOST_NEW)

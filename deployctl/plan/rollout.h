@@ -76,6 +76,8 @@ enum rollout_answer {
     ROLLOUT_GONE_BACK, /* SWITCH: it was not ready in time and went back by itself */
     ROLLOUT_BROKEN,    /* SWITCH: it could not go back either, or was told to stay */
     ROLLOUT_HELD,      /* LOCK: somebody else has it */
+    ROLLOUT_UNSURE,    /* SWITCH, EXTEND, HOLD, CONFIRM: the host answers, what decides there does
+                        * not; it may have been done, or may be done yet */
     ROLLOUT_STALE,     /* a newer rollout fenced us off */
     ROLLOUT_STOP,      /* DECIDE: do not begin; event.outcome says how it ends */
 };

@@ -25,8 +25,10 @@ enum fault_kind {
     FAULT_LOST_AFTER,  /* it happened, the answer is lost */
     FAULT_SLOW,
     FAULT_HELD,
-    FAULT_GATE, /* some time after the act a gate fires */
-    FAULT_DIES, /* some time after the act the connection goes */
+    FAULT_UNSURE,      /* nobody knows whether it happened: it did not */
+    FAULT_UNSURE_DONE, /* it did */
+    FAULT_GATE,        /* some time after the act a gate fires */
+    FAULT_DIES,        /* some time after the act the connection goes */
     NFAULTS
 };
 struct fault {
@@ -188,6 +190,12 @@ static void begin_act(struct sim *sim, size_t index, enum rollout_act act)
     case FAULT_HELD:
         host->answer = ROLLOUT_HELD;
         return;
+    case FAULT_UNSURE:
+        host->answer = ROLLOUT_UNSURE;
+        return;
+    case FAULT_UNSURE_DONE:
+        host->answer = ROLLOUT_UNSURE;
+        break;
     case FAULT_GATE:
         host->gate_ms = host->due_ms + fault->delay_ms;
         break;
@@ -577,6 +585,9 @@ static bool possible(enum fault_kind kind, enum rollout_act act)
 {
     if (kind == FAULT_GONE_BACK || kind == FAULT_BROKEN || kind == FAULT_GATE)
         return act == ROLLOUT_ACT_SWITCH;
+    if (kind == FAULT_UNSURE || kind == FAULT_UNSURE_DONE)
+        return act == ROLLOUT_ACT_SWITCH || act == ROLLOUT_ACT_CONFIRM ||
+               act == ROLLOUT_ACT_EXTEND || act == ROLLOUT_ACT_HOLD;
     if (kind == FAULT_HELD)
         return act == ROLLOUT_ACT_LOCK;
     if (kind == FAULT_REFUSE) /* an agent that refuses to go back: the story of strays below */
