@@ -75,6 +75,7 @@ static unsigned spawn(const struct step *s)
 
 static unsigned begin(const struct step *s)
 {
+    s->lc->cause = LIFECYCLE_BY_ITSELF;
     if (s->policy->pre_start)
         return enter(s, LIFECYCLE_PRE_START, s->policy->hook_ms, LIFECYCLE_ACT_PRE_START);
     return spawn(s);
@@ -213,24 +214,44 @@ static unsigned step_waiting(const struct step *s, enum lifecycle_event event)
     return 0;
 }
 
-static unsigned step_pre_start(const struct step *s, enum lifecycle_event event)
+/* Its hook is killed; the cause says where it goes then. */
+static unsigned leave_pre_start(const struct step *s, enum lifecycle_cause cause)
+{
+    s->lc->cause = (uint8_t)cause;
+    return enter(s, LIFECYCLE_PRE_START, KILL_AGAIN_MS, LIFECYCLE_ACT_KILL_HOOK);
+}
+
+static unsigned after_pre_start(const struct step *s, bool ok)
 {
     struct lifecycle *lc = s->lc;
 
+    if (!lc->wanted)
+        return rest_in(s, LIFECYCLE_STOPPED);
+    /* Restarted, or stopped and started again meanwhile: from the beginning, since the release or
+     * the settings may be others now. */
+    if (lc->cause == LIFECYCLE_BY_RESTART || lc->cause == LIFECYCLE_BY_ORDER)
+        return wait_for_needs(s);
+    if (ok)
+        return spawn(s);
+    lc->expected = lc->reached = false;
+    return retry_after_failure(s);
+}
+
+static unsigned step_pre_start(const struct step *s, enum lifecycle_event event)
+{
     switch (event) {
     case LIFECYCLE_EV_STOP:
+        return leave_pre_start(s, LIFECYCLE_BY_ORDER);
+    case LIFECYCLE_EV_RESTART:
+        return leave_pre_start(s, LIFECYCLE_BY_RESTART);
     case LIFECYCLE_EV_TIMEOUT:
-        return enter(s, LIFECYCLE_PRE_START, KILL_AGAIN_MS, LIFECYCLE_ACT_KILL_HOOK);
+        return leave_pre_start(s, (enum lifecycle_cause)s->lc->cause);
     case LIFECYCLE_EV_HOOK_OK:
-        return lc->wanted ? spawn(s) : rest_in(s, LIFECYCLE_STOPPED);
+        return after_pre_start(s, true);
     case LIFECYCLE_EV_HOOK_BAD:
     case LIFECYCLE_EV_NO_SPAWN:
-        if (!lc->wanted)
-            return rest_in(s, LIFECYCLE_STOPPED);
-        lc->expected = lc->reached = false;
-        return retry_after_failure(s);
+        return after_pre_start(s, false);
     case LIFECYCLE_EV_START:
-    case LIFECYCLE_EV_RESTART:
     case LIFECYCLE_EV_GO:
     case LIFECYCLE_EV_READY:
     case LIFECYCLE_EV_UNREADY:
