@@ -170,7 +170,10 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
     if (before == after && was_ready == unit->body.lc.ready)
         return;
     publish_state(keeper, unit, before);
-    if (lifecycle_settled(after))
+    /* A first release that is undone leaves its services waiting, not stopped. */
+    bool emptied = after == LIFECYCLE_WAITING && !unit->slot->removed &&
+                   keeper->emptying[unit->slot->service];
+    if (lifecycle_settled(after) || emptied)
         keeper->stop_round_due = true;
     if (unit->slot->main == unit)
         wake_needers(keeper, unit->slot);

@@ -109,6 +109,18 @@ def test_first_release_is_bad(site):
     site.check(TWO)
 
 
+def test_first_release_is_taken_back(site):
+    """Ready, but not confirmed: the services wait again, and whoever asked is answered."""
+    site.start(ONE, TWO)
+    token = dict(token="1:a")
+    assert site.order("switch", ONE, confirm_within=60, **token)["result"] == "switched"
+    assert site.order("revert", ONE, **token)["result"] == "reverted"
+    assert site.state()["phase"] == "none" and site.link("current") is None
+    assert all(r["state"] == "waiting" and not r["pid"] for r in site.rows())
+    assert site.order("switch", TWO, **token)["result"] == "switched"
+    site.check(TWO)
+
+
 @pytest.mark.parametrize("flag", ["never_ready", "crash"])
 def test_bad_release_is_undone(site, flag):
     site.add(TWO, **{flag: ""})
