@@ -44,6 +44,7 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
     if (getrandom(&keeper->random, sizeof keeper->random, GRND_NONBLOCK) < 0)
         keeper->random = (uint64_t)clock_wall_us();
     keeper->random |= 1;
+    keeper->breaker_timer = loop_timer_new(core->loop, keeper_next_turns, keeper);
     return keeper;
 }
 
@@ -58,6 +59,7 @@ void keeper_free(struct keeper *keeper)
     }
     for (size_t i = 0; i < keeper->nretired; i++)
         plan_free(keeper->retired[i]);
+    loop_timer_free(keeper->breaker_timer);
     free(keeper->retired);
     free(keeper->slots);
     free(keeper->first_slot);

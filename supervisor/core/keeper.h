@@ -14,6 +14,7 @@
 #include "supervisor/core/notify.h"
 #include "supervisor/core/unit.h"
 #include "supervisor/ledger/ledger.h"
+#include "supervisor/machine/breaker.h"
 
 struct keeper_fact {
     struct unit *unit; /* NULL = the unit has gone meanwhile */
@@ -45,6 +46,8 @@ struct keeper {
     struct plan **retired; /* plans that removed slots still point into */
     size_t nretired;
     uint64_t random;
+    struct breaker breaker; /* of automatic restarts */
+    struct loop_timer *breaker_timer;
     uint64_t orphans_seen;
     bool sweep_due;
     bool outputs_closing; /* pipes wait for the logger to let go of them */
@@ -115,6 +118,8 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
 void keeper_main_ended(struct keeper *keeper, struct unit *unit);
 void keeper_tell_release(struct keeper *keeper, struct unit *unit);
+/* keeper_perform.c: the breaker's timer, for those that wait for their turn. */
+void keeper_next_turns(void *context);
 /* keeper_leave.c */
 void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all);
 void keeper_kill(struct keeper *keeper, struct unit *unit);

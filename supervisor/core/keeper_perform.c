@@ -84,6 +84,31 @@ static bool release_there(struct keeper *keeper, struct unit *unit)
     return true;
 }
 
+/* Only what comes back by itself is counted: not first starts, not orders. */
+static bool restart_allowed(struct keeper *keeper, struct unit *unit)
+{
+    const struct lifecycle *lc = &unit->body.lc;
+
+    if (lc->starts == 0 || lc->cause == LIFECYCLE_BY_RESTART || !keeper->breaker_timer)
+        return true;
+    int64_t wait = breaker_take(&keeper->breaker, keeper->core->plan->supervisor.restart_burst,
+                                loop_now_ms(keeper->core->loop));
+    if (wait == 0)
+        return true;
+    keeper_reason(unit, "its turn, many services restart at once (restart_burst)");
+    loop_timer_arm(keeper->breaker_timer, wait);
+    return false;
+}
+
+void keeper_next_turns(void *context)
+{
+    struct keeper *keeper = context;
+
+    for (size_t i = 0; i < keeper->nslots && !loop_timer_armed(keeper->breaker_timer); i++)
+        if (keeper_state(keeper->slots[i]) == LIFECYCLE_WAITING)
+            keeper_perform(keeper, keeper->slots[i]->main, LIFECYCLE_ACT_ASK);
+}
+
 static void ask(struct keeper *keeper, struct unit *unit)
 {
     const char *problem = unit->slot->removed ? NULL : keeper->user_problems[unit->slot->service];
@@ -94,7 +119,8 @@ static void ask(struct keeper *keeper, struct unit *unit)
     }
     if (problem) {
         keeper_reason(unit, "a remedy: %s", problem);
-    } else if (needs_met(keeper, unit) && release_there(keeper, unit)) {
+    } else if (needs_met(keeper, unit) && release_there(keeper, unit) &&
+               restart_allowed(keeper, unit)) {
         unit->body.fresh = false;
         unit->body.reason[0] = '\0';
         keeper_fact(keeper, unit, LIFECYCLE_EV_GO);

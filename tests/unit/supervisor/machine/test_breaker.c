@@ -1,0 +1,70 @@
+/* test_breaker.c - so many at once, then spaced, and full again after the stated time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "supervisor/machine/breaker.h"
+
+static void a_burst_goes_at_once(void **unused)
+{
+    (void)unused;
+    struct breaker breaker = { 0 };
+
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(breaker_take(&breaker, 50, 1000), 0);
+    assert_int_equal(breaker_take(&breaker, 50, 1000), BREAKER_FILL_MS / 50);
+}
+
+static void then_one_after_another(void **unused)
+{
+    (void)unused;
+    struct breaker breaker = { 0 };
+    int64_t now = 5;
+    int taken = 0;
+
+    while (now < 5 + 2 * BREAKER_FILL_MS) {
+        int64_t wait = breaker_take(&breaker, 10, now);
+        assert_in_range(wait, 0, BREAKER_FILL_MS / 10);
+        taken += wait == 0;
+        now += wait;
+        if (wait == 0 && breaker_take(&breaker, 10, now) == 0)
+            taken++;
+    }
+    assert_in_range(taken, 29, 31); /* the bucket, and two fillings */
+}
+
+static void rest_fills_it_and_no_more(void **unused)
+{
+    (void)unused;
+    struct breaker breaker = { 0 };
+
+    assert_int_equal(breaker_take(&breaker, 2, 0), 0);
+    assert_int_equal(breaker_take(&breaker, 2, 0), 0);
+    assert_true(breaker_take(&breaker, 2, 0) > 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(breaker_take(&breaker, 2, 100LL * BREAKER_FILL_MS), 0);
+    assert_true(breaker_take(&breaker, 2, 100LL * BREAKER_FILL_MS) > 0);
+}
+
+static void odd_values_do_no_harm(void **unused)
+{
+    (void)unused;
+    struct breaker breaker = { 0 };
+
+    assert_int_equal(breaker_take(&breaker, 0, 7), 0);
+    assert_int_equal(breaker_take(&breaker, 0, 7), BREAKER_FILL_MS);
+    assert_int_equal(breaker_take(&breaker, 100000, 8 + BREAKER_FILL_MS), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_burst_goes_at_once),
+        cmocka_unit_test(then_one_after_another),
+        cmocka_unit_test(rest_fills_it_and_no_more),
+        cmocka_unit_test(odd_values_do_no_harm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
