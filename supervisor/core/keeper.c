@@ -173,8 +173,8 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
         return;
     publish_state(keeper, unit, before);
     /* A first release that is undone leaves its services waiting, not stopped. */
-    bool emptied = after == LIFECYCLE_WAITING && !unit->slot->removed &&
-                   keeper->emptying[unit->slot->service];
+    bool emptied =
+        after == LIFECYCLE_WAITING && !unit->slot->removed && keeper->emptying[unit->slot->service];
     if (lifecycle_settled(after) || emptied)
         keeper->stop_round_due = true;
     if (unit->slot->main == unit)
@@ -241,8 +241,9 @@ static void describe_exit(struct unit *unit, const struct ledger_record *record)
     if (!last->known)
         keeper_reason(unit, "ended while no guardian watched: exit status unknown");
     else if (last->error != 0)
-        keeper_reason(unit, "cannot start: %s: %s", child_step_name((enum child_step)last->step),
-                      strerror(last->error));
+        keeper_reason(unit, "cannot start %s: %s: %s",
+                      unit->made.argv ? unit->made.argv[0] : unit->slot->name,
+                      child_step_name((enum child_step)last->step), strerror(last->error));
     else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->body.reason[0])
         return; /* the reason for the stop says more than the signal it ended by */
     else if (last->signal)
