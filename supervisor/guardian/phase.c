@@ -306,6 +306,8 @@ void phase_logger_ended(struct state *state, int64_t now_ms)
     outbox_clear(&state->outbox);
     if (state->phase == STATE_FLUSHING && good)
         begin_sweep(state, now_ms, SWEEP_GRACE_MS);
+    else if (state->phase == STATE_RUNNING && good)
+        log_info("logger has written everything and left", NULL);
     else if (state->phase == STATE_RUNNING || state->phase == STATE_FLUSHING)
         log_error("logger died, starting another", "how", text, NULL);
 }
