@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "base/addr.h"
 #include "io/listen.h"
@@ -145,6 +146,21 @@ static void on_data(void *context, struct buf *in)
     release(link);
 }
 
+/* The reader is on another machine than the socket. */
+static void fail_connect(const char *socket, int error, struct err *err)
+{
+    if (error == EACCES || error == EPERM)
+        err_set(err, ERR_UNREACHABLE,
+                "uid %u may not use the supervisor's socket %s; in its [supervisor] section set "
+                "control_group to a group of that user, then `supervisor reload`",
+                (unsigned)geteuid(), socket);
+    else
+        err_set(err, ERR_UNREACHABLE,
+                "no supervisor answers on %s (%s); is it running? Start it there: `supervisor run` "
+                "or its systemd unit",
+                socket, strerror(error));
+}
+
 struct rpc_link *rpc_link_open(struct loop *loop, const char *socket,
                                void (*on_close)(void *context, const char *reason),
                                void (*on_notify)(void *context, const char *method, json_t *params),
@@ -166,8 +182,7 @@ struct rpc_link *rpc_link_open(struct loop *loop, const char *socket,
     TAILQ_INIT(&link->calls);
     int fd = listen_connect(&addr);
     if (fd < 0) {
-        err_set(err, ERR_UNREACHABLE, "no supervisor answers on %s (%s); is it running?", socket,
-                strerror(-fd));
+        fail_connect(socket, -fd, err);
         free(link);
         return NULL;
     }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,16 @@ static int open_folders(struct host *host, struct err *err)
     return rc < 0 ? err_wrap(err, "%s", host->path) : 0;
 }
 
+const char *host_user(char user[static HOST_USER_MAX])
+{
+    const struct passwd *pw = getpwuid(geteuid());
+    if (pw != NULL && strlen(pw->pw_name) < HOST_USER_MAX)
+        snprintf(user, HOST_USER_MAX, "%s", pw->pw_name);
+    else
+        snprintf(user, HOST_USER_MAX, "%u", (unsigned)geteuid());
+    return user;
+}
+
 int host_open(struct host *host, const char *path, struct err *err)
 {
     *host = (struct host){ .root = -1, .releases = -1, .meta = -1, .manifests = -1 };
@@ -59,10 +70,10 @@ int host_open(struct host *host, const char *path, struct err *err)
     if (path[0] != '/') {
         err_set(err, ERR_INVALID, "the path \"%s\" is not absolute", path);
     } else if (stat(path, &st) < 0 && errno == ENOENT) {
-        err_set(
-            err, ERR_NOT_FOUND,
-            "%s is not there; make it once, owned by the user who deploys: install -d -o USER %s",
-            path, path);
+        char user[HOST_USER_MAX];
+        err_set(err, ERR_NOT_FOUND,
+                "%s is not there; make it once, owned by the user who deploys: install -d -o %s %s",
+                path, host_user(user), path);
     } else {
         int fd = durable_open_trusted(path, geteuid(), err);
         if (fd >= 0) {

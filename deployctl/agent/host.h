@@ -32,6 +32,9 @@ struct host {
  * After a failure the struct is as after host_done. */
 int host_open(struct host *host, const char *path, struct err *err);
 void host_done(struct host *host);
+/* Name (or number) of the user whom the folder must belong to: ours.  Returns `user`. */
+enum { HOST_USER_MAX = 64 };
+const char *host_user(char user[static HOST_USER_MAX]);
 /* Makes the folders that are missing. */
 int host_prepare(struct host *host, struct err *err);
 

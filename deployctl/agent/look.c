@@ -187,8 +187,11 @@ static void put_disk(struct look *look)
         if (faccessat(host->root, parts[i], F_OK, AT_EACCESS) == 0 &&
             faccessat(host->root, parts[i], W_OK | X_OK, AT_EACCESS) < 0) {
             char text[ERR_TEXT_MAX];
-            snprintf(text, sizeof text, "uid %u may not write to %s/%s; give it to that user",
-                     (unsigned)geteuid(), host->path, parts[i]);
+            char user[HOST_USER_MAX];
+            snprintf(text, sizeof text,
+                     "user %s may not write to %s%s%s; give it to that user: chown -R %s %s",
+                     host_user(user), host->path, i == 0 ? "" : "/", i == 0 ? "" : parts[i], user,
+                     host->path);
             problem(look, text);
             writable = false;
         }

@@ -35,6 +35,7 @@ struct progress {
     struct line *lines;  /* one per host; owned */
     size_t count, width; /* of the names */
     size_t drawn;        /* lines of the live block on the screen */
+    bool asking;         /* a question stands there: nothing is drawn until it is answered */
     char stage[24], what[120];
     uint64_t bake_done, bake_total;
     int64_t at_ms;
@@ -252,7 +253,11 @@ static void aside(struct progress *p, const struct driver_news *news)
     bool loud = *label || news->kind == DRIVER_NEWS_QUESTION;
     if (p->style == PROGRESS_QUIET && !loud)
         return;
-    if (p->style == PROGRESS_LIVE) {
+    if (p->style == PROGRESS_LIVE && news->kind == DRIVER_NEWS_QUESTION) {
+        draw(p); /* what the question is about stays readable above it */
+        p->drawn = 0;
+        p->asking = true;
+    } else if (p->style == PROGRESS_LIVE) {
         erase(p);
         fflush(stdout);
     }
@@ -319,9 +324,11 @@ void progress_news(void *progress, const struct driver_news *news)
             json_line(news);
         return;
     }
+    if (news->kind == DRIVER_NEWS_STAGE) /* answered: it goes on */
+        p->asking = false;
     if (side)
         aside(p, news);
-    if (p->style == PROGRESS_LIVE && news->kind != DRIVER_NEWS_QUESTION)
+    if (p->style == PROGRESS_LIVE && !p->asking)
         draw(p);
     else if (p->style == PROGRESS_PLAIN && !side && !tick)
         plain(p, news);

@@ -10,7 +10,7 @@
 #include "deployctl/plan/rollout_name.h"
 #include "io/jsonx.h"
 
-enum { NAMES_MAX = 1024, SWITCH_GUESS_MS = 3000 };
+enum { NAMES_MAX = 1024, SWITCH_GUESS_MS = 3000, DIGEST_SHOWN = 8, VALUE_SHOWN = 160 };
 
 static void put_json(json_t *json)
 {
@@ -100,6 +100,16 @@ static const char *culprit(const struct driver *driver, char text[static NAMES_M
     return text;
 }
 
+/* The output of a service that was judged bad is kept by the supervisor of its host. */
+static void where_to_look(const struct driver *driver)
+{
+    size_t at = driver_rollout(driver)->culprit;
+    if (at < driver_count(driver))
+        printf("What it printed: `supervisor logs SERVICE` on %s; this and earlier verdicts: "
+               "`deployctl history`.\n",
+               driver_view(driver, at).spec->name);
+}
+
 static void done_sentence(const struct app *app, const struct driver *driver, const char *time)
 {
     const struct rollout *rollout = driver_rollout(driver);
@@ -136,10 +146,14 @@ static void sentence(const struct app *app, const struct driver *driver)
     case ROLLOUT_BAD:
         printf("Release %s is bad%s. Every host runs what it ran before; it took %s.\n", id, why,
                time);
+        where_to_look(driver);
         break;
     case ROLLOUT_FAILED:
-        printf("%s%s failed%s. %s.\n", *id ? "Release " : "The order", id, why,
-               touched ? "Every host runs what it ran before" : "Nothing was switched");
+        if (*id)
+            printf("Release %s failed%s. %s.\n", id, why,
+                   touched ? "Every host runs what it ran before" : "Nothing was switched");
+        else
+            printf("Not every host can take part%s. Nothing was switched.\n", why);
         break;
     case ROLLOUT_UNREACHABLE:
         printf("Too many hosts are unreachable (max_unreachable is %zu). %s.\n",
@@ -289,9 +303,10 @@ void report_plan(const struct app *app, const struct driver *driver)
     unit_size_text((int64_t)manifest->bytes, bytes);
     unit_duration_text(driver_predict_ms(driver, SWITCH_GUESS_MS), time);
     unit_duration_text(rollout->limits.bake_ms, bake);
-    printf("\nRelease   %s from %s: %zu entries, at most %s for each host (only contents that a "
+    printf("\nRelease   %s from %s: %zu entr%s, at most %s for each host (only contents that a "
            "host lacks travel, compressed)\n",
-           driver_release_id(driver), app->source, manifest->count, bytes);
+           driver_release_id(driver), app->source, manifest->count,
+           manifest->count == 1 ? "y" : "ies", bytes);
     printf("Order     %zu canary host%s watched for %s, then batches of %zu\n",
            rollout->limits.canary, rollout->limits.canary == 1 ? "" : "s", bake,
            rollout->limits.batch);
@@ -454,12 +469,13 @@ void report_hosts(const struct app *app, const struct driver *driver)
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         const json_t *answer = view.glance->answer;
-        unit_size_text(jsonx_int(answer, "free_bytes", 0), free_text);
+        int64_t free_bytes = jsonx_int(answer, "free_bytes", 0);
+        unit_size_text(free_bytes, free_text);
         table_put(&table, "%s", view.spec->name);
         table_put(&table, "%s", view.spec->transport);
         table_put(&table, "%s", view.spec->path);
         table_put(&table, "%s", jsonx_text(json_object_get(answer, "supervisor"), "version", "-"));
-        table_put(&table, "%s", answer ? free_text : "-");
+        table_put(&table, "%s", free_bytes > 0 ? free_text : "-");
         table_put(&table, "%s%s%s",
                   *view.error ? view.error
                   : answer    ? "ok"
@@ -507,7 +523,8 @@ static const char *rest_of(const json_t *line, char *text, size_t size)
         if (skip || len >= size)
             continue;
         if (json_is_string(value))
-            len += (size_t)snprintf(text + len, size - len, "%s%s=%.60s", len ? " " : "", key,
+            len += (size_t)snprintf(text + len, size - len, "%s%s=%.*s", len ? " " : "", key,
+                                    strcmp(key, "digest") == 0 ? DIGEST_SHOWN : VALUE_SHOWN,
                                     json_string_value(value));
         else if (json_is_integer(value))
             len += (size_t)snprintf(text + len, size - len, "%s%s=%lld", len ? " " : "", key,
@@ -520,7 +537,7 @@ static const char *rest_of(const json_t *line, char *text, size_t size)
 
 static void history_line(const struct app *app, struct table *table, const struct entry *entry)
 {
-    char rest[400];
+    char rest[600];
     if (app->json) {
         json_t *line = json_copy((json_t *)entry->line);
         jsonx_set_text(line, "host", entry->host);

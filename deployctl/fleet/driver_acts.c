@@ -181,9 +181,12 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
         return;
     }
     char health[80];
-    driver_tell(host->driver, DRIVER_NEWS_HOST, host, "seen", "%s, %s",
-                host->glance.current ? host->glance.current : "no release yet",
-                glance_health(&host->glance, health, sizeof health));
+    glance_health(&host->glance, health, sizeof health);
+    if (host->glance.current)
+        driver_tell(host->driver, DRIVER_NEWS_HOST, host, "seen", "%s, %s", host->glance.current,
+                    health);
+    else
+        driver_tell(host->driver, DRIVER_NEWS_HOST, host, "seen", "no release yet");
     driver_answered(host, ROLLOUT_OK);
 }
 
