@@ -34,6 +34,8 @@ struct core {
     bool logs_inherited;         /* log_dir cannot be written: outputs are inherited */
     bool state_in_memory;        /* state_dir cannot be written */
     int64_t started_ms;
+    int log_fd;        /* of our own log; up to STDERR_FILENO: none to close */
+    char log_name[80]; /* identifier and role, in front of each line */
 
     struct events *events;
     struct keeper *keeper;

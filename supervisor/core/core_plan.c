@@ -170,17 +170,31 @@ static bool writable_dir(const char *dir, mode_t mode)
     return durable_make_dirs(dir, mode, &err) == 0 && access(dir, W_OK | X_OK) == 0;
 }
 
+/* The file is opened anew with each reload, so that it may be moved away. */
+static void open_log(struct core *core, const struct spec_supervisor *settings)
+{
+    bool usual = strcmp(settings->identifier, "supervisor") == 0;
+    int fd = STDERR_FILENO;
+
+    snprintf(core->log_name, sizeof core->log_name, "%.60s%score",
+             usual ? "" : settings->identifier, usual ? "" : "/");
+    if (strcmp(settings->log, "-") != 0 && settings->log[0] != '\0')
+        fd = open(settings->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0) {
+        log_error("cannot open the log", "path", settings->log, "error", strerror(errno), NULL);
+        return;
+    }
+    log_open(fd, (enum log_level)settings->log_level, core->log_name);
+    if (core->log_fd > STDERR_FILENO)
+        close(core->log_fd);
+    core->log_fd = fd;
+}
+
 void core_plan_settings(struct core *core)
 {
     const struct spec_supervisor *settings = &core->plan->supervisor;
 
-    if (strcmp(settings->log, "-") != 0 && settings->log[0] != '\0') {
-        int fd = open(settings->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
-        if (fd >= 0)
-            log_open(fd, (enum log_level)settings->log_level, "core");
-        else
-            log_error("cannot open the log", "path", settings->log, "error", strerror(errno), NULL);
-    }
+    open_log(core, settings);
     log_set_level((enum log_level)settings->log_level);
     core->logs_inherited = !writable_dir(settings->log_dir, 0755);
     core->state_in_memory = !writable_dir(settings->state_dir, 0700);

@@ -43,7 +43,7 @@ static const struct opt supervisor_rows[] = {
       .help = "Circuit breaker: more automatic restarts than this at once, over all services, are "
               "spaced out." },
     { .key = "identifier", .type = OPT_TEXT, FIELD(identifier), .initial = "supervisor",
-      .help = "Name of this supervisor in events and logs." },
+      .help = "Name of this supervisor in its own log, where several write to one." },
     /* clang-format on */
 };
 #undef FIELD
