@@ -48,6 +48,15 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
     return keeper;
 }
 
+static void free_retired(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nretired; i++) {
+        plan_free(keeper->retired[i].plan);
+        arena_done(&keeper->retired[i].users);
+    }
+    keeper->nretired = 0;
+}
+
 void keeper_free(struct keeper *keeper)
 {
     if (!keeper)
@@ -57,8 +66,7 @@ void keeper_free(struct keeper *keeper)
         keeper_unit_free(keeper->slots[i]->main);
         free(keeper->slots[i]);
     }
-    for (size_t i = 0; i < keeper->nretired; i++)
-        plan_free(keeper->retired[i]);
+    free_retired(keeper);
     loop_timer_free(keeper->breaker_timer);
     free(keeper->retired);
     free(keeper->slots);
@@ -463,10 +471,8 @@ static void free_gone(struct keeper *keeper)
         keeper->slots[kept++] = slot;
     }
     keeper->nslots = kept;
-    for (size_t i = 0; i < keeper->nretired && !any_removed; i++)
-        plan_free(keeper->retired[i]);
     if (!any_removed)
-        keeper->nretired = 0;
+        free_retired(keeper);
 }
 
 void keeper_turn(struct keeper *keeper)

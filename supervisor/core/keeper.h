@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "supervisor/core/core.h"
 #include "supervisor/core/notify.h"
@@ -19,6 +20,12 @@
 struct keeper_fact {
     struct unit *unit; /* NULL = the unit has gone meanwhile */
     enum lifecycle_event event;
+};
+
+/* Was in force before a reload. */
+struct keeper_retired {
+    struct plan *plan;
+    struct arena users;
 };
 
 struct keeper_hands {
@@ -43,7 +50,7 @@ struct keeper {
     struct unit **by_record;      /* [LEDGER_RECORDS] */
     struct keeper_fact *facts;
     size_t nfacts, facts_cap;
-    struct plan **retired; /* plans that removed slots still point into */
+    struct keeper_retired *retired; /* removed slots still point into these */
     size_t nretired;
     uint64_t random;
     struct breaker breaker; /* of automatic restarts */

@@ -184,7 +184,8 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
         record->exited = LEDGER_LIVING;
         return;
     }
-    if (expects && pid > 0 && spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
+    if (expects && pid > 0 && !unit->slot->removed &&
+        spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
         log_warn("an adopted instance does not fit its settings", "instance", unit->slot->name,
                  "error", err.text, NULL);
     keeper_arm(unit);

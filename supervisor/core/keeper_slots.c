@@ -30,8 +30,6 @@ struct slot *keeper_find(const struct keeper *keeper, const char *name)
 
 static int find_users(struct keeper *keeper, const struct plan *plan, struct err *err)
 {
-    arena_done(&keeper->users_arena);
-    arena_init(&keeper->users_arena);
     keeper->users = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof *keeper->users);
     keeper->user_problems = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof(char *));
     if (!keeper->users || !keeper->user_problems)
@@ -205,16 +203,18 @@ static void merge_all(struct merge *merge, size_t *first)
     }
 }
 
-static void retire_plan(struct keeper *keeper, struct plan *before)
+static void retire_plan(struct keeper *keeper, struct plan *before, struct arena *users)
 {
-    if (!before)
+    if (!before) { /* the first plan: nobody points into what was before */
+        arena_done(users);
         return;
-    struct plan **grown =
+    }
+    struct keeper_retired *grown =
         realloc(keeper->retired, (keeper->nretired + 1) * sizeof *keeper->retired);
     if (!grown)
         return; /* leaked rather than used after free */
     keeper->retired = grown;
-    grown[keeper->nretired++] = before;
+    grown[keeper->nretired++] = (struct keeper_retired){ before, *users };
     keeper->stop_round_due = true; /* freed there when nobody points into it */
 }
 
@@ -242,9 +242,11 @@ int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err
     const struct plan *plan = keeper->core->plan;
     size_t room = wanted_slots(plan) + keeper->nslots + 1;
     struct merge merge = { .keeper = keeper, .old = keeper->slots, .nold = keeper->nslots };
+    struct arena users = keeper->users_arena; /* removed slots run as users in there */
     size_t *first = calloc(plan->nservices + 2, sizeof *first);
     bool *emptying = calloc(plan->nservices + 1, sizeof *emptying);
 
+    arena_init(&keeper->users_arena);
     merge.list = calloc(room, sizeof *merge.list);
     if (!first || !emptying || !merge.list || find_users(keeper, plan, err) != 0 ||
         index_needers(keeper, plan, err) != 0) {
@@ -264,7 +266,7 @@ int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err
     keeper->slots_cap = room;
     keeper->first_slot = first;
     keeper->emptying = emptying;
-    retire_plan(keeper, before);
+    retire_plan(keeper, before, &users);
     for (size_t i = 0; i < keeper->nslots; i++) {
         refresh_running(keeper, keeper->slots[i]->main);
         refresh_running(keeper, keeper->slots[i]->twin);

@@ -55,10 +55,10 @@ static void start_done(struct start *start)
 static int open_release(struct core *core, struct unit *unit, int *ret_fd, char *dir, size_t size,
                         struct err *err)
 {
-    const struct spec_service *service = &core->plan->services[unit->slot->service];
+    const struct spec_service *service = unit->slot->spec;
 
     dir[0] = '\0';
-    if (!service->release)
+    if (!service->release || unit->slot->removed)
         return 0;
     return releases_open(core->releases, unit->slot->service, unit->body.release, ret_fd, dir, size,
                          err);
@@ -78,7 +78,7 @@ static void inherit_default_logs(const struct core *core, struct instance *made)
 static int prepare(struct core *core, struct unit *unit, const struct users_identity *user,
                    int *ret_release_fd, struct err *err)
 {
-    const struct spec_service *service = &core->plan->services[unit->slot->service];
+    const struct spec_service *service = unit->slot->spec;
     char dir[PATH_MAX];
 
     int rc = open_release(core, unit, ret_release_fd, dir, sizeof dir, err);
@@ -113,6 +113,20 @@ static int add_variable(struct unit *unit, struct start *start, const char *text
     return 0;
 }
 
+/* What was meant for us, by an outer service manager, is not for our services: theirs comes from
+ * us, and the first of two equal names would win. */
+static bool is_ours(const char *variable)
+{
+    static const char *const names[] = { "NOTIFY_SOCKET=",      "LISTEN_FDS=",    "LISTEN_FDNAMES=",
+                                         "LISTEN_PID=",         "WATCHDOG_USEC=", "WATCHDOG_PID=",
+                                         "SUPERVISOR_INSTANCE=" };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(variable, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 static int copy_environment(struct unit *unit, struct start *start, uint32_t generation,
                             struct err *err)
 {
@@ -123,9 +137,9 @@ static int copy_environment(struct unit *unit, struct start *start, uint32_t gen
     start->envp = arena_array(&unit->arena, count + EXTRA_VARIABLES + 1, sizeof *start->envp);
     if (!start->envp)
         return err_set(err, ERR_MEMORY, "no memory for the environment");
-    if (count > 0)
-        memcpy(start->envp, unit->made.envp, count * sizeof *start->envp);
-    start->nenv = count;
+    for (size_t i = 0; i < count; i++)
+        if (!is_ours(unit->made.envp[i]))
+            start->envp[start->nenv++] = unit->made.envp[i];
     return add_variable(
         unit, start,
         arena_printf(&unit->arena, "SUPERVISOR_INSTANCE=%s.%u", unit->slot->name, generation), err);
