@@ -441,7 +441,7 @@ def test_instances(host):
     s.start()
     for number in (5, 6, 7):
         s.wait_ready(f"a:{number}")
-    assert sorted(starts(s, "seen")) == ["05 of 3", "06 of 3", "07 of 3"]
+    wait_for(lambda: sorted(starts(s, "seen")) == ["05 of 3", "06 of 3", "07 of 3"], "three", 5)
 
 
 def test_output_goes_to_its_files(host):
