@@ -267,6 +267,28 @@ static bool check_line(struct parser *p, const char *from, const char *end)
     return true;
 }
 
+/* "[service:web]", and not "[fe80::1]" or a piece of JSON. */
+static bool looks_like_header(const char *from, const char *end)
+{
+    if (end - from < 3 || *from != '[' || end[-1] != ']' || !isalpha((unsigned char)from[1]))
+        return false;
+    for (const char *at = from + 1; at < end - 1; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("_-.:", *at))
+            return false;
+        else if (*at == ':' && at[1] == ':')
+            return false;
+    return true;
+}
+
+/* Whoever pasted a file with its indentation gets told, instead of a value with sections in it. */
+static void complain_of_indent(struct parser *p)
+{
+    err_list_add(p->errors,
+                 "%s:%d: this [section] is indented more than the line of \"%s\" above and would "
+                 "continue its value; remove the blanks before it",
+                 p->file, p->line, p->key);
+}
+
 static void read_line(struct parser *p, const char *from, const char *end)
 {
     bool fine = check_line(p, from, end);
@@ -279,6 +301,10 @@ static void read_line(struct parser *p, const char *from, const char *end)
         return;
     if (fine && (*from == ';' || *from == '#') && !(more && p->quote))
         return;
+    if (more && !p->quote && looks_like_header(from, end)) {
+        complain_of_indent(p);
+        more = false;
+    }
     if (more) {
         p->piece = from;
         p->piece_end = before_comment(from, end, &p->quote);

@@ -165,10 +165,25 @@ static void deeper_lines_continue_the_value(void **unused)
     check_value("a =\n  2\n  3", "2\n3");
     check_value("a = 1\n\n  2", "1\n2");
     check_value("a = 1\n  ; no\n  2 ; no\n# no\n  3", "1\n2\n3");
-    check_value("a = 1\n  b = 2\n  [c]", "1\nb = 2\n[c]");
+    check_value("a = 1\n  b = 2\n  [c] d", "1\nb = 2\n[c] d");
+    check_value("a =\n  [1]\n  [::1]\n  [fe80::1]\n  [\"c\"]", "[1]\n[::1]\n[fe80::1]\n[\"c\"]");
+    check_value("a = \"1\n  [c]\"", "\"1\n[c]\"");
     check_value("a = \"1 ; x\n  2 ; y\" ; z", "\"1 ; x\n2 ; y\"");
     check_value("a = \"1\n  # 2\"", "\"1\n# 2\"");
     check_value("a = 1 ; 'x\n  2 ; y", "1\n2");
+}
+
+/* A file that was pasted with a part of its indentation. */
+static void an_indented_section_is_no_value(void **unused)
+{
+    (void)unused;
+    struct fixture f = parse("[s]\na = 1\n    [service:web]\n    b = 2\n");
+
+    assert_int_equal(f.rc, ERR_INVALID);
+    assert_int_equal(f.errors.total, 1);
+    assert_non_null(strstr(f.errors.lines[0], ":3: this [section] is indented"));
+    assert_non_null(strstr(f.errors.lines[0], "\"a\""));
+    done(&f);
 }
 
 static void keys_that_are_indented_alike_are_keys(void **unused)
@@ -430,6 +445,7 @@ int main(void)
         cmocka_unit_test(bom_crlf_and_tabs_are_accepted),
         cmocka_unit_test(the_last_line_needs_no_newline),
         cmocka_unit_test(deeper_lines_continue_the_value),
+        cmocka_unit_test(an_indented_section_is_no_value),
         cmocka_unit_test(keys_that_are_indented_alike_are_keys),
         cmocka_unit_test(long_lines_arrive_whole),
         cmocka_unit_test(protected_comment_marks_survive_every_border),
