@@ -172,7 +172,8 @@ fuzz: deps-lint
 	@set -e; for t in $(FUZZERS); do n=$$(basename $$t); mkdir -p build/fuzz/corpus/$$n; \
 	  echo "fuzzing $$n for $(SECONDS) s"; \
 	  build/fuzz/tests/fuzz/$$n -max_total_time=$(SECONDS) -timeout=10 -verbosity=0 \
-	    -print_final_stats=0 build/fuzz/corpus/$$n tests/fuzz/corpus/$${n#fuzz_}; done
+	    -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$n tests/fuzz/corpus/$${n#fuzz_} \
+	    >build/fuzz/$$n.log 2>&1 || { cat build/fuzz/$$n.log; exit 1; }; done
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 .PHONY: fuzz-built
 fuzz-built: $(FUZZERS:%=$(B)/tests/fuzz/%)
