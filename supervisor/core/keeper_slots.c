@@ -149,6 +149,17 @@ static void forget_old(struct merge *merge, struct slot **found)
     merge->nold--;
 }
 
+/* It was on its way out when another reload brought it back: like a new one, autostart decides. */
+static void claim_again(struct slot *slot)
+{
+    if (slot->removed && slot->stop_told) {
+        slot->in_stop = slot->stop_told = false;
+        slot->main->body.pristine = true;
+        keeper_save(slot->main);
+    }
+    slot->removed = false;
+}
+
 static void merge_one(struct merge *merge, size_t service, int64_t number)
 {
     char name[SPEC_NAME_MAX * 2];
@@ -164,7 +175,7 @@ static void merge_one(struct merge *merge, size_t service, int64_t number)
     if (found) {
         forget_old(merge, found);
         point(merge->keeper, slot, service);
-        slot->removed = false;
+        claim_again(slot);
     }
     merge->list[merge->count++] = slot;
 }
