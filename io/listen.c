@@ -115,6 +115,14 @@ static int set_rights(const char *path, const struct listen_options *options)
     return 0;
 }
 
+int listen_rights(const struct addr *addr, const struct listen_options *options, struct err *err)
+{
+    const char *path = file_of(addr);
+    int error = path ? set_rights(path, options) : 0;
+
+    return error != 0 ? err_sys(err, error, "changing the rights of %s", path) : 0;
+}
+
 static int bind_to(int fd, const struct addr *addr, struct err *err)
 {
     const struct sockaddr *at = (const struct sockaddr *)&addr->at;

@@ -20,6 +20,9 @@ struct listen_options {
  * socket file that nobody answers on is removed first; a live one is ERR_EXISTS.  A descriptor or a
  * negative err_code. */
 int listen_open(const struct addr *addr, const struct listen_options *options, struct err *err);
+/* Mode and owner of `options` for the file of a unix socket that listens already; other addresses
+ * have none. */
+int listen_rights(const struct addr *addr, const struct listen_options *options, struct err *err);
 /* Starts a non-blocking connect; a descriptor (maybe still connecting) or -errno. */
 int listen_connect(const struct addr *addr);
 

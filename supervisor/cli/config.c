@@ -102,8 +102,20 @@ static void look_at_service(struct config *config, const struct spec_service *se
     arena_done(&arena);
 }
 
+static void look_at_control_group(struct config *config)
+{
+    const char *group = config->plan ? config->plan->supervisor.control_group : NULL;
+    struct err err = { 0 };
+    gid_t gid;
+
+    if (group && users_group(group, &gid, &err) != 0)
+        err_list_add(&config->warnings, "%s: [supervisor] control_group: %s", config->source.config,
+                     err.text);
+}
+
 void config_look_around(struct config *config)
 {
+    look_at_control_group(config);
     for (size_t i = 0; config->plan && i < config->plan->nservices; i++)
         look_at_service(config, &config->plan->services[i]);
 }

@@ -18,6 +18,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/sockets.h"
+#include "supervisor/core/users.h"
 
 static const char scale_file[] = "scale.json";
 enum { SCALE_FILE_MAX = 1024 * 1024 };
@@ -205,7 +206,35 @@ void core_plan_settings(struct core *core)
                  settings->state_dir, NULL);
 }
 
+int core_plan_control(const struct core *core, struct listen_options *ret, struct err *err)
+{
+    const struct spec_supervisor *settings = &core->plan->supervisor;
+
+    ret->mode = (mode_t)settings->socket_mode;
+    ret->set_owner = settings->control_group != NULL;
+    ret->uid = geteuid();
+    int rc = settings->control_group ? users_group(settings->control_group, &ret->gid, err) : 0;
+    return rc != 0 ? err_wrap(err, "control_group") : 0;
+}
+
 /* --- reload --- */
+
+/* control_group and socket_mode for the socket that exists; without a group it is ours again. */
+static void control_again(const struct core *core, struct err_list *problems)
+{
+    struct listen_options options = { .gid = getegid() };
+    struct err err = { 0 };
+    struct addr addr;
+    int rc = core_plan_control(core, &options, &err);
+
+    options.set_owner = true;
+    if (rc == 0)
+        rc = addr_parse(core->socket, &addr, &err);
+    if (rc == 0)
+        rc = listen_rights(&addr, &options, &err);
+    if (rc != 0)
+        err_list_add(problems, "%s", err.text);
+}
 
 static json_t *names_json(const struct opt_names *names)
 {
@@ -301,6 +330,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     core->source = source;
     core->plan = plan;
     core_plan_settings(core);
+    control_again(core, problems);
     sockets_configure(core, plan, problems);
     struct err later = { 0 };
     if (keeper_configure(core->keeper, before, &later) != 0 ||

@@ -3,6 +3,7 @@
 #define SUPERVISOR_CORE_CORE_PLAN_H
 
 #include "base/err.h"
+#include "io/listen.h"
 #include "io/rpc.h"
 #include "supervisor/core/core.h"
 #include "supervisor/core/releases.h"
@@ -13,6 +14,8 @@
 int core_plan_load(struct core *core, struct err_list *errors);
 /* Applies state_dir, log_dir, log settings of the plan. */
 void core_plan_settings(struct core *core);
+/* The rights that the plan wants for the control socket. */
+int core_plan_control(const struct core *core, struct listen_options *ret, struct err *err);
 /* Tells the releases which services and instances there are; the keeper must be configured. */
 int core_plan_releases(struct core *core, enum releases_start start, struct err_list *problems,
                        struct err *err);

@@ -451,21 +451,14 @@ static int inherit(struct run *run, struct err *err)
 
 static int open_control(struct core *core, struct err *err)
 {
-    const struct spec_supervisor *settings = &core->plan->supervisor;
-    struct listen_options options = { .backlog = CONTROL_BACKLOG,
-                                      .mode = (mode_t)settings->socket_mode };
+    struct listen_options options = { .backlog = CONTROL_BACKLOG };
     struct addr addr;
 
     if (store_get(&core->store, "control") >= 0)
         return 0;
-    if (settings->control_group) {
-        options.set_owner = true;
-        options.uid = geteuid();
-        int rc = users_group(settings->control_group, &options.gid, err);
-        if (rc != 0)
-            return err_wrap(err, "control_group");
-    }
-    int rc = addr_parse(core->socket, &addr, err);
+    int rc = core_plan_control(core, &options, err);
+    if (rc == 0)
+        rc = addr_parse(core->socket, &addr, err);
     if (rc != 0)
         return rc;
     int fd = listen_open(&addr, &options, err);
