@@ -79,6 +79,8 @@ void status_note(const json_t *instance, struct buf *out)
             buf_puts(out, *reason ? reason : "not ready");
     } else {
         detail = jsonx_text(instance, "detail", "");
+        if (is_state(instance, "starting") && jsonx_text(instance, "check_error", NULL))
+            reason = jsonx_text(instance, "check_error", "");
         if (*detail && !is_state(instance, detail))
             buf_printf(out, "%s%s", detail, *reason ? ": " : "");
         buf_puts(out, reason);

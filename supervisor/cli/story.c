@@ -167,9 +167,30 @@ static void put_needs(const json_t *why, struct buf *out)
     }
 }
 
+/* What is asked, how often it was, and what was wrong the last time. */
+static void put_checks(const json_t *why, struct buf *out)
+{
+    int64_t probes = jsonx_int(why, "probes", 0);
+    const char *ready = jsonx_text(why, "ready_check", NULL);
+    const char *error = jsonx_text(why, "check_error", NULL);
+
+    if (ready) {
+        put_label(out, "ready when");
+        buf_printf(out, "%s\n", ready);
+    }
+    if (probes > 0) {
+        put_label(out, "checks");
+        buf_printf(out, "%lld made, %lld failed", (long long)probes,
+                   (long long)jsonx_int(why, "probe_failures", 0));
+        if (!is(why, "health", "unknown"))
+            buf_printf(out, "; health: %s", jsonx_text(why, "health", "?"));
+        buf_printf(out, "%s%s\n", error ? "; the last: " : "", error ? error : "");
+    }
+}
+
 static void put_process(const json_t *why, struct buf *out)
 {
-    int64_t pid = jsonx_int(why, "pid", 0), probes = jsonx_int(why, "probes", 0);
+    int64_t pid = jsonx_int(why, "pid", 0);
     const char *release = jsonx_text(why, "release", NULL);
 
     if (pid > 0) {
@@ -178,11 +199,7 @@ static void put_process(const json_t *why, struct buf *out)
         put_seconds(out, (double)(int64_t)jsonx_real(why, "uptime_s", 0));
         buf_putc(out, '\n');
     }
-    if (probes > 0) {
-        put_label(out, "health");
-        buf_printf(out, "%s (%lld checks, %lld failed)\n", jsonx_text(why, "health", "?"),
-                   (long long)probes, (long long)jsonx_int(why, "probe_failures", 0));
-    }
+    put_checks(why, out);
     if (release) {
         put_label(out, "release");
         buf_printf(out, "%s in %s\n", release, jsonx_text(why, "release_path", "?"));

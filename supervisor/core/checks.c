@@ -121,11 +121,13 @@ static void on_live(struct checks *checks, const struct check *check, bool faile
 
 static void judge(struct check *check, const struct probe_result *result)
 {
+    struct checks *checks = check->owner;
     char reason[256];
 
     check->successes = result->ok ? check->successes + 1 : 0;
     check->failures = result->ok ? 0 : check->failures + 1;
     snprintf(reason, sizeof reason, "%s check: %s", which_names[check->which], result->text);
+    checks->hands.counted(checks->hands.context, result->ok, reason);
     bool passed = result->ok && check->successes >= check->timing->successes;
     bool failed = !result->ok && check->failures >= check->timing->threshold;
     switch (check->which) {
@@ -155,7 +157,6 @@ static void on_result(void *context, const struct probe_result *result)
     struct checks *checks = check->owner;
 
     checks->busy++;
-    checks->hands.counted(checks->hands.context, result->ok);
     judge(check, result);
     leave(checks);
 }

@@ -24,7 +24,7 @@ enum checks_verdict {
 struct checks_hands {
     void *context;
     void (*verdict)(void *context, enum checks_verdict verdict, const char *reason);
-    void (*counted)(void *context, bool ok); /* each attempt, for status */
+    void (*counted)(void *context, bool ok, const char *reason); /* each attempt, for status */
     int (*exec_start)(void *context, char *const *argv, size_t *ret_token, struct err *err);
     void (*exec_kill)(void *context, size_t token);
 };

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "base/unit.h"
 #include "io/jsonx.h"
 #include "supervisor/core/checks.h"
 #include "supervisor/core/events.h"
@@ -192,15 +193,22 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
     keeper->hands.changed(keeper->hands.context, unit->slot);
 }
 
+static void not_ready_in_time(struct unit *unit)
+{
+    char within[UNIT_TEXT_MAX];
+
+    unit_duration_text(unit->slot->spec->ready_timeout_ms, within);
+    keeper_reason(unit, "not ready within %s%s%s", within, unit->check[0] ? "; " : "", unit->check);
+}
+
 /* Words for a state that explains itself; an older reason must not stay. */
 static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
 {
     if (event == LIFECYCLE_EV_READY || event == LIFECYCLE_EV_GO)
         unit->body.reason[0] = '\0';
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_STOPPING &&
-             unit->body.lc.cause == LIFECYCLE_BY_FAULT && !unit->body.reason[0])
-        keeper_reason(unit, "not ready within %lld ms",
-                      (long long)unit->slot->spec->ready_timeout_ms);
+             unit->body.lc.cause == LIFECYCLE_BY_FAULT)
+        not_ready_in_time(unit);
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_KILLING)
         keeper_reason(unit, "did not stop within %lld ms of %s, killed",
                       (long long)unit->slot->spec->stopwaitsecs_ms,

@@ -181,10 +181,11 @@ static void on_verdict(void *context, enum checks_verdict verdict, const char *r
     keeper_save(unit);
 }
 
-static void on_counted(void *context, bool ok)
+static void on_counted(void *context, bool ok, const char *reason)
 {
     struct unit *unit = context;
 
+    snprintf(unit->check, sizeof unit->check, "%s", ok ? "" : reason);
     unit->body.probes++;
     if (!ok)
         unit->body.probe_failures++;

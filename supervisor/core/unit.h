@@ -41,6 +41,7 @@ struct unit_body {
     uint8_t health;                      /* enum unit_health */
     uint8_t gate_passed;                 /* the startup check has passed */
     uint8_t pristine;                    /* no order yet: autostart decides */
+    uint8_t outdated;                    /* runs with settings of before a reload; to be replaced */
     uint8_t fresh;                       /* the next start takes the release that is pinned then */
     int32_t main_pid;                    /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX];      /* the id it runs or will run; "" = none */
@@ -68,7 +69,8 @@ struct unit {
     unsigned quiet_scans;     /* scans in a row that found nothing */
     int ready_fd;             /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *ready_watch;
-    char status[128]; /* STATUS= of sd_notify */
+    char status[128];            /* STATUS= of sd_notify */
+    char check[UNIT_REASON_MAX]; /* why the latest check failed; "" = it passed */
 };
 
 /* One instance of a service. */
