@@ -80,10 +80,21 @@ static void list_hosts(const struct driver *driver, enum rollout_host_state stat
 {
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
+        bool lease = state == ROLLOUT_HOST_LOST && view.host->touched;
         if (view.host->state == state)
-            fprintf(stderr, "  %s %s%s%s\n", view.spec->name, what, *view.error ? ": " : "",
-                    view.error);
+            fprintf(stderr, "  %s %s%s%s%s\n", view.spec->name, what,
+                    lease ? "; what was switched there goes back when its lease runs out" : "",
+                    *view.error ? ": " : "", view.error);
     }
+}
+
+/* Was any host asked to switch? */
+static bool is_touched(const struct driver *driver)
+{
+    for (size_t i = 0; i < driver_count(driver); i++)
+        if (driver_view(driver, i).host->touched)
+            return true;
+    return false;
 }
 
 static const char *culprit(const struct driver *driver, char text[static NAMES_MAX])
@@ -136,7 +147,7 @@ static void sentence(const struct app *app, const struct driver *driver)
     const struct rollout *rollout = driver_rollout(driver);
     const char *id = driver_release_id(driver);
     char time[UNIT_TEXT_MAX], why[NAMES_MAX];
-    bool touched = rollout_counts(rollout, ROLLOUT_HOST_UNDONE) > 0;
+    bool touched = is_touched(driver);
     unit_duration_text(driver_elapsed_ms(driver), time);
     culprit(driver, why);
     switch (rollout->outcome) {
@@ -161,7 +172,9 @@ static void sentence(const struct app *app, const struct driver *driver)
                touched ? "Every other host runs what it ran before" : "Nothing was switched");
         break;
     case ROLLOUT_LOCKED:
-        printf("Somebody else is at work%s. Nothing was changed.\n", why);
+        printf("Somebody else is at work%s. %s.\n", why,
+               touched ? "Some hosts had switched; `deployctl status` shows where they are"
+                       : "Nothing was changed");
         break;
     case ROLLOUT_PAUSED:
         printf("The rollout of %s is paused%s. Next: `deployctl resume`, `promote` or "

@@ -195,10 +195,27 @@ static void on_joined(void *context, const json_t *answer, const struct err *err
     struct driver_host *host = context;
     if (!answer)
         return;
-    if (err)
+    if (host->lock_err.code)
+        join_failed(host, &host->lock_err); /* what comes after it only fails because of it */
+    else if (err)
         join_failed(host, err);
     else
         joined(host);
+}
+
+/* An agent that hangs on the other side may still hold the lock; the next try may have it. */
+static void on_locked_again(void *context, const json_t *answer, const struct err *err)
+{
+    struct driver_host *host = context;
+    const json_t *holder = json_object_get(answer, "holder");
+    if (err && err->code == ERR_EXISTS)
+        err_set(&host->lock_err, ERR_EXISTS,
+                "an agent that does not answer any more still holds the lock (since %s, step %s)",
+                jsonx_text(holder, "since", "?"), jsonx_text(holder, "step", "?"));
+    else if (answer && err)
+        host->lock_err = *err;
+    if (answer && !host->fence_wanted)
+        on_joined(context, answer, err);
 }
 
 /* look, lock and fence again; the agent answers in order, so the last answer tells. */
@@ -213,8 +230,8 @@ static void join(struct driver_host *host)
     json_t *lock = json_object();
     jsonx_set_text(lock, "who", driver->order.who);
     jsonx_set_text(lock, "rollout", driver->name);
-    session_ask(host->session, "lock", lock, DRIVER_QUICK_MS, host->fence_wanted ? NULL : on_joined,
-                host);
+    host->lock_err = (struct err){ 0 };
+    session_ask(host->session, "lock", lock, DRIVER_QUICK_MS, on_locked_again, host);
     if (!host->fence_wanted)
         return;
     json_t *fence = json_object();
