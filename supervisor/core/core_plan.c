@@ -287,14 +287,9 @@ static void order_restarts(struct core *core, const struct plan_diff *diff)
 {
     for (size_t i = 0; i < diff->count; i++) {
         ssize_t service = plan_find(core->plan, diff->rows[i].service);
-        struct slot *const *slots;
 
-        if (diff->rows[i].change != PLAN_RESTART || service < 0)
-            continue;
-        size_t count = keeper_slots_of(core->keeper, (size_t)service, &slots);
-        for (size_t k = 0; k < count; k++)
-            if (slots[k]->main->body.lc.wanted)
-                keeper_replace(core->keeper, slots[k], "");
+        if (diff->rows[i].change == PLAN_RESTART && service >= 0)
+            keeper_outdated(core->keeper, (size_t)service);
     }
 }
 

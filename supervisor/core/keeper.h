@@ -96,6 +96,9 @@ bool keeper_all_down(const struct keeper *keeper);
 /* Makes the instance run this release ("" = the one it has): overlapped when its restart_mode says
  * so and it runs, else stop first.  One instance of a service after another. */
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release);
+/* A reload changed what these run with: each is replaced, also by the next core if this one dies.
+ */
+void keeper_outdated(struct keeper *keeper, size_t service);
 /* The first release is undone: all instances stop and wait. */
 void keeper_empty(struct keeper *keeper, size_t service);
 void keeper_probe_faster(struct keeper *keeper, size_t service, bool on);

@@ -110,6 +110,14 @@ void keeper_replace(struct keeper *keeper, struct slot *slot, const char *releas
     begin(keeper, slot);
 }
 
+static void tell_replaced(struct keeper *keeper, struct slot *slot, const char *release, bool ok,
+                          const char *reason)
+{
+    slot->main->body.outdated = false; /* tried is done: what failed is not tried for ever */
+    keeper_save(slot->main);
+    keeper->hands.replaced(keeper->hands.context, slot, release, ok, reason);
+}
+
 static void finish(struct keeper *keeper, struct slot *slot, bool ok, const char *reason)
 {
     char release[UNIT_RELEASE_MAX];
@@ -118,7 +126,7 @@ static void finish(struct keeper *keeper, struct slot *slot, bool ok, const char
     snprintf(release, sizeof release, "%s", slot->replace_release);
     slot->replacing = false;
     slot->replace_release[0] = '\0';
-    keeper->hands.replaced(keeper->hands.context, slot, release, ok, reason);
+    tell_replaced(keeper, slot, release, ok, reason);
     while ((next = sibling(keeper, slot, true)) != NULL) {
         if (ok) {
             begin(keeper, next);
@@ -126,8 +134,8 @@ static void finish(struct keeper *keeper, struct slot *slot, bool ok, const char
         }
         /* What failed once is not tried on the others. */
         next->replace_queued = false;
-        keeper->hands.replaced(keeper->hands.context, next, next->replace_release, false,
-                               "not tried, because another instance did not become ready");
+        tell_replaced(keeper, next, next->replace_release, false,
+                      "not tried, because another instance did not become ready");
     }
 }
 
@@ -207,6 +215,20 @@ void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct uni
         main_changed(keeper, slot);
     else if (slot->twin == unit && lifecycle_settled((enum lifecycle_state)unit->body.lc.state))
         keeper->stop_round_due = true;
+}
+
+void keeper_outdated(struct keeper *keeper, size_t service)
+{
+    struct slot *const *slots;
+    size_t count = keeper_slots_of(keeper, service, &slots);
+
+    for (size_t i = 0; i < count; i++) {
+        slots[i]->main->body.outdated = slots[i]->main->body.lc.wanted;
+        keeper_save(slots[i]->main);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (slots[i]->main->body.outdated)
+            keeper_replace(keeper, slots[i], "");
 }
 
 void keeper_empty(struct keeper *keeper, size_t service)
