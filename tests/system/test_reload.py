@@ -1,0 +1,231 @@
+"""reload and scale: what changes, what stays, and that a wrong file changes nothing."""
+import os
+import signal
+import socket
+
+import pytest
+
+from harness import Failed, alive, host, wait_for  # noqa: F401 (a fixture)
+
+BASE = """
+[service:a]
+command = sleep 1000
+startsecs = 0
+[service:b]
+command = sleep 1001
+startsecs = 0
+numprocs = 2
+"""
+
+
+def up(supervisor):
+    def all_ready():
+        rows = supervisor.instances()
+        return all(r["ready"] for r in rows.values()) and rows
+    return {name: row["pid"] for name, row in wait_for(all_ready, "all ready", 10).items()}
+
+
+def changes(answer):
+    return {row["service"]: row["change"] for row in answer["services"] if row["change"] != "same"}
+
+
+def test_errors_change_nothing_and_are_all_told(host):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE + "[service:c]\ncomand = true\nstartsecs = soon\n[servce:d]\ncommand = x\n"
+                   "[service:e]\ncommand = true\nrequires = nobody\n")
+    for plan in (True, False):
+        with pytest.raises(Failed) as refused:
+            s.call("reload", plan=plan)
+        text = "\n".join(refused.value.data["errors"])
+        for word in ("comand", "soon", "servce", "nobody", "supervisor.ini:"):
+            assert word in text, text
+    assert up(s) == before
+    os.unlink(s.config)
+    with pytest.raises(Failed):
+        s.call("reload")
+    assert up(s) == before
+    s.kill_core()  # the plan as loaded counts, not what is on disk
+    assert up(s) == before
+
+
+def test_plan_changes_nothing(host):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE.replace("1000", "2000").replace("numprocs = 2", "numprocs = 3")
+            + "[service:c]\ncommand = sleep 1\n")
+    answer = s.call("reload", plan=True)
+    assert not answer["applied"] and changes(answer)["a"] == "restart"
+    assert changes(answer)["c"] == "added" and "b" in changes(answer)
+    assert up(s) == before
+
+
+def test_live_keys_do_not_restart(host):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE.replace("startsecs = 0", "startsecs = 0\nstopwaitsecs = 3s\nbackoff_max = 5s\n"
+                         "autorestart = false\nlive = exec:true\nlive_interval = 50ms"))
+    answer = s.call("reload")
+    assert answer["applied"] and set(changes(answer).values()) == {"live"}
+    assert up(s) == before
+    wait_for(lambda: s.instance("a:0")["health"] == "ok", "the new check")
+    os.kill(before["a:0"], signal.SIGKILL)
+    assert s.wait_state("a:0", "exited")
+
+
+@pytest.mark.parametrize("old,new", [("sleep 1000", "sleep 2000"),
+                                     ("startsecs = 0\n[service:b]",
+                                      "startsecs = 0\nenvironment = A=1\n[service:b]")])
+def test_restart_keys_restart_only_their_service(host, old, new):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE.replace(old, new))
+    assert changes(s.call("reload")) == {"a": "restart"}
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != before["a:0"])
+    after = up(s)
+    assert after["b:0"] == before["b:0"] and after["b:1"] == before["b:1"]
+    assert not alive(before["a:0"])
+
+
+def test_restart_of_all_instances_survives_the_core(host):
+    """The core dies in the middle of the restarts that a reload has begun."""
+    text = BASE.replace("numprocs = 2", "numprocs = 4\nrestart_mode = overlap").replace(
+        "sleep 1001\nstartsecs = 0", "sleep 1001\nstartsecs = 300ms")
+    s = host(text)
+    before = up(s)
+    s.write(text.replace("1001", "2001"))
+    s.call("reload")
+    s.kill_core()
+    assert any(up_now["pid"] == before[name] for name, up_now in s.instances("b").items())
+    for name in [n for n in before if n.startswith("b:")]:
+        s.wait_instance(name, lambda row: row["ready"] and row["pid"] != before[name]
+                        and not row.get("twin_pid"), "the new settings", 5)
+    with open(f"/proc/{s.instance('b:3')['pid']}/cmdline") as file:
+        assert "2001" in file.read()
+
+
+def test_added_and_removed(host):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE.split("[service:b]")[0] + "[service:c]\ncommand = sleep 1002\nstartsecs = 0\n")
+    assert changes(s.call("reload")) == {"b": "removed", "c": "added"}
+    wait_for(lambda: set(s.instances()) == {"a:0", "c:0"}, "the new set")
+    after = up(s)
+    assert after["a:0"] == before["a:0"]
+    wait_for(lambda: not alive(before["b:0"]) and not alive(before["b:1"]), "their end")
+    s.write(BASE)
+    s.call("reload")
+    assert up(s)["a:0"] == before["a:0"]
+
+
+def test_removed_one_gets_its_own_post_stop(host):
+    s = host(start=False)
+    text = (f"[service:a]\ncommand = sleep 1000\nstartsecs = 0\npost_stop = touch {s.folder}/a\n"
+            f"[service:z]\ncommand = sleep 1000\nstartsecs = 0\nuser = {os.geteuid()}\n"
+            f"post_stop = touch {s.folder}/z\n")
+    s.write(text)
+    s.start()
+    up(s)
+    s.write(text.split("[service:z]")[0])
+    s.call("reload")
+    wait_for(lambda: os.path.exists(s.path("z")), "its post_stop", 5)
+    assert not os.path.exists(s.path("a"))
+
+
+def test_removed_one_while_the_core_dies(host):
+    """It is on its way out, and still stopped by the next core."""
+    s = host(start=False)
+    slow = (f"[service:slow]\ncommand = sh -c \"trap '' TERM; echo >&5; exec 5>&-; "
+            "while :; do sleep 0.05; done\"\nready = fd:5\nstopwaitsecs = 1s\n")
+    s.write(BASE + slow)
+    s.start()
+    pid = up(s)["slow:0"]
+    s.write(BASE)
+    s.call("reload")
+    s.kill_core()
+    wait_for(lambda: not alive(pid), "its end", 15)
+    assert "slow:0" not in s.instances()
+
+
+def test_removed_and_back_before_it_has_gone(host):
+    s = host(start=False)
+    slow = ("[service:slow]\ncommand = sh -c \"trap 'sleep 0.3; exit 0' TERM; echo >&5; "
+            "exec 5>&-; while :; do sleep 0.05; done\"\nready = fd:5\n")
+    s.write(BASE + slow)
+    s.start()
+    pid = up(s)["slow:0"]
+    s.write(BASE)
+    s.call("reload")
+    s.write(BASE + slow)
+    s.call("reload")
+    row = s.wait_instance("slow:0", lambda row: row["ready"] and row["pid"] != pid)
+    assert not alive(pid) and alive(row["pid"])
+
+
+def test_sockets_stay_open(host):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = f"[socket:web]\nlisten = 127.0.0.1:{port}\n" + BASE.replace(
+        "[service:b]", "sockets = web\n[service:b]")
+    s = host(text)
+    up(s)
+    with socket.create_connection(("127.0.0.1", port)) as waiting:  # in the queue of the socket
+        inode = os.stat(f"/proc/{s.instance('a:0')['pid']}/fd/3").st_ino
+        s.write(text.replace("1000", "2000"))
+        before = s.instance("a:0")["pid"]
+        s.call("reload")
+        s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != before)
+        s.kill_core()
+        s.call("restart", names=["a"])
+        assert os.stat(f"/proc/{s.instance('a:0')['pid']}/fd/3").st_ino == inode
+        waiting.send(b"x")
+    s.write(BASE)
+    s.call("reload")
+
+    def closed():
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return False
+        except OSError:
+            return True
+    wait_for(closed, "the end of the socket", 5)
+
+
+def test_scale_survives_everything(host):
+    s = host(BASE)
+    before = up(s)
+    s.call("scale", name="b", count=4)
+    after = up(s)
+    assert len(after) == 5 and before.items() <= after.items()
+    s.call("scale", name="b", count=1)
+    wait_for(lambda: set(s.instances()) == {"a:0", "b:0"}, "one b")
+    assert up(s)["b:0"] == before["b:0"]
+    wait_for(lambda: not any(alive(after[f"b:{n}"]) for n in (1, 2, 3)), "their end")
+    s.call("scale", name="b", count=3)
+    s.kill_core()
+    assert set(up(s)) == {"a:0", "b:0", "b:1", "b:2"}
+    s.call("reload")
+    assert set(up(s)) == {"a:0", "b:0", "b:1", "b:2"}
+    assert s.shutdown() == 0
+    s.start()
+    assert set(up(s)) == {"a:0", "b:0", "b:1", "b:2"}
+    for bad in (-1, 1001, "3"):
+        with pytest.raises(Failed):
+            s.call("scale", name="b", count=bad)
+    with pytest.raises(Failed):
+        s.call("scale", name="nobody", count=1)
+    s.call("scale", name="b", count=0)
+    wait_for(lambda: set(s.instances()) == {"a:0"}, "none")
+
+
+def test_hup_reloads(host):
+    s = host(BASE)
+    before = up(s)
+    s.write("rubbish\n")
+    s.process.send_signal(signal.SIGHUP)
+    s.wait_event(lambda e: e["event"] == "reload-refused")
+    assert up(s) == before
+    s.write(BASE + "[service:c]\ncommand = sleep 1000\nstartsecs = 0\n")
+    s.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "c:0" in s.instances(), "the new service")
