@@ -30,7 +30,7 @@ static json_t *pick(const json_t *instance)
 {
     static const char *const members[] = { "id",      "state",        "ready",          "health",
                                            "pid",     "probes",       "probe_failures", "restarts",
-                                           "release", "restart_mode", "last_exit" };
+                                           "release", "restart_mode", "last_exit",      "reason" };
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         json_t *value = json_object_get(instance, members[i]);
@@ -133,9 +133,12 @@ static void fire(struct gate *gate, const char *kind, const json_t *instance, co
 /* Fills *gate when `now` is worse than `base` allows. */
 static void compare_one(json_t *base, const json_t *now, struct gate *gate)
 {
-    char exit[GATE_TEXT_MAX];
+    char exit[GATE_TEXT_MAX], why[GATE_TEXT_MAX] = "";
+    const char *reason = jsonx_text(now, "reason", NULL);
     int64_t before = jsonx_int(base, "restarts", 0), restarts = jsonx_int(now, "restarts", 0);
     tell_exit(now, exit);
+    if (reason != NULL)
+        snprintf(why, sizeof why, " (%.110s)", reason);
     if (restarts < before) /* counted anew by a supervisor that was started again */
         jsonx_set_int(base, "restarts", restarts);
     if (is_state(now, "failed") || is_state(now, "backoff") ||
@@ -144,10 +147,9 @@ static void compare_one(json_t *base, const json_t *now, struct gate *gate)
     else if (restarts > before)
         fire(gate, "restart", now, "was restarted", exit);
     else if (strcmp(jsonx_text(now, "health", ""), "bad") == 0)
-        fire(gate, "probe", now, "fails its live check", "");
+        fire(gate, "probe", now, "fails its live check", why);
     else if (is_ready(base) && !is_ready(now))
-        fire(gate, "readiness", now, "is not ready any more, it is ",
-             jsonx_text(now, "state", "?"));
+        fire(gate, "readiness", now, "is not ready any more", why);
     else if (!is_ready(base) && is_ready(now))
         json_object_update(base, (json_t *)now); /* from now on it can lose readiness */
 }

@@ -13,7 +13,7 @@ json_t *gate_deadline(const json_t *state);
 enum { GATE_TEXT_MAX = 256 };
 
 /* The instances of the named services out of `status`, only the members that proto.h names (and
- * "pid", "last_exit"); a new array. */
+ * "pid", "last_exit", "reason"); a new array. */
 json_t *gate_instances(const json_t *status, const json_t *services);
 /* All running and ready (or a oneshot that ended well), none with bad health; false for none. */
 bool gate_healthy(const json_t *instances);

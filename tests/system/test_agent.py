@@ -777,7 +777,8 @@ def test_refusals_of_the_supervisor_come_through(switched, supervisor):
     ({"state": "failed", "last_exit": {"code": None, "signal": "KILL", "oom": True}}, "exit",
      "lack of memory"),
     ({"health": "bad"}, "probe", "live check"),
-    ({"ready": False}, "readiness", "not ready"),
+    ({"health": "bad", "reason": "live check: 503"}, "probe", "check (live check: 503)"),
+    ({"ready": False}, "readiness", "not ready any more"),
     ({"restarts": 0}, None, None),
 ])
 def test_gates(switched, supervisor, change, kind, text):
