@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -12,7 +14,7 @@
 #include "io/jsonx.h"
 
 #define LOCK_NAME "lock"
-enum { LOCK_MODE = 0644, HOLDER_MAX = 4096 };
+enum { LOCK_MODE = 0644, HOLDER_MAX = 4096, READ_TRIES = 5, READ_AGAIN_NS = 2000000 };
 
 int lock_take(struct lock *lock, int meta, struct err *err)
 {
@@ -39,11 +41,15 @@ bool lock_held(const struct lock *lock) { return lock->fd >= 0; }
 
 void lock_describe(struct lock *lock, const json_t *holder)
 {
+    char padded[HOLDER_MAX];
     struct buf text;
     buf_init(&text, HOLDER_MAX);
-    if (jsonx_put(holder, &text) && ftruncate(lock->fd, 0) == 0 &&
-        pwrite(lock->fd, text.data, text.len, 0) < 0)
-        errno = 0;
+    memset(padded, ' ', sizeof padded); /* always as long: a reader sees no rest of another text */
+    if (jsonx_put(holder, &text)) {
+        memcpy(padded, text.data, text.len);
+        if (pwrite(lock->fd, padded, sizeof padded, 0) < 0)
+            errno = 0;
+    }
     buf_done(&text);
 }
 
@@ -53,9 +59,14 @@ json_t *lock_holder(int meta)
         meta < 0 ? -1 : durable_open_beneath(meta, LOCK_NAME, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
         return NULL;
-    char text[HOLDER_MAX];
-    ssize_t n = pread(fd, text, sizeof text, 0);
-    json_t *holder = n > 0 ? jsonx_parse(text, (size_t)n, NULL) : NULL;
-    /* Caught while it is being written, or not written yet. */
-    return json_is_object(holder) ? holder : (json_decref(holder), json_pack("{s:s}", "who", "?"));
+    for (int tries = 0; tries < READ_TRIES; tries++) { /* it may just be written */
+        char text[HOLDER_MAX];
+        ssize_t n = pread(fd, text, sizeof text, 0);
+        json_t *holder = n > 0 ? jsonx_parse(text, (size_t)n, NULL) : NULL;
+        if (json_is_object(holder))
+            return holder;
+        json_decref(holder);
+        nanosleep(&(struct timespec){ .tv_nsec = READ_AGAIN_NS }, NULL);
+    }
+    return json_pack("{s:s}", "who", "?");
 }

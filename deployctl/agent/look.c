@@ -1,6 +1,7 @@
 /* look.c - the contract is in look.h. */
 #include "deployctl/agent/look.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,6 +165,11 @@ static void put_services(struct look *look)
     talk->host.linkable = is_linkable(instances);
     jsonx_set_bool(look->answer, "healthy", !has || gate_healthy(instances));
     json_object_set_new(look->answer, "instances", instances);
+    const char *fault = jsonx_text(look->state, "problem", NULL);
+    if (fault != NULL && jsonx_bool(look->state, "damaged", false))
+        warning(look, fault); /* a switch is what heals it */
+    else if (fault != NULL)
+        problem(look, fault);
     const char *version = jsonx_text(json_object_get(look->status, "supervisor"), "version", NULL);
     json_t *supervisor = look->status == NULL ? json_null() : json_object();
     if (look->status != NULL)
@@ -183,15 +189,21 @@ static void put_disk(struct look *look)
     bool writable = host->root >= 0;
     if (host->root >= 0 && fstatvfs(host->root, &fs) < 0)
         memset(&fs, 0, sizeof fs);
-    for (size_t i = 0; i < 3 && host->root >= 0; i++)
+    for (size_t i = 0; i < 3 && writable; i++)
         if (faccessat(host->root, parts[i], F_OK, AT_EACCESS) == 0 &&
             faccessat(host->root, parts[i], W_OK | X_OK, AT_EACCESS) < 0) {
             char text[ERR_TEXT_MAX];
             char user[HOST_USER_MAX];
-            snprintf(text, sizeof text,
-                     "user %s may not write to %s%s%s; give it to that user: chown -R %s %s",
-                     host_user(user), host->path, i == 0 ? "" : "/", i == 0 ? "" : parts[i], user,
-                     host->path);
+            if (errno == EROFS)
+                snprintf(text, sizeof text,
+                         "%s is on a file system that is mounted read-only; look for disk errors "
+                         "(dmesg), then mount it for writing",
+                         host->path);
+            else
+                snprintf(text, sizeof text,
+                         "user %s may not write to %s%s%s; give it to that user: chown -R %s %s",
+                         host_user(user), host->path, i == 0 ? "" : "/", i == 0 ? "" : parts[i],
+                         user, host->path);
             problem(look, text);
             writable = false;
         }

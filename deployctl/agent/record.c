@@ -65,8 +65,12 @@ json_t *record_read(int meta)
 {
     struct err err = { 0 };
     json_t *record = read_json(meta, ROLLOUT_NAME, &err);
-    if (record != NULL || err.code == ERR_NOT_FOUND)
+    if (jsonx_text(record, "rollout", NULL) != NULL ||
+        (record == NULL && err.code == ERR_NOT_FOUND))
         return record;
+    if (record != NULL)
+        err_set(&err, ERR_CORRUPT, ".deploy/%s is damaged: it names no rollout", ROLLOUT_NAME);
+    json_decref(record);
     record = json_object();
     jsonx_set_text(record, "damaged", err.text);
     return record;
@@ -79,7 +83,12 @@ int record_epoch_read(int meta, struct record_epoch *ret, struct err *err)
     struct err own;
     struct record_epoch found = { 0 };
     json_t *value = read_json(meta, EPOCH_NAME, &own);
-    if (value == NULL && own.code != ERR_NOT_FOUND)
+    bool whole = value == NULL ? own.code == ERR_NOT_FOUND : jsonx_int(value, "epoch", -1) >= 0;
+    if (value != NULL && !whole) {
+        err_set(&own, ERR_CORRUPT, ".deploy/%s is damaged: it has no number \"epoch\"", EPOCH_NAME);
+        json_decref(value);
+    }
+    if (!whole)
         return err_set(
             err, ERR_CORRUPT,
             "%s; write {\"epoch\": N, \"rollout\": \"\"} with an N at least as high as on "

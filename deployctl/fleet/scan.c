@@ -121,6 +121,23 @@ static int add_file(struct walk *walk, const char *name, const struct stat *st)
     return add(walk, &entry);
 }
 
+/* What a release cannot hold, by name; NULL = it can. */
+static const char *unfit(mode_t mode)
+{
+    if (S_ISREG(mode) && (mode & S_ISUID))
+        return "is setuid, which a release cannot carry (chmod u-s, or let the service get its "
+               "rights from the supervisor: user, capabilities)";
+    if (S_ISREG(mode) && (mode & S_ISGID))
+        return "is setgid, which a release cannot carry (chmod g-s)";
+    if (S_ISFIFO(mode))
+        return "is a FIFO, which cannot be released; exclude it in .deployignore";
+    if (S_ISSOCK(mode))
+        return "is a socket, which cannot be released; exclude it in .deployignore";
+    if (S_ISCHR(mode) || S_ISBLK(mode))
+        return "is a device, which cannot be released; exclude it in .deployignore";
+    return NULL;
+}
+
 static int walk_folder(struct walk *walk, int fd, const struct stat *st);
 
 static int walk_entry(struct walk *walk, int dirfd, const char *name)
@@ -136,15 +153,13 @@ static int walk_entry(struct walk *walk, int dirfd, const char *name)
         return 0;
     if (manifest_check_path(walk->path, walk->err) < 0)
         return err_wrap(walk->err, "%s/%s", walk->options->root, walk->path);
+    const char *why = unfit(st.st_mode);
+    if (why)
+        return err_set(walk->err, ERR_INVALID, "%s/%s: %s", walk->options->root, walk->path, why);
     if (S_ISLNK(st.st_mode))
         return add_link(walk, dirfd, name);
     if (S_ISREG(st.st_mode))
         return add_file(walk, name, &st);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(walk->err, ERR_INVALID,
-                       "%s/%s: is a device, socket or FIFO, which cannot be released; exclude it "
-                       "in .deployignore",
-                       walk->options->root, walk->path);
     int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return fault(walk, errno, "cannot open the folder");

@@ -297,6 +297,7 @@ int releases_state(struct releases *releases, const char *path, json_t **ret, st
     jsonx_set_text(state, "phase", release_phase_name(pin->phase));
     jsonx_set_text(state, "reason", pin->reason[0] ? pin->reason : NULL);
     jsonx_set_text(state, "problem", set->problem.code ? set->problem.text : NULL);
+    jsonx_set_bool(state, "damaged", set->damaged); /* the problem: a switch ends it */
     *ret = state;
     return 0;
 }
