@@ -156,13 +156,31 @@ class Host:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        for pid in self.seen | {self.logger_names()[0]}:
-            if pid > 1 and lives(pid):
+        # Each of the two replaces the other when it is killed: all at once, until none is left.
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            living = [pid for pid in self.seen | {self.logger_names()[0]} | self.relatives()
+                      if pid > 1 and lives(pid)]
+            if not living:
+                break
+            for pid in living:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
         self.sock.close()
+
+    def relatives(self):
+        """Guardians and cores of this host, by the socket in their command line."""
+        found = set()
+        for entry in os.listdir("/proc"):
+            try:
+                words = open(f"/proc/{entry}/cmdline", "rb").read().split(b"\0")
+            except OSError:
+                continue
+            if entry.isdigit() and self.socket_path.encode() in words:
+                found.add(int(entry))
+        return found
 
 
 @pytest.fixture
