@@ -451,12 +451,16 @@ void keeper_notified(struct keeper *keeper, const struct notify_message *message
 
 static void drain_facts(struct keeper *keeper)
 {
-    for (size_t i = 0; i < keeper->nfacts && i < TURN_FACTS_MAX; i++) {
-        struct keeper_fact fact = keeper->facts[i]; /* the array may move below */
+    size_t done = 0;
+
+    for (; done < keeper->nfacts && done < TURN_FACTS_MAX; done++) {
+        struct keeper_fact fact = keeper->facts[done]; /* the array may move below */
         if (fact.unit)
             keeper_apply(keeper, fact.unit, fact.event);
     }
-    keeper->nfacts = 0;
+    keeper->nfacts -= done;
+    if (keeper->nfacts > 0) /* cut short: the rest is for the next turn */
+        memmove(keeper->facts, keeper->facts + done, keeper->nfacts * sizeof *keeper->facts);
 }
 
 static void free_gone(struct keeper *keeper)
