@@ -87,7 +87,7 @@ static void a_folder_becomes_a_sorted_manifest(void **unused)
     struct err err = { 0 };
     folder_make(&folder);
     put(&folder, "b", "text", 0640);
-    put(&folder, "a.sh", "#!", 04755);
+    put(&folder, "a.sh", "#!", 0755);
     put(&folder, "x.tmp", "no", 0644);
     put(&folder, ".env", "KEY=1", 0600);
     assert_int_equal(mkdirat(folder.fd, "empty", 0700), 0);
@@ -96,7 +96,7 @@ static void a_folder_becomes_a_sorted_manifest(void **unused)
     assert_int_equal(manifest.count, 5);
     assert_string_equal(manifest.entries[0].path, ".env");
     assert_string_equal(manifest.entries[1].path, "a.sh");
-    assert_int_equal(manifest.entries[1].mode, 0555); /* no setuid */
+    assert_int_equal(manifest.entries[1].mode, 0555);
     assert_int_equal(manifest.entries[2].mode, 0444);
     assert_int_equal(manifest.entries[3].kind, MANIFEST_FOLDER);
     assert_string_equal(manifest.entries[4].target, "b");
