@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/unit.h"
 #include "deployctl/plan/hosts.h"
 #include "io/jsonx.h"
 
@@ -155,6 +156,27 @@ static bool open_elsewhere(struct driver *driver)
     return true;
 }
 
+/* A host that died or hung while others were undone still has its lease running, and its supervisor
+ * lets nobody switch it meanwhile: better known now than in the middle of the batches. */
+static bool left_unconfirmed(struct driver *driver)
+{
+    char time[UNIT_TEXT_MAX];
+    for (size_t i = 0; i < driver->count; i++) {
+        const struct glance *glance = &driver->hosts[i].glance;
+        if (!reached(driver, i) || glance->confirmed || glance->deadline_s < 0)
+            continue;
+        unit_duration_text(glance->deadline_s * 1000, time);
+        driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL,
+                    "%s runs %s, which nobody has confirmed and no open rollout knows of; it goes "
+                    "back by itself in %s, try again then",
+                    driver->hosts[i].spec->name, glance->current ? glance->current : "no release",
+                    time);
+        driver_stop(driver, ROLLOUT_LOCKED);
+        return true;
+    }
+    return false;
+}
+
 static void warn_secrets(struct driver *driver)
 {
     const struct err_list *secrets = source_warnings(driver->source);
@@ -209,7 +231,7 @@ static void decide_release(struct driver *driver)
         driver_stop(driver, ROLLOUT_NOTHING);
         return;
     }
-    if (open_elsewhere(driver))
+    if (open_elsewhere(driver) || left_unconfirmed(driver))
         return;
     if (nothing_to_do(driver)) {
         driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
@@ -349,6 +371,8 @@ static void decide_rollback(struct driver *driver)
         open_elsewhere(driver);
         return;
     }
+    if (left_unconfirmed(driver))
+        return;
     if (!choose_target(driver, fleets_release(driver))) {
         list_candidates(driver);
         if (driver->order.to)
