@@ -106,7 +106,7 @@ $(B)/tests/system/agent_main $(B)/tests/system/transport_main: $(B)/tests/system
 	  $(LIBS_IO) $(LIBS_DEPLOY)
 
 JOBS ?= $(shell nproc)
-PYTEST ?= /usr/bin/python3 -m pytest -q -p no:cacheprovider
+PYTEST ?= /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider
 SYSTEM_PROGRAMS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*/*.c))
 FUZZ_ARCHIVES = $(foreach l,deployctl/agent deployctl/wire deployctl/plan supervisor/core \
