@@ -197,7 +197,8 @@ static void sentence(const struct app *app, const struct driver *driver)
                "are.\n");
         break;
     case ROLLOUT_RUNNING:
-        printf("Left at once; `deployctl status` shows where the hosts are.\n");
+        printf("%s\n", touched ? "Left at once; `deployctl status` shows where the hosts are."
+                               : "Nothing was switched.");
         break;
     case ROLLOUT_NOTHING:
     case ROLLOUT_CONFIG:

@@ -28,6 +28,15 @@ static const struct {
     { "Too many authentication failures", ERR_DENIED,
       "%1$s refused after too many keys; name the right one with IdentityFile and IdentitiesOnly "
       "in the ssh config" },
+    { "UNPROTECTED PRIVATE KEY FILE", ERR_DENIED,
+      "%1$s does not accept our key, because ssh ignores a private key that others may read; "
+      "chmod 600 the file" },
+    { "no such identity: ", ERR_DENIED,
+      "%1$s does not accept our key, and a private key that ssh was told to use is not there; "
+      "correct IdentityFile in the ssh config" },
+    { "Load key ", ERR_DENIED,
+      "%1$s does not accept our key, and a private key cannot be read here; check its owner, mode "
+      "and contents" },
     { "Permission denied (", ERR_DENIED,
       "%1$s does not accept our key; load it (ssh-add), or set `user` or the ssh config, and try "
       "`ssh -o BatchMode=yes %1$s true`" },

@@ -21,6 +21,13 @@ static const struct {
         "strict checking.\nHost key verification failed.\n" }, ERR_DENIED, "not known here" },
     { { .exited = true, .code = 255, .errors = "root@web1: Permission denied (publickey).\n" },
       ERR_DENIED, "ssh-add" },
+    { { .exited = true, .code = 255, .errors = "@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @\n"
+        "Load key \"id\": bad permissions\nroot@web1: Permission denied (publickey).\n" },
+      ERR_DENIED, "chmod 600" },
+    { { .exited = true, .code = 255, .errors = "no such identity: /k/id: No such file or directory\n"
+        "root@web1: Permission denied (publickey).\n" }, ERR_DENIED, "correct IdentityFile" },
+    { { .exited = true, .code = 255, .errors = "Load key \"/k/id\": Permission denied\n"
+        "root@web1: Permission denied (publickey).\n" }, ERR_DENIED, "cannot be read here" },
     { { .exited = true, .code = 255, .errors = "ssh: Could not resolve hostname web1: Name or service not known" },
       ERR_UNREACHABLE, "cannot be resolved" },
     { { .exited = true, .code = 255, .errors = "ssh: connect to host web1 port 22: Connection refused\n" },
