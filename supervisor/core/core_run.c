@@ -258,6 +258,11 @@ static void releases_faster_hand(void *context, size_t service, bool on)
     keeper_probe_faster(((struct run *)context)->core.keeper, service, on);
 }
 
+static const char *releases_check_hand(void *context, size_t service, size_t instance)
+{
+    return keeper_check(((struct run *)context)->core.keeper, service, instance);
+}
+
 static void releases_event_hand(void *context, const char *kind, json_t *details)
 {
     events_publish(((struct run *)context)->core.events, kind, details);
@@ -489,6 +494,7 @@ static int make_releases(struct run *run, struct err *err)
                                           .replace = releases_replace_hand,
                                           .stop_all = releases_empty_hand,
                                           .probe_faster = releases_faster_hand,
+                                          .check = releases_check_hand,
                                           .event = releases_event_hand,
                                           .remember = releases_remember_hand,
                                           .recall = releases_recall_hand };

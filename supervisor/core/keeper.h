@@ -102,6 +102,8 @@ void keeper_outdated(struct keeper *keeper, size_t service);
 /* The first release is undone: all instances stop and wait. */
 void keeper_empty(struct keeper *keeper, size_t service);
 void keeper_probe_faster(struct keeper *keeper, size_t service, bool on);
+/* Why the latest check of its newest process failed; borrowed, "" = it passed, or there is none. */
+const char *keeper_check(const struct keeper *keeper, size_t service, size_t instance);
 
 void keeper_exits(struct keeper *keeper); /* the guardian poked: look at the exit slots */
 void keeper_notified(struct keeper *keeper, const struct notify_message *message);

@@ -254,6 +254,16 @@ void keeper_empty(struct keeper *keeper, size_t service)
     keeper->stop_round_due = true;
 }
 
+const char *keeper_check(const struct keeper *keeper, size_t service, size_t instance)
+{
+    struct slot *const *slots;
+
+    if (instance >= keeper_slots_of(keeper, service, &slots))
+        return "";
+    const struct slot *slot = slots[instance];
+    return (slot->on_trial && slot->twin ? slot->twin : slot->main)->check;
+}
+
 void keeper_probe_faster(struct keeper *keeper, size_t service, bool on)
 {
     struct slot *const *slots;

@@ -432,19 +432,32 @@ void release_set_stopped(struct release_set *set, size_t slot)
     release_set_drive(set);
 }
 
+static const char *check_of(const struct release_set *set, size_t member)
+{
+    const struct releases_hands *hands = &set->world->hands;
+    const struct release_set_service *service = service_of(set, member);
+
+    return hands->check ? hands->check(hands->context, service->service, member - service->first)
+                        : "";
+}
+
 static void timeout_reason(const struct release_set *set, char *text, size_t size)
 {
     const struct release_pin *pin = &set->machine.pin;
     char name[128] = "it", time[UNIT_TEXT_MAX];
+    const char *check = "";
     size_t at = release_waiting_for(&set->machine);
 
-    if (at < set->machine.nmembers)
+    if (at < set->machine.nmembers) {
         release_set_member_name(set, at, name, sizeof name);
+        check = check_of(set, at);
+    }
     if (pin->phase == RELEASE_UNCONFIRMED)
         snprintf(text, size, "not confirmed within %s", unit_duration_text(pin->lease_ms, time));
     else
-        snprintf(text, size, "%s was not ready within %s", name,
-                 unit_duration_text(pin->ready_ms, time));
+        snprintf(text, size, "%s was not ready within %s%s%s%s", name,
+                 unit_duration_text(pin->ready_ms, time), *check ? " (" : "", check,
+                 *check ? ")" : "");
 }
 
 static void on_timer(void *context)

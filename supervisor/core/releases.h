@@ -42,6 +42,9 @@ struct releases_hands {
      * by releases_stopped() when none of its processes is left, also if there was none. */
     void (*stop_all)(void *context, size_t service);
     void (*probe_faster)(void *context, size_t service, bool on); /* bake: tenth of the interval */
+    /* Why its latest check failed, for the reason of a time-out; borrowed, "" = unknown.  NULL
+     * hand: the reason goes without. */
+    const char *(*check)(void *context, size_t service, size_t instance);
     void (*event)(void *context, const char *kind, json_t *details); /* steals details */
     /* Where state_dir cannot be written: keep this text under this name (in the guardian's store).
      * 0, or -1 if that failed too.  NULL hands = not kept. */

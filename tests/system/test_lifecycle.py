@@ -195,7 +195,7 @@ def test_ready_timeout(host):
     s = shell(host, "exec sleep 1000", "ready = notify\nready_timeout = 200ms\n"
                                        "backoff_min = 1h\nbackoff_max = 1h\n")
     row = s.wait_state("a:0", "backoff")
-    assert "200 ms" in row["reason"] and row["last_exit"]["signal"] == "TERM"
+    assert "200ms" in row["reason"] and row["last_exit"]["signal"] == "TERM"
 
 
 @pytest.mark.parametrize("ready", ["tcp://127.0.0.1:PORT", "http://127.0.0.1:PORT/",
