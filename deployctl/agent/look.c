@@ -65,7 +65,8 @@ json_t *look_good(struct talk *talk, const struct host_releases *list, const jso
 static void put_releases(struct look *look, const struct host_releases *list)
 {
     struct talk *talk = look->act->talk;
-    json_t *rows = json_array(), *good = look_good(talk, list, look->state);
+    json_t *rows = json_array(), *bad = json_object();
+    json_t *good = look_good(talk, list, look->state);
     uint64_t highest = list->count > 0 ? list->at[0].number : 0, number;
     for (size_t i = 0; i < list->count; i++) {
         const struct host_release *release = &list->at[i];
@@ -88,9 +89,14 @@ static void put_releases(struct look *look, const struct host_releases *list)
             warning(look, text);
         }
     }
-    for (size_t i = 0; i < talk->journal.nmarks; i++) /* of releases that are gone, too */
-        if (manifest_id_parse(talk->journal.marks[i].id, &number) && number > highest)
+    for (size_t i = 0; i < talk->journal.nmarks; i++) { /* of releases that are gone, too */
+        const struct journal_mark *mark = &talk->journal.marks[i];
+        if (manifest_id_parse(mark->id, &number) && number > highest)
             highest = number;
+        if (mark->bad)
+            jsonx_set_text(bad, mark->digest, mark->reason);
+    }
+    json_object_set_new(look->answer, "bad", bad);
     json_object_set_new(look->answer, "releases", rows);
     json_object_set_new(look->answer, "good", good);
     jsonx_set_int(look->answer, "highest", (int64_t)highest);

@@ -76,10 +76,9 @@ const char *glance_digest_of(const struct glance *glance, const char *id)
 
 const char *glance_bad(const struct glance *glance, const char *digest)
 {
-    const json_t *release = find(glance, "digest", digest);
-    if (!release || !jsonx_bool(release, "bad", false))
-        return NULL;
-    return jsonx_text(release, "bad_reason", "no reason was kept");
+    /* Remembered longer than its folder is kept. */
+    const char *reason = jsonx_text(json_object_get(glance->answer, "bad"), digest, NULL);
+    return reason && !*reason ? "no reason was kept" : reason;
 }
 
 bool glance_good(const struct glance *glance, const char *id)

@@ -17,6 +17,7 @@
  * look      {"services": [..], "socket": PATH|null} -> what this host is, changes nothing, takes no
  *           lock; must come before `switch`, since services and socket are remembered from it:
  *             {"releases": [{"id","digest","good","bad","bad_reason","complete"}],
+ *              "bad": {DIGEST: REASON}  judged bad, also when the folder is gone
  *              "current": ID|null       pinned release (supervisor's word; symlink without one)
  *              "digest": HEX|null       its digest
  *              "previous": ID|null, "good": [ID...] newest first, "highest": N, "epoch": N,
