@@ -14,6 +14,7 @@
 struct subscriber {
     struct rpc_conn *conn;
     uint64_t next; /* the number it gets next */
+    uint64_t at;   /* its place in the ring, so that what it has got is not read again */
     struct subscriber *after;
 };
 
@@ -59,6 +60,8 @@ static bool send_one(void *context, uint64_t number, const char *text, size_t le
     struct subscriber *to = context;
     struct err err = { 0 };
 
+    if (number < to->next)
+        return true;
     if (!rpc_writable(to->conn))
         return false;
     json_t *event = jsonx_parse(text, len, &err);
@@ -71,13 +74,10 @@ static bool send_one(void *context, uint64_t number, const char *text, size_t le
 /* Sends what one subscriber has not got yet; true when it is up to date. */
 static bool catch_up(struct events *events, struct subscriber *to)
 {
-    uint64_t end = recorder_next(events->recorder), wanted = to->next;
+    uint64_t end = recorder_next(events->recorder);
 
-    if (wanted >= end)
-        return true;
-    uint64_t first = recorder_read(events->recorder, wanted, send_one, to);
-    if (first > wanted && to->next <= first)
-        to->next = first;
+    if (to->next < end)
+        recorder_read_on(events->recorder, &to->at, send_one, to);
     return to->next >= end;
 }
 
@@ -90,9 +90,9 @@ static bool first_only(void *context, uint64_t number, const char *text, size_t 
 
 static bool tell_gap(struct events *events, struct subscriber *to)
 {
-    uint64_t there = to->next;
+    uint64_t there = to->next, at = to->at;
 
-    recorder_read(events->recorder, to->next, first_only, &there);
+    recorder_read_on(events->recorder, &at, first_only, &there);
     if (there <= to->next)
         return true;
     if (!rpc_writable(to->conn) || !send_gap(to, there))

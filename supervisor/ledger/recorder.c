@@ -202,6 +202,24 @@ uint64_t recorder_read(const struct recorder *recorder, uint64_t since,
     return first ? first : recorder_next(recorder);
 }
 
+void recorder_read_on(const struct recorder *recorder, uint64_t *at,
+                      bool (*fn)(void *context, uint64_t number, const char *text, size_t len),
+                      void *context)
+{
+    uint64_t begin = atomic_load(&recorder->header->begin);
+    uint64_t end = atomic_load(&recorder->header->end);
+    struct head head;
+    const char *text;
+
+    if (*at < begin)
+        *at = begin;
+    while (*at < end && (text = record_at(recorder, *at, end, &head))) {
+        if (!fn(context, head.number, text, head.len))
+            break;
+        *at += whole_length(head.len);
+    }
+}
+
 void recorder_read_back(const struct recorder *recorder,
                         bool (*fn)(void *context, uint64_t number, const char *text, size_t len),
                         void *context)

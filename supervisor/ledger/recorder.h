@@ -31,7 +31,13 @@ uint64_t recorder_append(struct recorder *recorder, const char *text, size_t len
 uint64_t recorder_read(const struct recorder *recorder, uint64_t since,
                        bool (*fn)(void *context, uint64_t number, const char *text, size_t len),
                        void *context);
-/* As above, newest first. */
+/* The same for who reads on and on, without looking at old records again: from the place *at (0 =
+ * the oldest) to the end or until fn returns false; *at is then where to go on, which is the record
+ * that fn refused.  A place that was overwritten meanwhile counts as the oldest. */
+void recorder_read_on(const struct recorder *recorder, uint64_t *at,
+                      bool (*fn)(void *context, uint64_t number, const char *text, size_t len),
+                      void *context);
+/* As recorder_read, newest first. */
 void recorder_read_back(const struct recorder *recorder,
                         bool (*fn)(void *context, uint64_t number, const char *text, size_t len),
                         void *context);

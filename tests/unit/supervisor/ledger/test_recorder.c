@@ -93,6 +93,29 @@ static void reading_begins_where_asked_and_stops_when_told(void **unused)
     close(fd);
 }
 
+static void reading_on_takes_each_once_and_jumps_over_what_has_gone(void **unused)
+{
+    (void)unused;
+    int fd;
+    struct recorder recorder = fresh(&fd);
+    struct seen seen = { .step = 1, .stop_after = 3 };
+    uint64_t at = 0;
+    append_many(&recorder, 5);
+    recorder_read_on(&recorder, &at, check, &seen);
+    assert_int_equal(seen.last, 3); /* refused: it comes again */
+    seen = (struct seen){ .step = 1 };
+    recorder_read_on(&recorder, &at, check, &seen);
+    assert_true(seen.first == 3 && seen.last == 5);
+    recorder_read_on(&recorder, &at, check, &seen);
+    assert_int_equal(seen.count, 3);
+    append_many(&recorder, 5000); /* more than the ring holds */
+    seen = (struct seen){ .step = 1 };
+    recorder_read_on(&recorder, &at, check, &seen);
+    assert_true(seen.first > 6 && seen.last == 5005);
+    recorder_unmap(&recorder);
+    close(fd);
+}
+
 static void the_oldest_go_when_it_is_full(void **unused)
 {
     (void)unused;
@@ -229,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_one_has_nothing),
         cmocka_unit_test(reading_begins_where_asked_and_stops_when_told),
+        cmocka_unit_test(reading_on_takes_each_once_and_jumps_over_what_has_gone),
         cmocka_unit_test(the_oldest_go_when_it_is_full),
         cmocka_unit_test(what_was_not_committed_is_not_there),
         cmocka_unit_test(killed_between_end_and_next_the_numbers_go_on),
