@@ -200,6 +200,10 @@ def test_a_bad_release_is_undone_and_remembered(fleet, fault):
     assert fleet.one_release() == before
     assert not re.search(r"h[23] .*runs", text)
     assert "judged bad before" in fleet.run("release", code=1)
+    for host in fleet.hosts:  # also when its folder is gone, as after pruning
+        for name in set(os.listdir(f"{host.root}/releases")) - {before}:
+            subprocess.run(["rm", "-rf", f"{host.root}/releases/{name}"], check=True)
+    assert "judged bad before" in fleet.run("release", code=1)
     fleet.run("status")
 
 
