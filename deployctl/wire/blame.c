@@ -9,7 +9,8 @@
 
 enum { LINE_MAX_SHOWN = 160, SSH_OWN_FAILURE = 255, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
-/* What ssh prints, most telling first, and what it means.  %1$s is the host. */
+/* What ssh prints, most telling first, and what it means.  %1$s is the host, %2$s what
+ * a person types to log in there as we do. */
 static const struct {
     const char *says;
     enum err_code code;
@@ -20,11 +21,11 @@ static const struct {
       "the host key of %1$s is not the one known here; if it was reinstalled, remove the old key "
       "(ssh-keygen -R %1$s), otherwise somebody may be listening" },
     { "host key is known for", ERR_DENIED,
-      "the host key of %1$s is not known here; compare its fingerprint by `ssh %1$s true` once by "
-      "hand" },
+      "the host key of %1$s is not known here; compare its fingerprint once by hand: "
+      "`%2$s true`" },
     { "Host key verification failed", ERR_DENIED,
-      "the host key of %1$s is not known here; compare its fingerprint by `ssh %1$s true` once by "
-      "hand" },
+      "the host key of %1$s is not known here; compare its fingerprint once by hand: "
+      "`%2$s true`" },
     { "Too many authentication failures", ERR_DENIED,
       "%1$s refused after too many keys; name the right one with IdentityFile and IdentitiesOnly "
       "in the ssh config" },
@@ -38,8 +39,8 @@ static const struct {
       "%1$s does not accept our key, and a private key cannot be read here; check its owner, mode "
       "and contents" },
     { "Permission denied (", ERR_DENIED,
-      "%1$s does not accept our key; load it (ssh-add), or set `user` or the ssh config, and try "
-      "`ssh -o BatchMode=yes %1$s true`" },
+      "%1$s does not accept our key; load it (ssh-add), or set `user` or the ssh config, until "
+      "`%2$s -o BatchMode=yes true` works" },
     { "Could not resolve hostname", ERR_UNREACHABLE,
       "the name %1$s cannot be resolved; check the spelling in [fleet] hosts, or give its address "
       "in [host:%1$s]" },
@@ -100,7 +101,7 @@ static bool known_ssh_failure(const struct blame *b, struct err *err)
         char text[ERR_TEXT_MAX];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(text, sizeof text, ssh_failures[i].means, b->host);
+        snprintf(text, sizeof text, ssh_failures[i].means, b->host, b->login);
 #pragma GCC diagnostic pop
         const char *said = line_of(b->errors, true, line);
         err_set(err, ssh_failures[i].code, "%s (%s%s)", text,
@@ -118,9 +119,11 @@ static void no_program(const struct blame *b, struct err *err)
                 "and mode 0755?",
                 b->remote_path, b->host);
     else
-        err_set(err, ERR_NOT_FOUND,
-                "there is no %s on %s; install it: scp %s %s:%s (or set `remote_path`)",
-                b->remote_path, b->host, "/usr/local/bin/deployctl", b->host, b->remote_path);
+        err_set(
+            err, ERR_NOT_FOUND,
+            "there is no %s on %s; install it: copy deployctl there, and as root: install -Dm755 "
+            "deployctl %s (or set `remote_path`)",
+            b->remote_path, b->host, b->remote_path);
 }
 
 static void lost_after_opening(const struct blame *b, struct err *err)

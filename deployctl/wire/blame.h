@@ -9,6 +9,7 @@
 
 struct blame {
     const char *host;        /* name for messages */
+    const char *login;       /* the ssh command a person can repeat: "ssh -l deploy web1" */
     const char *remote_path; /* of deployctl on the host */
     const char *noise;       /* what came on stdout instead of the magic */
     const char *errors;      /* what came on stderr */

@@ -29,7 +29,7 @@ struct transport {
     struct transport_events events;
     void *context;
     struct arena arena; /* copies of the target's texts */
-    const char *host, *remote_path;
+    const char *host, *remote_path, *login;
     bool local;
     int64_t timeout_ms;
 
@@ -77,6 +77,7 @@ static void tell_close(struct transport *t)
     struct blame blame = {
         .host = t->host,
         .remote_path = t->remote_path,
+        .login = t->login != NULL ? t->login : "ssh",
         .noise = buf_text(&t->noise),
         .errors = buf_text(&t->error_text),
         .reason = t->reason,
@@ -252,9 +253,12 @@ static char **ssh_words(struct transport *t, const struct transport_target *targ
     const struct {
         const char *flag, *value;
     } optional[] = { { "-F", target->ssh_config }, { "-l", target->user }, { "-p", target->port } };
+    t->login = "ssh";
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) {
         if (optional[i].value == NULL || optional[i].value[0] == '\0')
             continue;
+        t->login =
+            arena_printf(&t->arena, "%s %s %s", t->login, optional[i].flag, optional[i].value);
         argv[n++] = arena_strdup(&t->arena, optional[i].flag);
         argv[n++] = arena_strdup(&t->arena, optional[i].value);
     }
@@ -268,6 +272,7 @@ static char **ssh_words(struct transport *t, const struct transport_target *targ
     }
     argv[n++] = arena_strdup(&t->arena, "--");
     argv[n++] = arena_strdup(&t->arena, target->address);
+    t->login = arena_printf(&t->arena, "%s %s", t->login, target->address);
     argv[n++] = arena_printf(&t->arena, "exec %s agent %s", target->remote_path, target->path);
     return argv;
 }

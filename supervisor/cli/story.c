@@ -156,7 +156,11 @@ static void put_needs(const json_t *why, struct buf *out)
 
     if (json_is_string(json_object_get(why, "waiting_for"))) {
         put_label(out, "waits for");
-        buf_printf(out, "%s\n", jsonx_text(why, "waiting_for", ""));
+        buf_puts(out, jsonx_text(why, "waiting_for", ""));
+        if (is(why, "waiting_for", "release"))
+            buf_printf(out, ": %s has none yet; `deployctl release` brings one",
+                       jsonx_text(why, "release_path", "its folder"));
+        buf_putc(out, '\n');
     }
     json_array_foreach(json_object_get(why, "needs"), i, need)
     {

@@ -20,7 +20,7 @@ static const struct {
     { { .exited = true, .code = 255, .errors = "No ED25519 host key is known for web1 and you have requested "
         "strict checking.\nHost key verification failed.\n" }, ERR_DENIED, "not known here" },
     { { .exited = true, .code = 255, .errors = "root@web1: Permission denied (publickey).\n" },
-      ERR_DENIED, "ssh-add" },
+      ERR_DENIED, "`ssh -l deploy web1 -o BatchMode=yes true`" },
     { { .exited = true, .code = 255, .errors = "@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @\n"
         "Load key \"id\": bad permissions\nroot@web1: Permission denied (publickey).\n" },
       ERR_DENIED, "chmod 600" },
@@ -58,6 +58,7 @@ static void each_failure_is_named(void **unused)
         struct blame in = rows[i].in;
         struct err err = { 0 };
         in.host = "web1";
+        in.login = "ssh -l deploy web1";
         in.remote_path = "/usr/local/bin/deployctl";
         in.reason = "end of file";
         if (in.noise == NULL)
