@@ -292,8 +292,6 @@ void plan_fill_supervisor(struct plan_build *build)
 
     plan->environment = copy_environment(build);
     plan->host = arena_strdup(&plan->arena, build->source->host ? build->source->host : "");
-    plan->environment = (const char **)instance_overlay((char *const *)build->source->environment,
-                                                        NULL, &plan->arena);
     plan->supervisor.texts =
         plan_build_keep(build, options_supervisor.count, sizeof(*plan->supervisor.texts));
     if (opt_defaults(&options_supervisor, &plan->arena, &plan->supervisor, &err) < 0 ||
