@@ -8,6 +8,7 @@
 #include "deployctl/cli/commands.h"
 #include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
+#include "deployctl/plan/hosts.h"
 
 const struct cli_option cmd_release_options[] = {
     { "canary", 0, "10%|N|HOSTS|0", "How many hosts, or which, get it first; 0 = none." },
@@ -20,6 +21,18 @@ const struct cli_option cmd_release_options[] = {
     { "yes", 'y', NULL, "Ask nothing." },
     { NULL, 0, NULL, NULL },
 };
+
+/* A canary that is nobody must not become the usual one in silence. */
+static bool canary_is_there(const struct app *app, const char *canary)
+{
+    for (size_t i = 0; i < app->recipe.count; i++)
+        if (hosts_match(canary, app->recipe.hosts[i].name))
+            return true;
+    app_error(
+        "--canary %s is neither a share (10%%, 2, 0) nor among the %zu hosts (the first is %s)",
+        canary, app->recipe.count, app->recipe.count ? app->recipe.hosts[0].name : "none");
+    return false;
+}
 
 bool cmd_release_apply(struct app *app)
 {
@@ -34,6 +47,8 @@ bool cmd_release_apply(struct app *app)
         order->canary_hosts = canary; /* then it names hosts */
     else if (canary)
         order->canary_hosts = NULL;
+    if (canary && order->canary_hosts && !canary_is_there(app, canary))
+        return false;
     if (batch && unit_share(batch, &order->batch, &err) < 0) {
         app_error("--batch: %s", err.text);
         return false;

@@ -211,8 +211,13 @@ static void request(struct driver *driver, const char *what)
         jsonx_set_text(params, "who", driver->order.who);
         session_ask(driver->hosts[i].session, "request", params, DRIVER_QUICK_MS, on_request, NULL);
     }
-    driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "%s is asked to %s",
-                jsonx_text(holder ? holder->glance.holder : NULL, "who", "the holder"), what);
+    const json_t *who = holder ? holder->glance.holder : NULL;
+    driver_tell(
+        driver, DRIVER_NEWS_NOTE, NULL, NULL,
+        "%s, at work on %s (step %s), is asked to %s; waiting until it has finished what it "
+        "is doing",
+        jsonx_text(who, "who", "the holder"), holder ? holder->spec->name : "it",
+        jsonx_text(who, "step", "?"), what);
     driver->requested = true;
     loop_timer_arm(driver->poll, DRIVER_POLL_MS);
 }

@@ -23,6 +23,7 @@ struct walk {
     struct err_list *secrets;
     struct err *err;
     char path[MANIFEST_PATH_MAX + 1]; /* of what is looked at, relative */
+    char brief[200];                  /* the same for a message */
     unsigned depth;
 };
 
@@ -62,9 +63,20 @@ bool scan_excluded(const char *const *patterns, const char *path, bool folder)
     return false;
 }
 
+/* The path for a message: of a long one the end, so that the cause after it is not cut off. */
+static const char *shown(struct walk *walk)
+{
+    size_t len = strlen(walk->path);
+    if (len < sizeof walk->brief)
+        return walk->path;
+    const char *end = walk->path + len - (sizeof walk->brief - 4);
+    snprintf(walk->brief, sizeof walk->brief, "...%s", end);
+    return walk->brief;
+}
+
 static int fault(struct walk *walk, int sys, const char *what)
 {
-    return err_sys(walk->err, sys, "%s/%s: %s", walk->options->root, walk->path, what);
+    return err_sys(walk->err, sys, "%s/%s: %s", walk->options->root, shown(walk), what);
 }
 
 static int add(struct walk *walk, const struct manifest_entry *entry)
@@ -97,10 +109,10 @@ static int add_link(struct walk *walk, int dirfd, const char *name)
         return fault(walk, errno, "cannot read the link");
     if ((size_t)len >= sizeof target)
         return err_set(walk->err, ERR_LIMIT, "%s/%s: the link's target is too long",
-                       walk->options->root, walk->path);
+                       walk->options->root, shown(walk));
     target[len] = '\0';
     if (manifest_check_link(walk->path, target, walk->options->any_links, walk->err) < 0)
-        return err_wrap(walk->err, "%s/%s", walk->options->root, walk->path);
+        return err_wrap(walk->err, "%s/%s", walk->options->root, shown(walk));
     entry.target = arena_strdup(&walk->manifest->arena, target);
     if (!entry.target)
         return err_set(walk->err, ERR_MEMORY, "no memory for the list of files");
@@ -147,15 +159,15 @@ static int walk_entry(struct walk *walk, int dirfd, const char *name)
         return errno == ENOENT ? err_set(walk->err, ERR_STATE,
                                          "%s/%s: went away while the folder was read; "
                                          "release a folder that nothing changes",
-                                         walk->options->root, walk->path)
+                                         walk->options->root, shown(walk))
                                : fault(walk, errno, "cannot be looked at");
     if (scan_excluded(walk->options->patterns, walk->path, S_ISDIR(st.st_mode)))
         return 0;
     if (manifest_check_path(walk->path, walk->err) < 0)
-        return err_wrap(walk->err, "%s/%s", walk->options->root, walk->path);
+        return err_wrap(walk->err, "%s/%s", walk->options->root, shown(walk));
     const char *why = unfit(st.st_mode);
     if (why)
-        return err_set(walk->err, ERR_INVALID, "%s/%s: %s", walk->options->root, walk->path, why);
+        return err_set(walk->err, ERR_INVALID, "%s/%s: %s", walk->options->root, shown(walk), why);
     if (S_ISLNK(st.st_mode))
         return add_link(walk, dirfd, name);
     if (S_ISREG(st.st_mode))
@@ -184,7 +196,7 @@ static int read_folder(struct walk *walk, DIR *dir, size_t *ret_seen)
         if (base + (size_t)len >= sizeof walk->path) {
             walk->path[base] = '\0';
             return err_set(walk->err, ERR_LIMIT, "%s/%s/%.40s...: the path is too long",
-                           walk->options->root, walk->path, item->d_name);
+                           walk->options->root, shown(walk), item->d_name);
         }
         size_t before = walk->count;
         int rc = walk_entry(walk, dirfd(dir), item->d_name);
@@ -201,7 +213,7 @@ static int walk_folder(struct walk *walk, int fd, const struct stat *st)
     if (walk->depth >= MANIFEST_DEPTH_MAX) {
         close(fd);
         return err_set(walk->err, ERR_LIMIT, "%s/%s: more than %d folders deep",
-                       walk->options->root, walk->path, MANIFEST_DEPTH_MAX);
+                       walk->options->root, shown(walk), MANIFEST_DEPTH_MAX);
     }
     DIR *dir = fdopendir(fd);
     if (!dir) {
