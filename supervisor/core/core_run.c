@@ -412,7 +412,9 @@ static void on_turn(void *context)
 
     keeper_turn(run->core.keeper);
     orders_turn(run->orders);
-    if (events_lagging(run->core.events) && !loop_timer_armed(run->lag_timer))
+    if (keeper_pending(run->core.keeper)) /* the turn was cut short: come back at once */
+        loop_timer_arm(run->lag_timer, 0);
+    else if (events_lagging(run->core.events) && !loop_timer_armed(run->lag_timer))
         loop_timer_arm(run->lag_timer, LAG_MS);
     finish(run);
 }

@@ -502,3 +502,8 @@ void keeper_turn(struct keeper *keeper)
         }
     }
 }
+
+bool keeper_pending(const struct keeper *keeper)
+{
+    return keeper->nfacts > 0 || keeper->sweep_due || keeper->stop_round_due;
+}

@@ -108,6 +108,7 @@ const char *keeper_check(const struct keeper *keeper, size_t service, size_t ins
 void keeper_exits(struct keeper *keeper); /* the guardian poked: look at the exit slots */
 void keeper_notified(struct keeper *keeper, const struct notify_message *message);
 void keeper_turn(struct keeper *keeper);
+bool keeper_pending(const struct keeper *keeper); /* the last turn left something to do */
 
 struct slot *keeper_find(const struct keeper *keeper, const char *name); /* "web:0" or NULL */
 size_t keeper_slots_of(const struct keeper *keeper, size_t service, struct slot *const **ret);
