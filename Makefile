@@ -136,7 +136,7 @@ check-system: all tests-built
 
 ## check-fleet   network namespaces with a real sshd per host (skipped loudly where not allowed)
 .PHONY: check-fleet
-check-fleet: all
+check-fleet: all examples
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet
 
 .PHONY: tests-built

@@ -26,7 +26,7 @@ BIN = os.path.join(BUILD, "bin")
 DEADLINE = 30.0
 PROGRAMS = {"ip": "iproute2", "/usr/sbin/sshd": "openssh-server", "ssh": "openssh-client",
             "ssh-keygen": "openssh-client", "unshare": "util-linux", "nsenter": "util-linux",
-            "setpriv": "util-linux", "pivot_root": "util-linux", "useradd": "passwd"}
+            "setpriv": "util-linux", "useradd": "passwd"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 NETWORK = """set -e
@@ -55,7 +55,7 @@ for folder in run tmp srv; do
 done
 mount -t tmpfs -o mode=755 run run
 mount -t tmpfs -o mode=1777 tmp tmp
-mkdir run/sshd run/old
+mkdir run/sshd
 hostname "$2"
 if [ "$first" ]; then
     rm -rf srv/web etc/supervisor root/ssh var/lib/supervisor var/log/supervisor
@@ -70,8 +70,6 @@ if [ "$first" ]; then
     mv root/sshd_config etc/sshd_config
     mv root/sshd.ini etc/supervisor/conf.d/
 fi
-pivot_root . run/old
-umount -l /run/old
 [ -z "$first" ] || chroot . /root/ssh/prepare-host /root/id.pub
 exec chroot . /usr/local/sbin/supervisor
 """
