@@ -101,6 +101,7 @@ def test_oneshot_and_what_needs_it(host):
             "exec sleep 1000\"\nstartsecs = 0\n")
     s.start()
     s.wait_ready("user:0")
+    wait_for(lambda: len(starts(s, "order")) >= 3, "user's line")  # ready without having run
     assert starts(s, "order") == ["task", "done", "user"]
     row = s.instance("task:0")
     assert row["state"] == "exited" and row["ready"] and row["last_exit"]["code"] == 0
