@@ -2,7 +2,9 @@
 #include "base/near.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 enum { NAME_MAX_LEN = 80 };
 
@@ -36,7 +38,7 @@ static size_t distance(const char *a, size_t na, const char *b, size_t nb)
 const char *near_name(const char *wrong, size_t count, const char *(*name_at)(size_t, const void *),
                       const void *context)
 {
-    size_t len = strlen(wrong), best = NAME_MAX_LEN;
+    size_t len = strlen(wrong), best = 2 * NAME_MAX_LEN;
     const char *nearest = NULL;
 
     if (len == 0 || len > NAME_MAX_LEN)
@@ -47,8 +49,11 @@ const char *near_name(const char *wrong, size_t count, const char *(*name_at)(si
         if (n == 0 || n > NAME_MAX_LEN)
             continue;
         size_t edits = distance(wrong, len, name, n);
-        if (edits < best && edits * 3 <= (len > n ? len : n)) {
-            best = edits;
+        /* Cut short rather than mistyped: "stat" is status, not start. */
+        bool cut = n > len && strncasecmp(wrong, name, len) == 0;
+        size_t weight = cut ? 1 : 2 * edits;
+        if (weight < best && edits * 3 <= (len > n ? len : n)) {
+            best = weight;
             nearest = name;
         }
     }

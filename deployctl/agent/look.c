@@ -161,8 +161,10 @@ static void put_services(struct look *look)
         char text[ERR_TEXT_MAX];
         json_t *one = json_pack("[O]", service), *of_it = gate_instances(look->status, one);
         if (look->status != NULL && json_array_size(of_it) == 0) {
-            snprintf(text, sizeof text, "the supervisor on this host has no service \"%s\"",
-                     json_is_string(service) ? json_string_value(service) : "?");
+            snprintf(text, sizeof text,
+                     "the supervisor on this host has no service \"%s\"; add it there with "
+                     "release = %s and reload, or correct `service` in [deploy]",
+                     json_is_string(service) ? json_string_value(service) : "?", talk->host.path);
             problem(look, text);
         }
         json_decref(of_it);

@@ -267,9 +267,10 @@ static void plan_table(const struct driver *driver)
         table_put(&table, "%s", part_of(driver, i, part, sizeof part));
         table_put(&table, "%s", view.glance->current ? view.glance->current : "-");
         table_put(&table, "%s",
-                  *view.error           ? view.error
-                  : view.glance->answer ? glance_health(view.glance, health, sizeof health)
-                                        : "unreachable");
+                  *view.error            ? view.error
+                  : !view.glance->answer ? "unreachable"
+                  : view.glance->current ? glance_health(view.glance, health, sizeof health)
+                                         : "no release yet");
     }
     table_print(&table);
     table_done(&table);

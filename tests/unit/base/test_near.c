@@ -8,7 +8,8 @@
 
 #include "base/near.h"
 
-static const char *const names[] = { "command", "comment", NULL, "", "stopsignal", "user", "ok" };
+static const char *const names[] = { "command", "comment", NULL,    "",      "stopsignal",
+                                     "user",    "ok",      "start", "status" };
 
 static const char *name_at(size_t i, const void *context)
 {
@@ -33,6 +34,8 @@ static void typing_errors_are_near(void **unused)
     assert_string_equal(near("stop_signal"), "stopsignal");
     assert_string_equal(near("usre"), "user");
     assert_string_equal(near("uesr"), "user");
+    assert_string_equal(near("stat"), "status"); /* the beginning of one, an error in the other */
+    assert_string_equal(near("stars"), "start");
 }
 
 static void others_are_not(void **unused)
