@@ -498,3 +498,33 @@ def test_switch_outlives_the_core(released):
     output = switch.communicate(timeout=30)[0]
     assert switch.returncode == 0, output
     assert SECOND in output and s.instance("web:0")["release"] == SECOND
+
+
+def test_reload_gives_the_socket_to_another_group(host):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give a socket to another group")
+    s = host(f"[service:web]\n{SLEEPER}")
+
+    def owner():
+        status = os.stat(s.socket)
+        return status.st_gid, status.st_mode & 0o777
+    assert owner() == (0, 0o660)
+    s.write(f"[service:web]\n{SLEEPER}", "control_group = 54321\nsocket_mode = 0666\n")
+    s.run("reload")
+    assert owner() == (54321, 0o666)
+    s.write(f"[service:web]\n{SLEEPER}", "control_group = no-such-group\n")
+    assert "no-such-group" in s.run("reload", code=1).stderr
+    assert "no-such-group" in plain("check", "-c", s.config).stdout
+    s.write(f"[service:web]\n{SLEEPER}")
+    s.run("reload")
+    assert owner() == (0, 0o660)
+
+
+def test_a_check_that_fails_is_told_with_its_answer(host):
+    s = host(f"[service:web]\n{SLEEPER}ready = unix:/nowhere/at-all\nready_timeout = 1d\n")
+    s.wait_event(lambda e: e["event"] == "state" and e["to"] == "starting")
+    wait_for(lambda: s.instance("web:0").get("check_error"), "a check")
+    assert "ready check: " in s.run("status", code=3).stdout
+    text = s.run("why", "web").stdout
+    assert re.search("ready when +unix:/nowhere/at-all", text), text
+    assert re.search("checks +[0-9]+ made, [0-9]+ failed; the last: ready check: ", text), text
