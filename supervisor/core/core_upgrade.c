@@ -16,6 +16,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/core_run.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/keeper.h"
 
 enum { SELF_TEST_MS = 20000, LEAVE_MS = 50, SEND_MS = 5000, WORDS_MAX_BYTES = 2048 };
 
@@ -70,7 +71,7 @@ static void end_test(struct upgrade *upgrade)
     upgrade->words = -1;
     if (upgrade->record >= 0)
         ledger_release(&upgrade->core->ledger, (size_t)upgrade->record);
-    upgrade->record = -1;
+    upgrade->record = upgrade->core->keeper->spared = -1;
 }
 
 void upgrade_free(struct upgrade *upgrade)
@@ -117,6 +118,7 @@ static int start_test(struct upgrade *upgrade, struct err *err)
     upgrade->record = ledger_claim(&core->ledger, LEDGER_HOOK, "self-test", 1, err);
     if (upgrade->record < 0)
         return (int)upgrade->record;
+    core->keeper->spared = upgrade->record;
     int ledger = store_get(&core->store, "ledger"), plan = store_get(&core->store, "plan");
     const struct child_fd fds[] = { { -1, 0 },
                                     { upgrade->words, 1 },

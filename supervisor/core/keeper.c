@@ -36,6 +36,7 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
     }
     keeper->core = core;
     keeper->hands = *hands;
+    keeper->spared = -1;
     arena_init(&keeper->users_arena);
     arena_init(&keeper->fallback_arena);
     if (opt_defaults(&options_service, &keeper->fallback_arena, &keeper->fallback, err) != 0) {
@@ -369,7 +370,7 @@ static void take_exit(struct keeper *keeper, size_t index)
     struct ledger_record *record = &keeper->core->ledger.records[index];
     struct unit *unit = keeper->by_record[index];
 
-    if (record->exited == LEDGER_LIVING)
+    if (record->exited == LEDGER_LIVING || (ssize_t)index == keeper->spared)
         return; /* seen already, by a core before us or while resuming */
     switch ((enum ledger_kind)record->kind) {
     case LEDGER_SERVICE:

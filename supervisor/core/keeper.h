@@ -56,6 +56,7 @@ struct keeper {
     struct breaker breaker; /* of automatic restarts */
     struct loop_timer *breaker_timer;
     uint64_t orphans_seen;
+    ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;
     bool outputs_closing; /* pipes wait for the logger to let go of them */
     bool stopping_all;    /* shutdown: nothing starts any more */
