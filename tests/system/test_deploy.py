@@ -4,7 +4,9 @@ DEPLOYCTL_BIN and SUPERVISOR_BIN name the programs; otherwise they are in $B/bin
 """
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
@@ -382,3 +384,28 @@ def test_hosts_that_are_behind_are_brought_up_to_date(fleet):
     assert "bringing 1 host to" in fleet.run("resume")
     assert fleet.one_release() != before
     fleet.run("status")
+
+
+def test_the_question_is_the_last_thing_on_the_screen(fleet):
+    """Nothing is drawn over it while a person thinks; "no" changes nothing."""
+    before = fleet.one_release()
+    fleet.change()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([DEPLOYCTL, "release", "-f", fleet.recipe], stdin=theirs,
+                               stdout=theirs, stderr=theirs, env=dict(os.environ, TERM="xterm"))
+    os.close(theirs)
+    text = b""
+    try:
+        while not text.endswith(b"[y/N] "):
+            assert select.select([ours], [], [], 30)[0], text
+            text += os.read(ours, 4096)
+        # The display counts time: half a second would show a frame, were it not waiting.
+        assert not select.select([ours], [], [], 0.5)[0], os.read(ours, 4096)
+        os.write(ours, b"n\n")
+        assert process.wait(timeout=30) != 1
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert b"h1 " in text and b"looking at every host" in text
+    assert fleet.one_release() == before
