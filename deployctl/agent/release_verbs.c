@@ -123,6 +123,7 @@ static void sealed(struct act *act, int rc, const struct err *err)
     if (rc < 0) {
         told = *err;
     } else {
+        snprintf(talk->sealed, sizeof talk->sealed, "%s", stage->want.id);
         json_t *line = json_object();
         jsonx_set_text(line, "id", stage->want.id);
         jsonx_set_text(line, "digest", stage->want.hex);

@@ -5,6 +5,7 @@
 
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/swap.h"
+#include "deployctl/agent/verify.h"
 #include "deployctl/agent/watch.h"
 #include "io/jsonx.h"
 
@@ -144,6 +145,28 @@ static void swap_now(struct act *act)
     act_ok(act, answer);
 }
 
+static void go(struct act *act)
+{
+    note(act, "switch-asked", NULL, NULL);
+    if (talk_has_services(act->talk))
+        call(act, "release.state", params_of(act, id_of(act)), CALL_MS, on_awake_switch);
+    else
+        swap_now(act);
+}
+
+static int prove(struct act *act, struct err *err)
+{
+    return verify_release(&act->talk->host, id_of(act), err);
+}
+
+static void on_proved(struct act *act, int rc, const struct err *err)
+{
+    if (rc < 0)
+        fail(act, "switch", err, NULL);
+    else
+        go(act);
+}
+
 void switch_verb(struct act *act)
 {
     struct talk *talk = act->talk;
@@ -161,12 +184,12 @@ void switch_verb(struct act *act)
         return;
     }
     watch_rebase(talk);
-    note(act, "switch-asked", NULL, NULL);
-    if (!talk_has_services(talk)) {
-        swap_now(act);
-        return;
-    }
-    call(act, "release.state", params_of(act, id_of(act)), CALL_MS, on_awake_switch);
+    /* What was not sealed just now may have been changed since; an undo takes what there is. */
+    bool undo = jsonx_bool(act->request, "undo", false);
+    if (undo || strcmp(talk->sealed, id_of(act)) == 0)
+        go(act);
+    else
+        act_work(act, prove, on_proved);
 }
 
 /* --- confirm, extend ----------------------------------------------------------------------------

@@ -36,8 +36,9 @@ struct talk {
     json_t *services;          /* names, from `look`; NULL = not known yet */
     struct record_epoch fence; /* epoch 0 = not fenced */
     struct stage *stage;
-    bool stage_busy; /* a thread works on it */
-    json_t *base;    /* instances just after the switch; NULL = none yet */
+    bool stage_busy;              /* a thread works on it */
+    char sealed[MANIFEST_ID_MAX]; /* proved by this conversation; "" = none */
+    json_t *base;                 /* instances just after the switch; NULL = none yet */
     struct watch *watch;
 
     struct act *present, *first, *last; /* under way; queued */

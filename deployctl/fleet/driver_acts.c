@@ -401,6 +401,7 @@ static void ask_switch(struct driver_host *host, const char *id, bool stay)
                   lease ? (driver->rollout.limits.confirm_within_ms + 999) / 1000 : 0);
     jsonx_set_int(params, "ready_timeout_s", (driver->ready_timeout_ms + 999) / 1000);
     jsonx_set_text(params, "on_fail", stay ? "stay" : "revert");
+    jsonx_set_bool(params, "undo", strcmp(id, driver->id) != 0);
     ask(host, "switch", params, switch_deadline(driver));
 }
 

@@ -55,9 +55,10 @@
  * record*   {"record": {...},"token"} -> {}: .deploy/rollout written durably (CONTRACT.md §4).
  * step*     {"step": TEXT,"token"} -> {}: what `holder.step` shows.
  * hook*     {"name","command","timeout_s","env": {},"token"} -> {"code","output"}
- * switch*   {"id","confirm_within_s","ready_timeout_s","on_fail","token"} ->
+ * switch*   {"id","confirm_within_s","ready_timeout_s","on_fail","undo": bool,"token"} ->
  *              {"result": "switched"|"reverted"|"failed","id","from","reason","instances"}
  *           the supervisor's release.switch; without services the agent swaps `current` itself.
+ *           What was not sealed in this conversation is verified first (not to undo): "corrupt".
  * watch*    {"token","interval_ms"} -> {}: from now on events {"event": "health", "ready": bool,
  *              "healthy": bool, "gate": null|{"kind": "exit|restart|probe|readiness","text"},
  *              "probes": N, "instances": [...], "confirmed": bool, "deadline_s": N|null}

@@ -470,7 +470,7 @@ def test_torn_and_damaged_lines(program, app):
     path.write_bytes(b"\n".join([lines[0], lines[1], damaged, lines[0][:30]]))
     with Agent(program, app) as agent:
         seen = agent.ask("look", services=[], socket=None)
-        assert any("1 damaged line" in p for p in seen["problems"])
+        assert any("1 damaged line" in p for p in seen["warnings"])
         assert path.read_bytes().endswith(lines[0][:30])  # looking changes nothing
         agent.hold(epoch=2)
         agent.ask("mark", digest="c" * 64, verdict="good", reason="")
@@ -576,7 +576,7 @@ def test_record_is_kept_until_closed(program, app):
     (app / ".deploy" / "rollout").write_text("{ torn")
     with Agent(program, app) as agent:
         seen = agent.ask("look", services=[], socket=None)
-        assert "damaged" in seen["rollout"] and seen["problems"]
+        assert "damaged" in seen["rollout"] and seen["warnings"] and not seen["problems"]
 
 
 def test_requests_reach_the_holder(program, app):

@@ -806,8 +806,11 @@ def test_a_rollback_to_tampered_contents(fleet):
     fleet.run("release")
     host = fleet.hosts[1]
     damage(host.path("releases", old, "data"), b"the fals")
-    text = fleet.run("rollback", "--to", old, code=(0, 3, 4, 7))
-    print(text)
+    new = fleet.one_release()
+    text = fleet.run("rollback", "--to", old, code=7)
+    assert re.search(rf"h2 .*release {old} was changed on this host: data has another size; "
+                     rf"it is not used\. Remove {re.escape(host.path('releases', old))}", text), text
+    assert [h.settled() for h in fleet.hosts] == [old, new, old]  # the bad file is never served
     fleet.run("abort")
     fleet.change()
     fleet.run("release")
