@@ -378,6 +378,7 @@ static void act_record(struct driver_host *host, const json_t *answer, const str
     if (host->step == 0) {
         json_t *params = with_token(host, NULL, NULL);
         json_object_set_new(params, "record", record_of(host->driver));
+        host->record_asked = true;
         ask(host, "record", params, DRIVER_QUICK_MS);
         return;
     }
@@ -615,7 +616,7 @@ static void act_clean(struct driver_host *host, const json_t *answer, const stru
     (void)err; /* what cannot be cleaned up is cleaned by the next agent that stages */
     upload_free(host->upload);
     host->upload = NULL;
-    bool recorded = host->driver->rollout.hosts[host->index].recorded;
+    bool recorded = host->record_asked || host->driver->rollout.hosts[host->index].recorded;
     if (host->step == 0)
         ask(host, "unstage", with_token(host, "id", host->driver->id), DRIVER_QUICK_MS);
     else if (host->step == 1 && recorded)

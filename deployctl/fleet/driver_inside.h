@@ -41,6 +41,7 @@ struct driver_host {
     int64_t rejoin_end_ms;                    /* when a broken connection is given up */
     bool once;                                /* it answered LOOK */
     bool lock_wanted, fence_wanted, watching; /* to be had again when joining */
+    bool record_asked;                        /* the record may be on the host, answered or not */
     struct err lock_err;                      /* why the lock was not had again */
     struct glance glance;
     struct upload *upload;

@@ -168,10 +168,9 @@ def test_an_agent_killed(fleet, moment):
         os.kill(pid, signal.SIGKILL)
     let_the_hook_end(fleet)
     code = story.end()
-    assert code in (0, 4) if moment == "preflight" else code == 0, story.text
-    if code == 4:
-        assert victim.name in story.text
-    assert (fleet.one_release() != before) or moment == "preflight"
+    early = moment in ("preflight", "lock")  # before anything is held, a lost host is just away
+    assert code == 0 or (early and code == 4 and victim.name in story.text), story.text
+    assert (fleet.one_release() != before) == (code == 0)
     fleet.good_again()
 
 
@@ -184,7 +183,7 @@ def test_ctrl_c(fleet, moment, times):
         process.send_signal(signal.SIGINT)
     let_the_hook_end(fleet)
     code = story.end()
-    if times == 1 and moment in BEFORE_ANY_SWITCH:
+    if times == 1 and moment in BEFORE_ANY_SWITCH[:-1]:  # not where a switch was asked for
         assert code == 130, story.text
         fleet.quiet()
         assert fleet.ids() == [before] * 3
