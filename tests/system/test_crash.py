@@ -126,7 +126,7 @@ def rest(supervisor, zoo, chaos, rocks):
     chaos.calm(supervisor)
     zoo.check_singles()
     assert untouched(supervisor) == rocks
-    zoo.check_settled(supervisor.instances())
+    zoo.wait_settled()
     zoo.check_exits()
     time.sleep(1)
 
@@ -306,9 +306,9 @@ def test_core_dies_in_the_middle_of_a_shutdown(host):
 
 def test_exit_while_no_core_lives(host):
     """The status of a service that ends while the core is dead is known to the next one."""
-    supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\n"
-                      "[service:b]\ncommand = sh -c \"trap 'exit 7' USR1; echo >&5; while :; do "
-                      "sleep 0.01; done\"\nready = fd:5\n")
+    supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\nbackoff_max = 100ms\n"
+                      "[service:b]\nbackoff_max = 100ms\ncommand = sh -c \"trap 'exit 7' USR1; "
+                      "echo >&5; while :; do sleep 0.01; done\"\nready = fd:5\n")
     supervisor.wait_ready("a:0")
     supervisor.wait_ready("b:0")
     for _ in range(10):

@@ -5,7 +5,7 @@ Each holds a lock named after its instance for as long as it lives; whoever find
 writes to `doubles` and that file must stay empty (not for `overlap`, where two are right).
 """
 import os
-import re
+import time
 
 from harness import ROOT, alive
 
@@ -192,6 +192,18 @@ class Zoo:
             assert mains == expected, (name, row, living.get(name))
         strays = set(living) - set(instances)
         assert not strays, strays
+
+    def wait_settled(self, deadline=10):
+        """An order that waited in the queue of the socket when its core was killed is carried out
+        by the next one: a service may still be restarting."""
+        end = time.monotonic() + deadline
+        while True:
+            try:
+                return self.check_settled(self.supervisor.instances())
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
 
     def check_numbers(self):
         """The numbered output is complete and in order up to where it is now."""
