@@ -22,9 +22,11 @@ def free_port():
 class Hammer:
     """Requests all the time; failed() ends it and says how many failed."""
 
-    def __init__(self, port):
-        self.process = subprocess.Popen([hammer(), str(port)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+    def __init__(self, supervisor, port):
+        # With the supervisor's mark, so that it is ended with the rest when a test fails.
+        self.process = subprocess.Popen([hammer(), str(port)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, text=True,
+                                        env=supervisor.environment)
 
     def failed(self):
         self.process.terminate()
@@ -50,7 +52,7 @@ def alone(supervisor, name="web:0"):
 
 def test_no_request_fails(host):
     supervisor, port = web(host, instances=2)
-    hammering = Hammer(port)
+    hammering = Hammer(supervisor, port)
     for number in range(20):
         answer = supervisor.call("restart", names=["web"])
         assert answer["ok"], answer
@@ -63,7 +65,7 @@ def test_no_request_fails(host):
 def test_kill_of_the_core_in_the_middle(host):
     """The new process leads or goes; never two of them for good, and no request is lost."""
     supervisor, port = web(host)
-    hammering = Hammer(port)
+    hammering = Hammer(supervisor, port)
     for number in range(12):
         connection = supervisor.connect()
         connection.call("events")
