@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -507,7 +508,13 @@ static void names_are_looked_up(void **state)
 {
     struct rig *rig = *state;
     char port[16], longest[80];
+    struct addrinfo *known = NULL;
 
+    if (getaddrinfo("localhost", NULL, NULL, &known) != 0) {
+        print_message("SKIPPED: this machine does not know localhost (no /etc/hosts)\n");
+        skip();
+    }
+    freeaddrinfo(known);
     listen_tcp(rig);
     serve(rig, ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
     snprintf(port, sizeof port, "%d", ntohs(((struct sockaddr_in *)&rig->check.addr.at)->sin_port));
