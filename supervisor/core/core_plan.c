@@ -334,6 +334,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
         log_error("applying the new plan", "error", later.text, NULL);
     }
     keeper_autostart(core->keeper);
+    keeper_next_turns(core->keeper); /* what they wait for may be there, or needed no more */
     return 0;
 }
 

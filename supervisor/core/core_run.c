@@ -231,6 +231,12 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
     struct unit *unit = slot->main;
     enum lifecycle_state state = keeper_state(slot);
     bool same = strcmp(unit->body.release, id) == 0;
+    if (!unit->body.lc.wanted && !lifecycle_settled(state)) {
+        /* On its way down by an operator's order, which is not taken back here; what it starts with
+         * after that is what is pinned then. */
+        releases_ready(run->core.releases, service, instance, id);
+        return;
+    }
     if (state == LIFECYCLE_STOPPED && !unit->body.pristine) {
         /* An operator stopped it: it takes the new release when it is started again. */
         snprintf(unit->body.release, sizeof unit->body.release, "%s", id);

@@ -168,9 +168,13 @@ static void wake_needers(struct keeper *keeper, const struct slot *slot)
         struct slot *const *slots;
         size_t count = keeper_slots_of(keeper, keeper->needers[i], &slots);
 
-        for (size_t k = 0; k < count; k++)
-            if (keeper_state(slots[k]) == LIFECYCLE_WAITING)
-                keeper_perform(keeper, slots[k]->main, LIFECYCLE_ACT_ASK);
+        for (size_t k = 0; k < count; k++) {
+            struct unit *units[] = { slots[k]->main, slots[k]->twin };
+
+            for (size_t n = 0; n < 2; n++)
+                if (units[n] && units[n]->body.lc.state == LIFECYCLE_WAITING)
+                    keeper_perform(keeper, units[n], LIFECYCLE_ACT_ASK);
+        }
     }
 }
 
@@ -349,8 +353,9 @@ static void hook_ended(struct keeper *keeper, struct unit *unit, size_t index)
         keeper_reason(unit, "%s was killed by signal %s", post_stop ? "post_stop" : "pre_start",
                       signals_name(record->exit_status));
     keeper->by_record[index] = NULL;
-    ledger_release(&keeper->core->ledger, index);
+    /* First what follows from it, then its record: else a core killed in between runs it again. */
     keeper_apply(keeper, unit, ok ? LIFECYCLE_EV_HOOK_OK : LIFECYCLE_EV_HOOK_BAD);
+    ledger_release(&keeper->core->ledger, index);
 }
 
 static void probe_ended(struct keeper *keeper, struct unit *unit, size_t index)
@@ -464,6 +469,12 @@ static void drain_facts(struct keeper *keeper)
         memmove(keeper->facts, keeper->facts + done, keeper->nfacts * sizeof *keeper->facts);
 }
 
+/* What could not be made anew after a reload still has its settings in a retired plan. */
+static bool needs_retired(const struct unit *unit)
+{
+    return unit && unit->made.service && unit->made.service != unit->slot->spec;
+}
+
 static void free_gone(struct keeper *keeper)
 {
     size_t kept = 0;
@@ -480,7 +491,7 @@ static void free_gone(struct keeper *keeper)
             free(slot);
             continue;
         }
-        any_removed |= slot->removed;
+        any_removed |= slot->removed || needs_retired(slot->main) || needs_retired(slot->twin);
         keeper->slots[kept++] = slot;
     }
     keeper->nslots = kept;

@@ -193,7 +193,7 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
     if (unit->hook_record >= 0 &&
         keeper->core->ledger.records[unit->hook_record].exited != LEDGER_LIVING)
         keeper->sweep_due = true;
-    if (unit->body.retiring && state == LIFECYCLE_RUNNING)
+    if (unit->body.retiring && unit->body.lc.wanted)
         keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
 }
 

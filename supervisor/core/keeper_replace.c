@@ -17,7 +17,7 @@
 static bool may_overlap(const struct slot *slot)
 {
     return slot->spec->restart_mode == SPEC_OVERLAP && slot->spec->type == SPEC_TYPE_SERVICE &&
-           keeper_state(slot) == LIFECYCLE_RUNNING && slot->main->body.lc.ready && !slot->twin;
+           keeper_state(slot) == LIFECYCLE_RUNNING && slot->main->body.lc.ready;
 }
 
 static void start_twin(struct keeper *keeper, struct slot *slot)
@@ -56,6 +56,11 @@ static void begin(struct keeper *keeper, struct slot *slot)
 {
     slot->replacing = true;
     slot->replace_queued = false;
+    /* The one before is still on its way out: there is room for two, and to stop first is what
+     * nobody asked for. */
+    slot->replace_again = slot->twin && may_overlap(slot);
+    if (slot->replace_again)
+        return;
     if (may_overlap(slot))
         start_twin(keeper, slot);
     else
@@ -95,8 +100,11 @@ static void change_course(struct keeper *keeper, struct slot *slot)
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release)
 {
     bool other = release[0] && strcmp(release, target_of(slot)) != 0;
+    bool under_way = slot->replacing || slot->on_trial || slot->replace_queued;
 
-    snprintf(slot->replace_release, sizeof slot->replace_release, "%s", release);
+    /* A restart for other reasons does not take back which release it is to run. */
+    if (release[0] || !under_way)
+        snprintf(slot->replace_release, sizeof slot->replace_release, "%s", release);
     if (slot->replacing || slot->on_trial) {
         slot->replacing = true;
         if (other && !slot->replace_again)
@@ -187,7 +195,8 @@ void keeper_replace_again(struct keeper *keeper, struct slot *slot)
     if (!slot->replace_again)
         return;
     slot->replace_again = false;
-    if (keeper_state(slot) == LIFECYCLE_RUNNING && unit->body.lc.ready &&
+    if (slot->replace_release[0] && !unit->body.outdated &&
+        keeper_state(slot) == LIFECYCLE_RUNNING && unit->body.lc.ready &&
         strcmp(unit->body.release, slot->replace_release) == 0)
         finish(keeper, slot, true, "");
     else
@@ -211,7 +220,7 @@ void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct uni
 {
     if (slot->twin == unit && slot->on_trial)
         trial_changed(keeper, slot, unit);
-    else if (slot->main == unit && slot->replacing && !slot->on_trial)
+    else if (slot->main == unit && slot->replacing && !slot->on_trial && !slot->replace_again)
         main_changed(keeper, slot);
     else if (slot->twin == unit && lifecycle_settled((enum lifecycle_state)unit->body.lc.state))
         keeper->stop_round_due = true;
@@ -226,9 +235,16 @@ void keeper_outdated(struct keeper *keeper, size_t service)
         slots[i]->main->body.outdated = slots[i]->main->body.lc.wanted;
         keeper_save(slots[i]->main);
     }
-    for (size_t i = 0; i < count; i++)
-        if (slots[i]->main->body.outdated)
-            keeper_replace(keeper, slots[i], "");
+    for (size_t i = 0; i < count; i++) {
+        struct slot *slot = slots[i];
+        bool under_way = slot->replacing || slot->on_trial;
+
+        if (!slot->main->body.outdated)
+            continue;
+        keeper_replace(keeper, slot, "");
+        if (under_way && !slot->replace_again) /* what it started has the settings of before */
+            change_course(keeper, slot);
+    }
 }
 
 void keeper_empty(struct keeper *keeper, size_t service)

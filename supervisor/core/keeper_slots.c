@@ -137,6 +137,8 @@ static struct slot **find_old(struct merge *merge, const char *name)
 {
     struct slot key, *at = &key;
 
+    if (merge->nold == 0) /* the list itself may not be there yet */
+        return NULL;
     snprintf(key.name, sizeof key.name, "%s", name);
     return bsearch(&at, merge->old, merge->nold, sizeof(struct slot *), by_name);
 }
@@ -238,13 +240,12 @@ static void refresh_running(struct keeper *keeper, struct unit *unit)
         return;
     bool checked = unit->checks != NULL;
     keeper_end_checks(unit);
-    if (spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0) {
+    if (spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
         log_warn("new settings cannot be applied to what runs", "instance", unit->slot->name,
                  "error", err.text, NULL);
-        return;
-    }
-    outputs_update(keeper->core, &unit->made);
-    if (checked)
+    else
+        outputs_update(keeper->core, &unit->made);
+    if (checked && unit->made.service) /* else with what it had: better than unchecked */
         keeper_begin_checks(keeper, unit);
 }
 

@@ -305,11 +305,18 @@ static void judge(struct wait *wait, struct item *item)
     struct slot *slot = item->slot;
     char text[UNIT_REASON_MAX + 64];
 
-    if (item->state != ITEM_WAITING || item->replacing || !slot)
+    if (item->state != ITEM_WAITING || !slot)
+        return;
+    /* A stop or a reload has called the replacement off: its state tells. */
+    if (!slot->replacing && !slot->replace_queued && !slot->on_trial)
+        item->replacing = false;
+    if (item->replacing)
         return;
     if (wait->verb == ORDERS_STOP) {
         if (!slot->twin && !slot->in_stop && lifecycle_settled(keeper_state(slot)))
             item_done(wait, item, true, NULL);
+        else if (!slot->in_stop && !slot->removed && slot->main->body.lc.wanted)
+            item_done(wait, item, false, "was started again meanwhile");
         return;
     }
     judge_start(wait, item);
@@ -410,6 +417,10 @@ void orders_gone(struct orders *orders, struct rpc_conn *conn)
 
 /* --- giving orders --- */
 
+/* An ordered stop that is not over yet ends here: what waits for it to be down would wait for
+ * ever. */
+static void take_stop_back(struct slot *slot) { slot->in_stop = slot->stop_told = false; }
+
 /* What is needed comes up too, unless it is wanted already. */
 static void start_needs(struct orders *orders, const struct slot *slot, const char *who)
 {
@@ -422,8 +433,10 @@ static void start_needs(struct orders *orders, const struct slot *slot, const ch
         if (!slot->spec->need_ready[i])
             continue;
         for (size_t k = 0; k < count; k++) {
-            if (others[k]->main->body.lc.wanted || others[k]->main->body.lc.ready)
+            const struct lifecycle *lc = &others[k]->main->body.lc;
+            if (!others[k]->in_stop && (lc->wanted || lc->ready))
                 continue;
+            take_stop_back(others[k]);
             keeper_order(keeper, others[k]->main, LIFECYCLE_EV_START, who);
             start_needs(orders, others[k], who);
         }
@@ -432,6 +445,7 @@ static void start_needs(struct orders *orders, const struct slot *slot, const ch
 
 static void give_start(struct orders *orders, struct item *item, const char *who)
 {
+    take_stop_back(item->slot);
     start_needs(orders, item->slot, who);
     keeper_order(orders->core->keeper, item->slot->main, LIFECYCLE_EV_START, who);
 }
@@ -440,6 +454,7 @@ static void give_restart(struct orders *orders, struct item *item, const char *w
 {
     struct slot *slot = item->slot;
 
+    take_stop_back(slot);
     if (slot->spec->restart_mode == SPEC_OVERLAP && keeper_state(slot) == LIFECYCLE_RUNNING) {
         item->replacing = true;
         keeper_replace(orders->core->keeper, slot, "");

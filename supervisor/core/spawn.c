@@ -315,6 +315,19 @@ static int launch(struct core *core, size_t index, struct child_spec *spec, stru
     return rc;
 }
 
+/* Main process and twin carry the same name: one number for both would make the processes of one
+ * look like leftovers of the other. */
+static uint32_t next_generation(const struct core *core, const struct unit *unit)
+{
+    const struct slot *slot = unit->slot;
+    const struct unit *other = slot->main == unit ? slot->twin : slot->main;
+    uint32_t last = core->ledger.records[unit->record].generation;
+
+    if (other && core->ledger.records[other->record].generation > last)
+        last = core->ledger.records[other->record].generation;
+    return last + 1;
+}
+
 int spawn_unit(struct core *core, struct unit *unit, const struct users_identity *user,
                struct err *err)
 {
@@ -323,7 +336,7 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     struct start start;
 
     start_init(&start);
-    ledger_rearm(&core->ledger, unit->record, record->generation + 1);
+    ledger_rearm(&core->ledger, unit->record, next_generation(core, unit));
     int rc = prepare(core, unit, user, &start.release_fd, err);
     if (rc == 0)
         rc = copy_environment(unit, &start, record->generation, err);

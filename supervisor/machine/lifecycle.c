@@ -342,6 +342,9 @@ static unsigned step_leaving(const struct step *s, enum lifecycle_event event)
     if (post_stop && (event == LIFECYCLE_EV_HOOK_OK || event == LIFECYCLE_EV_HOOK_BAD ||
                       event == LIFECYCLE_EV_NO_SPAWN))
         return settle(s);
+    /* Told to stop before it was known that there is nothing to stop. */
+    if (event == LIFECYCLE_EV_NO_SPAWN && traits[lc->state].has_process)
+        return after_exit(s, false);
     if (event == LIFECYCLE_EV_TIMEOUT) {
         enum lifecycle_state next =
             lc->state == LIFECYCLE_STOPPING ? LIFECYCLE_KILLING : (enum lifecycle_state)lc->state;
