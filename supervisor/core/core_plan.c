@@ -376,6 +376,12 @@ static json_t *reload(struct core *core, bool only_plan, json_t **ret_data, stru
         *ret_data = errors_json(&errors);
         err_set(err, ERR_INVALID, "%zu error%s in the configuration, nothing was changed",
                 errors.total, errors.total == 1 ? "" : "s");
+    } else if (plan->nservices == 0 && core->plan->nservices > 0) {
+        /* A file cut short or an empty folder must not stop everything. */
+        err_set(err, ERR_INVALID,
+                "there is no service at all in %s, nothing was changed; to stop everything use "
+                "\"supervisor stop all\"",
+                core->config);
     } else if (plan_diff(core->plan, plan, &arena, &diff) != 0) {
         err_set(err, ERR_MEMORY, "no memory to compare the plans");
     } else if (only_plan) {

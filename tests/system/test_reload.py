@@ -29,6 +29,16 @@ def changes(answer):
     return {row["service"]: row["change"] for row in answer["services"] if row["change"] != "same"}
 
 
+def test_a_file_without_any_service_stops_nothing(host):
+    s = host(BASE)
+    before = up(s)
+    s.write("")
+    with pytest.raises(Failed) as refused:
+        s.call("reload")
+    assert "there is no service at all" in str(refused.value)
+    assert up(s) == before
+
+
 def test_errors_change_nothing_and_are_all_told(host):
     s = host(BASE)
     before = up(s)
