@@ -55,6 +55,8 @@ struct keeper {
     uint64_t random;
     struct breaker breaker; /* of automatic restarts */
     struct loop_timer *breaker_timer;
+    size_t next_turn; /* the slot that is asked first when it fires */
+    bool giving_turns;
     uint64_t orphans_seen;
     ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;

@@ -91,22 +91,36 @@ static bool restart_allowed(struct keeper *keeper, struct unit *unit)
 
     if (lc->starts == 0 || lc->cause == LIFECYCLE_BY_RESTART || !keeper->breaker_timer)
         return true;
-    int64_t wait = breaker_take(&keeper->breaker, keeper->core->plan->supervisor.restart_burst,
-                                loop_now_ms(keeper->core->loop));
-    if (wait == 0)
+    /* While others wait nobody goes before them: one that falls all the time would take it all. */
+    bool queued = loop_timer_armed(keeper->breaker_timer) && !keeper->giving_turns;
+    int64_t wait =
+        queued ? 0
+               : breaker_take(&keeper->breaker, keeper->core->plan->supervisor.restart_burst,
+                              loop_now_ms(keeper->core->loop));
+    if (!queued && wait == 0)
         return true;
     keeper_reason(unit, "its turn, many services restart at once (restart_burst)");
-    loop_timer_arm(keeper->breaker_timer, wait);
+    if (!queued)
+        loop_timer_arm(keeper->breaker_timer, wait);
     return false;
 }
 
+/* In turn: who is refused now is the first to be asked next time. */
 void keeper_next_turns(void *context)
 {
     struct keeper *keeper = context;
+    size_t count = keeper->nslots, i = 0;
 
-    for (size_t i = 0; i < keeper->nslots && !loop_timer_armed(keeper->breaker_timer); i++)
-        if (keeper_state(keeper->slots[i]) == LIFECYCLE_WAITING)
-            keeper_perform(keeper, keeper->slots[i]->main, LIFECYCLE_ACT_ASK);
+    keeper->giving_turns = true;
+    for (; i < count && !loop_timer_armed(keeper->breaker_timer); i++) {
+        struct slot *slot = keeper->slots[(keeper->next_turn + i) % count];
+
+        if (keeper_state(slot) == LIFECYCLE_WAITING)
+            keeper_perform(keeper, slot->main, LIFECYCLE_ACT_ASK);
+    }
+    if (loop_timer_armed(keeper->breaker_timer) && i > 0)
+        keeper->next_turn = (keeper->next_turn + i - 1) % count;
+    keeper->giving_turns = false;
 }
 
 static void ask(struct keeper *keeper, struct unit *unit)

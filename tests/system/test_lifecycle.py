@@ -475,3 +475,19 @@ def test_notify_status_and_readiness(host):
     assert row["state"] == "starting"
     open(s.path("go"), "w").close()
     s.wait_instance("a:0", lambda row: row["ready"] and row.get("status") == "at work")
+
+
+def test_the_breaker_gives_everybody_a_turn(host):
+    """One that falls all the time does not take all the restarts that others wait for."""
+    s = host("[supervisor]\nrestart_burst = 20\n"
+             "[service:a-flap]\ncommand = false\nbackoff_min = 1ms\nbackoff_max = 1ms\n"
+             "[service:b-calm]\ncommand = sleep 1000\nstartsecs = 0\n")
+    pid = s.wait_state("b-calm:0", "running")["pid"]
+    wait_for(lambda: "its turn" in (s.instance("a-flap:0")["waiting_for"] or ""),
+             "the breaker holds restarts back", 30)
+    os.kill(pid, signal.SIGKILL)
+
+    def back():
+        row = s.instance("b-calm:0")
+        return row["state"] == "running" and row["pid"] != pid
+    wait_for(back, "its turn", 15)
