@@ -199,16 +199,26 @@ static size_t instance_of(const struct slot *slot)
     return (size_t)(slot->number - slot->spec->numprocs_start);
 }
 
+/* By an operator, not by a fault; what it starts with after that is what is pinned then. */
+static bool stopped_by_order(const struct slot *slot)
+{
+    enum lifecycle_state state = keeper_state(slot);
+
+    return !slot->main->body.lc.wanted && !slot->main->body.pristine &&
+           (state == LIFECYCLE_STOPPED || !lifecycle_settled(state));
+}
+
 static void on_replaced(void *context, struct slot *slot, const char *release, bool ok,
                         const char *reason)
 {
     struct run *run = context;
 
     orders_replaced(run->orders, slot, ok, reason);
-    if (slot->removed || !slot->spec->release)
+    /* A switch that a shutdown cuts short is neither good nor bad: the next start undoes it. */
+    if (slot->removed || !slot->spec->release || run->shutting_down)
         return;
     const char *id = release[0] ? release : slot->main->body.release;
-    if (ok)
+    if (ok || stopped_by_order(slot))
         releases_ready(run->core.releases, slot->service, instance_of(slot), id);
     else
         releases_down(run->core.releases, slot->service, instance_of(slot), id, reason);
@@ -231,15 +241,11 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
     struct unit *unit = slot->main;
     enum lifecycle_state state = keeper_state(slot);
     bool same = strcmp(unit->body.release, id) == 0;
-    if (!unit->body.lc.wanted && !lifecycle_settled(state)) {
-        /* On its way down by an operator's order, which is not taken back here; what it starts with
-         * after that is what is pinned then. */
-        releases_ready(run->core.releases, service, instance, id);
+    if (run->shutting_down)
         return;
-    }
-    if (state == LIFECYCLE_STOPPED && !unit->body.pristine) {
-        /* An operator stopped it: it takes the new release when it is started again. */
-        snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
+    if (stopped_by_order(slot)) { /* which is not taken back here */
+        if (state == LIFECYCLE_STOPPED)
+            snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
         keeper_save(unit);
         releases_ready(run->core.releases, service, instance, id);
         return;

@@ -149,6 +149,8 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
 
     if (slot->removed || !slot->spec->release || slot->twin == unit || !unit->body.release[0])
         return;
+    if (keeper->stopping_all) /* whatever ends now says nothing about its release */
+        return;
     size_t instance = (size_t)(slot->number - slot->spec->numprocs_start);
     if (lc->ready && (lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED))
         releases_ready(keeper->core->releases, slot->service, instance, unit->body.release);

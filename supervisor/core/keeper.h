@@ -143,6 +143,8 @@ void keeper_clean(struct keeper *keeper, struct unit *unit);
 void keeper_sweep(struct keeper *keeper);
 /* keeper_replace.c: a unit has changed; a replacement may have come to its end. */
 void keeper_replace_again(struct keeper *keeper, struct slot *slot);
+/* A stop has ended a replacement without a twin: whoever waits for it is told. */
+void keeper_replace_called_off(struct keeper *keeper, struct slot *slot, const char *reason);
 void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct unit *unit);
 
 #endif

@@ -147,6 +147,15 @@ static void finish(struct keeper *keeper, struct slot *slot, bool ok, const char
     }
 }
 
+void keeper_replace_called_off(struct keeper *keeper, struct slot *slot, const char *reason)
+{
+    char release[UNIT_RELEASE_MAX];
+
+    snprintf(release, sizeof release, "%s", slot->replace_release);
+    slot->replace_release[0] = '\0';
+    tell_replaced(keeper, slot, release, false, reason);
+}
+
 static void set_kind(struct keeper *keeper, struct unit *unit, enum ledger_kind kind)
 {
     keeper->core->ledger.records[unit->record].kind = kind;

@@ -317,11 +317,15 @@ static bool is_needed(const struct keeper *keeper, const struct slot *slot)
 
 static void tell_stop(struct keeper *keeper, struct slot *slot)
 {
+    bool replacing = slot->replacing || slot->replace_queued;
+
     slot->stop_told = true;
     slot->replacing = slot->replace_queued = slot->replace_again = false;
     if (slot->twin)
         keeper_apply(keeper, slot->twin, LIFECYCLE_EV_STOP);
     keeper_apply(keeper, slot->main, LIFECYCLE_EV_STOP);
+    if (replacing && !slot->on_trial) /* a twin on trial tells when it has gone */
+        keeper_replace_called_off(keeper, slot, "was stopped");
 }
 
 static void free_gone_twins(struct keeper *keeper)

@@ -18,14 +18,14 @@ USER = "user = root\n" if os.geteuid() == 0 else ""
 class Site:
     """A folder of releases of `hello` on a unix socket, and the supervisor that runs it."""
 
-    def __init__(self, host, mode="stop-first", instances=2, extra=""):
+    def __init__(self, host, mode="stop-first", instances=2, extra="", ready_timeout="700ms"):
         self.supervisor = host(start=False)
         self.path = self.supervisor.path("site")
         os.makedirs(os.path.join(self.path, "releases"))
         self.supervisor.write(
             f"[socket:web]\nlisten = {self.supervisor.folder}/web.sock\n"
             f"[service:web]\ncommand = bin/hello\nrelease = {self.path}\n{USER}"
-            f"sockets = web\nready = notify\nready_timeout = 700ms\nrestart_mode = {mode}\n"
+            f"sockets = web\nready = notify\nready_timeout = {ready_timeout}\nrestart_mode = {mode}\n"
             f"numprocs = {instances}\nstopwaitsecs = 2s\nbackoff_max = 200ms\n{extra}")
 
     def add(self, name, **flags):
@@ -363,3 +363,39 @@ def test_revert_and_switch_while_pre_start_runs(host):
     site.check(TWO)
     assert site.supervisor.text_of("hooks").split() == [ONE, TWO]
     connection.close()
+
+
+def under_way(host, mode):
+    """A switch to TWO, which never becomes ready, and instance 0 on its way to it."""
+    site = Site(host, mode, ready_timeout="60s")
+    site.add(TWO, never_ready="")
+    site.start(ONE)
+    site.order("switch", ONE)
+    site.check(ONE)
+    connection = site.supervisor.connect()
+    number = connection.send("release.switch", path=site.path, id=TWO, ready_timeout=60)
+    wait_for(lambda: any(r.get("twin_pid") or r["release"] == TWO for r in site.rows()), "begun", 5)
+    return site, connection, number
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stop_in_the_middle_of_a_switch(host, mode):
+    """An operator's order is no verdict on the release: nothing goes back because of it."""
+    site, connection, number = under_way(host, mode)
+    site.supervisor.run("stop", "web")
+    answer = connection.answer(number)
+    connection.close()
+    assert (answer["result"], answer["pinned"]) == ("switched", TWO), answer
+    assert all(r["state"] == "stopped" and not r["pid"] for r in site.rows())
+
+
+def test_shutdown_in_the_middle_of_a_switch(host):
+    """Which was seen neither good nor bad: the next start undoes it."""
+    site, connection, number = under_way(host, "stop-first")
+    site.supervisor.shutdown()
+    with pytest.raises((Failed, ConnectionError)):
+        connection.answer(number)
+    connection.close()
+    site.supervisor.start()
+    site.check(ONE, site.link("previous"))
+    assert site.state()["good"] == [ONE]
