@@ -292,8 +292,9 @@ static void note_exit(struct unit *unit, const struct ledger_record *record)
         .known = record->exited == LEDGER_EXITED,
         .dumped = record->exit_code == CLD_DUMPED,
     };
-    if (unit->body.lc.cause != LIFECYCLE_BY_ITSELF)
-        snprintf(last->cause, sizeof last->cause, "%.*s", UNIT_CAUSE_MAX - 1, unit->body.reason);
+    bool by_itself = unit->body.lc.cause == LIFECYCLE_BY_ITSELF;
+    snprintf(unit->body.cause, sizeof unit->body.cause, "%.*s", UNIT_CAUSE_MAX - 1,
+             by_itself ? "" : unit->body.reason);
     describe_exit(unit, record);
 }
 

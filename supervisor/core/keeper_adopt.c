@@ -87,7 +87,7 @@ static void adopt_record(struct keeper *keeper, size_t index)
         log_error("cannot adopt", "instance", record->instance, "error", err.text, NULL);
         return;
     }
-    if (!ledger_body_get(record, &unit->body, sizeof unit->body)) {
+    if (!ledger_body_get(&keeper->core->ledger, index, &unit->body, sizeof unit->body)) {
         memset(&unit->body, 0, sizeof unit->body);
         unit->body.pristine = true; /* claimed, and the core died before the first word */
     }

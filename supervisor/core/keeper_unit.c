@@ -14,6 +14,7 @@
 #include "supervisor/core/spawn.h"
 
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_MAX, "a unit fits its record");
+_Static_assert(offsetof(struct unit_body, cause) <= LEDGER_BODY_NEAR, "only words may be lost");
 
 static void on_deadline(void *context)
 {
@@ -79,11 +80,23 @@ void keeper_unit_free(struct unit *unit)
     free(unit);
 }
 
+/* What a longer text left behind the end of a shorter one would be kept in the ledger. */
+static void wipe_rest(char *text, size_t size)
+{
+    size_t len = strnlen(text, size);
+
+    memset(text + len, 0, size - len);
+}
+
 void keeper_save(struct unit *unit)
 {
-    struct ledger *ledger = &unit->keeper->core->ledger;
+    struct unit_body *body = &unit->body;
 
-    ledger_body_put(&ledger->records[unit->record], &unit->body, sizeof unit->body);
+    wipe_rest(body->release, sizeof body->release);
+    wipe_rest(body->next_release, sizeof body->next_release);
+    wipe_rest(body->cause, sizeof body->cause);
+    wipe_rest(body->reason, sizeof body->reason);
+    ledger_body_put(&unit->keeper->core->ledger, unit->record, body, sizeof *body);
 }
 
 void keeper_arm(struct unit *unit)

@@ -27,10 +27,10 @@ struct unit_exit {
     int64_t uptime_ms;
     uint8_t known; /* 0: the kernel told nobody */
     uint8_t dumped;
-    char cause[UNIT_CAUSE_MAX]; /* why we made it end: a failed check, an order; "" = by itself */
 };
 
-/* Kept in the ledger as it is, so that a new core carries on from here. */
+/* Kept in the ledger as it is, so that a new core carries on from here.  Texts come last: empty
+ * ones need no memory there, and the releases, which must not be lost, come before the words. */
 struct unit_body {
     struct lifecycle lc;
     struct unit_exit last;
@@ -46,7 +46,8 @@ struct unit_body {
     int32_t main_pid;                    /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX];      /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
-    char reason[UNIT_REASON_MAX];        /* why it is in its state, in words */
+    char cause[UNIT_CAUSE_MAX];   /* why we made the last process end; "" = it ended by itself */
+    char reason[UNIT_REASON_MAX]; /* why it is in its state, in words */
 };
 
 enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };

@@ -1,7 +1,8 @@
 /* ledger.c - the contract is in ledger.h.
  *
- * The file is sparse: header page, pids, records.  Pages are allocated before they are touched (a
- * record's when it is claimed), because a full tmpfs answers a store to a hole with SIGBUS.
+ * The file is sparse: header page, pids, records, ends of long bodies.  Pages are allocated before
+ * they are touched (a record's when it is claimed), because a full tmpfs answers a store to a hole
+ * with SIGBUS.
  */
 #include "supervisor/ledger/ledger.h"
 
@@ -21,9 +22,14 @@
 
 static const char ledger_magic[8] = "SUPLEDG";
 
-enum { HEADER_BYTES = 4096, PIDS_BYTES = LEDGER_RECORDS * (int)sizeof(int32_t) };
-#define LEDGER_BYTES                                                                               \
-    ((size_t)HEADER_BYTES + PIDS_BYTES + (size_t)LEDGER_RECORDS * sizeof(struct ledger_record))
+enum {
+    HEADER_BYTES = 4096,
+    PIDS_BYTES = LEDGER_RECORDS * (int)sizeof(int32_t),
+    BODY_FAR = LEDGER_BODY_MAX - LEDGER_BODY_NEAR,
+};
+#define RECORDS_BYTES ((size_t)LEDGER_RECORDS * sizeof(struct ledger_record))
+#define FAR_AT        ((size_t)HEADER_BYTES + PIDS_BYTES + RECORDS_BYTES)
+#define LEDGER_BYTES  (FAR_AT + (size_t)LEDGER_RECORDS * 2 * BODY_FAR)
 
 _Static_assert(sizeof(struct ledger_header) <= HEADER_BYTES, "the header fits its page");
 _Static_assert(sizeof(ledger_magic) == sizeof(((struct ledger_header *)0)->magic), "magic fits");
@@ -48,6 +54,7 @@ static int map(int fd, int protection, struct ledger *ret, struct err *err)
         .header = (struct ledger_header *)(void *)at,
         .pids = (int32_t *)(void *)(at + HEADER_BYTES),
         .records = (struct ledger_record *)(void *)(at + HEADER_BYTES + PIDS_BYTES),
+        .far = at + FAR_AT,
         .fd = fd,
     };
     ledger_used(ret);
@@ -312,47 +319,97 @@ void ledger_rearm(struct ledger *ledger, size_t index, uint32_t generation)
     atomic_store(&record->exited, LEDGER_LIVING);
 }
 
-static uint32_t body_crc(const struct ledger_body *body)
+/* --- bodies --- */
+
+static unsigned char *far_of(const struct ledger *ledger, size_t index, size_t which)
 {
+    return ledger->far + (index * 2 + which) * BODY_FAR;
+}
+
+static size_t near_len(size_t kept) { return kept < LEDGER_BODY_NEAR ? kept : LEDGER_BODY_NEAR; }
+
+static uint32_t body_crc(const struct ledger_body *body, const unsigned char *far)
+{
+    const uint16_t lens[] = { body->len, body->kept };
+    size_t near = near_len(body->kept);
     uint32_t crc = crc32_of(0, &body->sequence, sizeof(body->sequence));
-    crc = crc32_of(crc, &body->len, sizeof(body->len));
-    return crc32_of(crc, body->data, body->len);
+    crc = crc32_of(crc, lens, sizeof(lens));
+    crc = crc32_of(crc, body->data, near);
+    return body->kept > near ? crc32_of(crc, far, body->kept - near) : crc;
 }
 
-static bool body_whole(const struct ledger_body *body)
+static bool body_whole(const struct ledger *ledger, size_t index, size_t which)
 {
-    return body->sequence > 0 && body->len <= LEDGER_BODY_MAX && body->crc == body_crc(body);
+    const struct ledger_record *record = &ledger->records[index];
+    const struct ledger_body *body = &record->body[which];
+    return body->sequence > 0 && body->kept <= body->len && body->len <= LEDGER_BODY_MAX &&
+           (body->kept <= LEDGER_BODY_NEAR || record->far_ready) &&
+           body->crc == body_crc(body, far_of(ledger, index, which));
 }
 
-static const struct ledger_body *newest_body(const struct ledger_record *record)
+/* 0, 1, or -1: none is whole. */
+static int newest_body(const struct ledger *ledger, size_t index)
 {
-    const struct ledger_body *a = &record->body[0], *b = &record->body[1];
-    bool whole_a = body_whole(a), whole_b = body_whole(b);
+    const struct ledger_body *body = ledger->records[index].body;
+    bool whole_a = body_whole(ledger, index, 0), whole_b = body_whole(ledger, index, 1);
     if (whole_a && whole_b)
-        return a->sequence > b->sequence ? a : b;
-    return whole_a ? a : whole_b ? b : NULL;
+        return body[0].sequence > body[1].sequence ? 0 : 1;
+    return whole_a ? 0 : whole_b ? 1 : -1;
 }
 
-void ledger_body_put(struct ledger_record *record, const void *data, size_t len)
+/* A store to a hole of a full tmpfs would be SIGBUS. */
+static bool far_ready(struct ledger *ledger, size_t index)
+{
+    struct ledger_record *record = &ledger->records[index];
+    off_t at = far_of(ledger, index, 0) - (unsigned char *)ledger->header;
+    if (!record->far_ready &&
+        (fallocate(ledger->fd, 0, at, (off_t)2 * BODY_FAR) == 0 || errno == EOPNOTSUPP))
+        record->far_ready = 1;
+    return record->far_ready;
+}
+
+static size_t without_zeros(const unsigned char *data, size_t len)
+{
+    while (len > 0 && data[len - 1] == 0)
+        len--;
+    return len;
+}
+
+void ledger_body_put(struct ledger *ledger, size_t index, const void *data, size_t len)
 {
     if (len > LEDGER_BODY_MAX)
         return; /* a caller's body is a struct of a size checked at compile time */
-    const struct ledger_body *newest = newest_body(record);
-    struct ledger_body *body = &record->body[newest == &record->body[0] ? 1 : 0];
-    struct ledger_body next = { .sequence = newest ? newest->sequence + 1 : 1,
-                                .len = (uint32_t)len };
-    memcpy(next.data, data, len);
-    next.crc = body_crc(&next);
-    memcpy(body, &next, offsetof(struct ledger_body, data) + len);
+    int newest = newest_body(ledger, index);
+    struct ledger_body *bodies = ledger->records[index].body;
+    size_t which = newest == 0 ? 1 : 0, kept = without_zeros(data, len), near = near_len(kept);
+    if (kept > near && !far_ready(ledger, index))
+        kept = near;
+    struct ledger_body next = { .sequence = newest >= 0 ? bodies[newest].sequence + 1 : 1,
+                                .len = (uint16_t)len,
+                                .kept = (uint16_t)kept };
+    unsigned char *far = far_of(ledger, index, which);
+    memcpy(next.data, data, near);
+    if (kept > near)
+        memcpy(far, (const unsigned char *)data + near, kept - near);
+    next.crc = body_crc(&next, far);
+    memcpy(&bodies[which], &next, offsetof(struct ledger_body, data) + near);
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-bool ledger_body_get(const struct ledger_record *record, void *data, size_t len)
+bool ledger_body_get(const struct ledger *ledger, size_t index, void *data, size_t len)
 {
-    const struct ledger_body *newest = newest_body(record);
-    if (!newest || newest->len != len)
+    int newest = newest_body(ledger, index);
+    if (newest < 0)
         return false;
-    memcpy(data, newest->data, len);
+    const struct ledger_body *body = &ledger->records[index].body[newest];
+    size_t near = near_len(body->kept);
+    if (body->len != len)
+        return false;
+    memset(data, 0, len);
+    memcpy(data, body->data, near);
+    if (body->kept > near)
+        memcpy((unsigned char *)data + near, far_of(ledger, index, (size_t)newest),
+               body->kept - near);
     return true;
 }
 

@@ -25,10 +25,11 @@
 #include "io/reaper.h"
 
 enum {
-    LEDGER_VERSION = 1,
+    LEDGER_VERSION = 2,
     LEDGER_RECORDS = 16384,
     LEDGER_NAME_MAX = 128,
-    LEDGER_BODY_MAX = 480, /* bytes the core may keep per record */
+    LEDGER_BODY_MAX = 1024, /* bytes the core may keep per record */
+    LEDGER_BODY_NEAR = 208, /* of these, bytes that lie in the record itself */
 };
 
 enum ledger_kind {
@@ -45,10 +46,13 @@ const char *ledger_kind_name(enum ledger_kind kind);
 
 enum ledger_exit { LEDGER_LIVING, LEDGER_EXITED, LEDGER_EXIT_UNKNOWN };
 
+/* Zeros at the end are not kept, so a body that ends in empty texts fits in here; only what is
+ * longer goes on in a place apart, whose memory is allocated when it is needed first. */
 struct ledger_body {
     uint64_t sequence; /* the newest whole one counts */
-    uint32_t crc, len;
-    unsigned char data[LEDGER_BODY_MAX];
+    uint32_t crc;
+    uint16_t len, kept; /* as put; without the zeros at its end */
+    unsigned char data[LEDGER_BODY_NEAR];
 };
 
 struct ledger_record {
@@ -57,6 +61,7 @@ struct ledger_record {
     char instance[LEDGER_NAME_MAX];
     uint64_t start_time; /* child_start_time() of the process, 0 = not read yet */
     struct child_report report;
+    uint32_t far_ready; /* the memory for what does not fit in `body` is allocated */
 
     _Atomic uint32_t exited; /* enum ledger_exit; stored last */
     int32_t exit_code;       /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
@@ -97,8 +102,9 @@ struct ledger {
     struct ledger_header *header;
     int32_t *pids; /* [LEDGER_RECORDS], apart from the records so that a search is one sweep */
     struct ledger_record *records;
-    size_t used;      /* as of the last ledger_used() or claim through this mapping */
-    size_t free_from; /* no record below this one is free, as far as this mapping knows */
+    unsigned char *far; /* what bodies have beyond LEDGER_BODY_NEAR */
+    size_t used;        /* as of the last ledger_used() or claim through this mapping */
+    size_t free_from;   /* no record below this one is free, as far as this mapping knows */
     int fd;
 };
 
@@ -124,9 +130,11 @@ ssize_t ledger_claim(struct ledger *ledger, enum ledger_kind kind, const char *i
 void ledger_release(struct ledger *ledger, size_t index);
 /* Core: forgets the exit and the pid, keeps the identity; for the next start. */
 void ledger_rearm(struct ledger *ledger, size_t index, uint32_t generation);
-void ledger_body_put(struct ledger_record *record, const void *data, size_t len);
+/* Without memory for it, only the first LEDGER_BODY_NEAR bytes are kept and the rest reads as
+ * zeros: what must not be lost comes first. */
+void ledger_body_put(struct ledger *ledger, size_t index, const void *data, size_t len);
 /* Copies the newest whole body (at most len bytes); false if there is none of exactly len. */
-bool ledger_body_get(const struct ledger_record *record, void *data, size_t len);
+bool ledger_body_get(const struct ledger *ledger, size_t index, void *data, size_t len);
 
 /* Index of the living or unconsumed process with this pid, or -1.  One sweep over the pids. */
 ssize_t ledger_find_pid(const struct ledger *ledger, pid_t pid);

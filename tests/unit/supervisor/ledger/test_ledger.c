@@ -132,7 +132,7 @@ static void rearming_forgets_the_exit_and_keeps_the_body(void **unused)
     struct reaper_exit how = { .pid = 50, .code = CLD_EXITED, .status = 3 };
     ledger_claim(&ledger, LEDGER_SERVICE, "a", 1, &err);
     ledger.pids[0] = 50;
-    ledger_body_put(&ledger.records[0], &body, sizeof(body));
+    ledger_body_put(&ledger, 0, &body, sizeof(body));
     ledger_record_exit(&ledger, 0, &how, false);
     assert_int_equal(ledger.records[0].exited, LEDGER_EXIT_UNKNOWN);
     ledger_rearm(&ledger, 0, 2);
@@ -141,7 +141,7 @@ static void rearming_forgets_the_exit_and_keeps_the_body(void **unused)
     assert_false(ledger_living(&ledger, 0)); /* not started yet */
     assert_int_equal(ledger.records[0].generation, 2);
     assert_string_equal(ledger.records[0].instance, "a");
-    assert_true(ledger_body_get(&ledger.records[0], &got, sizeof(got)));
+    assert_true(ledger_body_get(&ledger, 0, &got, sizeof(got)));
     assert_int_equal(got, 77);
     ledger_unmap(&ledger);
 }
@@ -149,15 +149,66 @@ static void rearming_forgets_the_exit_and_keeps_the_body(void **unused)
 static void the_newest_whole_body_counts(void **unused)
 {
     (void)unused;
-    struct ledger_record record = { 0 };
+    struct ledger ledger = fresh();
     uint64_t got;
-    assert_false(ledger_body_get(&record, &got, sizeof(got)));
+    assert_false(ledger_body_get(&ledger, 0, &got, sizeof(got)));
     for (uint64_t i = 1; i <= 9; i++) {
-        ledger_body_put(&record, &i, sizeof(i));
-        assert_true(ledger_body_get(&record, &got, sizeof(got)));
+        ledger_body_put(&ledger, 0, &i, sizeof(i));
+        assert_true(ledger_body_get(&ledger, 0, &got, sizeof(got)));
         assert_int_equal(got, i);
     }
-    assert_false(ledger_body_get(&record, &got, 4)); /* another version's size */
+    assert_false(ledger_body_get(&ledger, 0, &got, 4)); /* another version's size */
+    ledger_unmap(&ledger);
+}
+
+/* Bodies that end in zeros take no memory beyond the record, and come back with their zeros. */
+static void zeros_at_the_end_are_not_kept(void **unused)
+{
+    (void)unused;
+    struct ledger ledger = fresh();
+    unsigned char body[LEDGER_BODY_MAX] = { 0 }, got[LEDGER_BODY_MAX];
+    const size_t ends[] = { 1, LEDGER_BODY_NEAR, LEDGER_BODY_NEAR + 1, LEDGER_BODY_MAX, 0, 7 };
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        memset(body, 0, sizeof(body));
+        memset(body, 0x5a, ends[i]);
+        ledger_body_put(&ledger, 0, body, sizeof(body));
+        memset(got, 0xff, sizeof(got));
+        assert_true(ledger_body_get(&ledger, 0, got, sizeof(got)));
+        assert_memory_equal(got, body, sizeof(body));
+        if (i < 2)
+            assert_int_equal(ledger.records[0].far_ready, 0);
+    }
+    ledger_unmap(&ledger);
+}
+
+enum { FAR_BYTES = 2 * (LEDGER_BODY_MAX - LEDGER_BODY_NEAR) };
+struct image {
+    struct ledger_body body[2];
+    unsigned char far[FAR_BYTES];
+};
+
+static void take_image(const struct ledger *ledger, struct image *ret)
+{
+    memcpy(ret->body, ledger->records[0].body, sizeof(ret->body));
+    memcpy(ret->far, ledger->far, sizeof(ret->far));
+}
+
+static void put_image(struct ledger *ledger, const struct image *a, const struct image *b,
+                      size_t cut)
+{
+    unsigned char mixed[sizeof(struct image)];
+    memcpy(mixed, a, sizeof(mixed));
+    memcpy(mixed, b, cut);
+    memcpy(ledger->records[0].body, mixed, sizeof(a->body));
+    memcpy(ledger->far, mixed + offsetof(struct image, far), FAR_BYTES);
+}
+
+static void check_whole(const struct ledger *ledger, const unsigned char *old,
+                        const unsigned char *new)
+{
+    unsigned char got[LEDGER_BODY_MAX];
+    assert_true(ledger_body_get(ledger, 0, got, sizeof(got)));
+    assert_memory_equal(got, got[0] == 0x11 ? old : new, sizeof(got));
 }
 
 /* A kill in the middle of a put leaves any mixture of old and new bytes: each such mixture must
@@ -165,39 +216,42 @@ static void the_newest_whole_body_counts(void **unused)
 static void a_torn_put_gives_the_body_before(void **unused)
 {
     (void)unused;
-    unsigned char old[LEDGER_BODY_MAX], new[LEDGER_BODY_MAX], got[LEDGER_BODY_MAX];
-    struct ledger_record before = { 0 }, after;
+    static struct image before, after;
+    struct ledger ledger = fresh();
+    unsigned char old[LEDGER_BODY_MAX], new[LEDGER_BODY_MAX];
     memset(old, 0x11, sizeof(old));
     memset(new, 0x22, sizeof(new));
     for (int i = 0; i < 3; i++)
-        ledger_body_put(&before, old, sizeof(old));
-    after = before;
-    ledger_body_put(&after, new, sizeof(new));
-    for (size_t cut = 0; cut <= sizeof(before.body); cut++) {
-        struct ledger_record torn = before, torn_back = after;
-        memcpy(torn.body, after.body, cut);
-        memcpy(torn_back.body, before.body, cut);
-        assert_true(ledger_body_get(&torn, got, sizeof(got)));
-        assert_true(got[0] == got[LEDGER_BODY_MAX - 1]);
-        assert_memory_equal(got, got[0] == 0x11 ? old : new, sizeof(got));
-        assert_true(ledger_body_get(&torn_back, got, sizeof(got)));
-        assert_memory_equal(got, got[0] == 0x11 ? old : new, sizeof(got));
+        ledger_body_put(&ledger, 0, old, sizeof(old));
+    take_image(&ledger, &before);
+    ledger_body_put(&ledger, 0, new, sizeof(new));
+    take_image(&ledger, &after);
+    for (size_t cut = 0; cut <= sizeof(before); cut++) {
+        put_image(&ledger, &before, &after, cut);
+        check_whole(&ledger, old, new);
+        put_image(&ledger, &after, &before, cut);
+        check_whole(&ledger, old, new);
     }
+    ledger_unmap(&ledger);
 }
 
 static void damage_to_both_bodies_is_seen(void **unused)
 {
     (void)unused;
-    struct ledger_record record = { 0 };
+    struct ledger ledger = fresh();
+    struct ledger_record *record = &ledger.records[0];
     int value = 5;
-    ledger_body_put(&record, &value, sizeof(value));
-    ledger_body_put(&record, &value, sizeof(value));
-    record.body[0].data[1] ^= 1;
-    assert_true(ledger_body_get(&record, &value, sizeof(value)));
-    record.body[1].len = 0xffffffff;
-    assert_false(ledger_body_get(&record, &value, sizeof(value)));
-    ledger_body_put(&record, &value, sizeof(value));
-    assert_true(ledger_body_get(&record, &value, sizeof(value)));
+    ledger_body_put(&ledger, 0, &value, sizeof(value));
+    ledger_body_put(&ledger, 0, &value, sizeof(value));
+    record->body[0].data[0] ^= 1;
+    assert_true(ledger_body_get(&ledger, 0, &value, sizeof(value)));
+    record->body[1].len = 0xffff;
+    assert_false(ledger_body_get(&ledger, 0, &value, sizeof(value)));
+    record->body[1].len = record->body[1].kept = LEDGER_BODY_MAX; /* with nothing kept apart */
+    assert_false(ledger_body_get(&ledger, 0, &value, sizeof(value)));
+    ledger_body_put(&ledger, 0, &value, sizeof(value));
+    assert_true(ledger_body_get(&ledger, 0, &value, sizeof(value)));
+    ledger_unmap(&ledger);
 }
 
 static void a_held_file_names_its_guardian(void **unused)
@@ -294,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_reused_pid_means_the_living_one),
         cmocka_unit_test(rearming_forgets_the_exit_and_keeps_the_body),
         cmocka_unit_test(the_newest_whole_body_counts),
+        cmocka_unit_test(zeros_at_the_end_are_not_kept),
         cmocka_unit_test(a_torn_put_gives_the_body_before),
         cmocka_unit_test(damage_to_both_bodies_is_seen),
         cmocka_unit_test(a_held_file_names_its_guardian),
