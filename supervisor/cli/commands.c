@@ -36,8 +36,12 @@ static const struct cli_option reload_options[] = {
 };
 static const struct cli_option logs_options[] = {
     { "follow", 'f', NULL, "Go on as it is written." },
-    { "lines", 'n', "LINES", "How many of the last lines; 10 if not given." },
+    { "lines", 'n', "LINES",
+      "How many of the last lines; 10 if not given, all with --since or --grep." },
+    { "since", 0, "TIME", "Only lines from then on: 10m, 14:05, 2026-11-24 14:05, or RFC 3339." },
+    { "grep", 'g', "REGEX", "Only lines that match this extended regular expression." },
     { "stderr", 0, NULL, "Standard error instead of standard output." },
+    { "both", 0, NULL, "Standard output and standard error." },
     OPTION_END
 };
 static const struct cli_option events_options[] = {
@@ -114,7 +118,11 @@ static const struct cli_command commands[] = {
       .help = "Apply changed files.\n\n"
               "With errors in them nothing is changed and the exit code is 1." },
     { .name = "logs", .words = "NAME...", .options = logs_options, .min_words = 1, .run = cmd_logs,
-      .help = "Print the output of services." NAMES_NOTE },
+      .help = "Print the output of services.\n\n"
+              "Reads the log files, also rotated and compressed ones. Lines of several instances "
+              "are put in the order of their times, each behind the name of its instance. --since "
+              "needs the times that log_format = plain and json write; of raw logs it prints the "
+              "files that were written to since then." NAMES_NOTE },
     { .name = "events", .words = "", .options = events_options, .run = cmd_events,
       .help = "Print what happened as JSON lines.\n\n"
               "Without options all that is still recorded." },

@@ -2,22 +2,60 @@
 #include "supervisor/cli/tail.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 64 * 1024, LINE_MAX_BYTES = 1024 * 1024 };
+enum { BLOCK = 32 * 1024, TRIES_MAX = 20 };
 
-off_t tail_start(int fd, uint64_t lines)
+void tail_init(struct tail *tail, const char *path)
 {
-    char block[4096];
+    *tail = (struct tail){ .path = path };
+    chain_init(&tail->file);
+    buf_init(&tail->in, TAIL_LINE_MAX + BLOCK);
+}
+
+void tail_done(struct tail *tail)
+{
+    chain_close(&tail->file);
+    buf_done(&tail->in);
+}
+
+/* --- where to begin --- */
+
+/* Counts the lines of an open file to its end; a last one without an end counts. */
+static int count_lines(struct chain_file *file, uint64_t *ret)
+{
+    char block[BLOCK], last = '\n';
+
+    *ret = 0;
+    for (;;) {
+        ssize_t n = read(file->fd, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        for (const char *at = block; (at = memchr(at, '\n', (size_t)(block + n - at))); at++)
+            ++*ret;
+        last = block[n - 1];
+    }
+    *ret += last != '\n';
+    return 0;
+}
+
+/* Where the last `*lines` lines of a plain file begin; *lines are what is left to be found in the
+ * file before it. */
+static off_t find_start(int fd, uint64_t *lines)
+{
+    char block[BLOCK];
     off_t end = lseek(fd, 0, SEEK_END), at = end;
     uint64_t seen = 0;
 
     if (end < 0)
         return -errno;
-    if (lines == 0)
+    if (*lines == 0)
         return end;
     while (at > 0) {
         size_t size = at > (off_t)sizeof block ? sizeof block : (size_t)at;
@@ -25,119 +63,227 @@ off_t tail_start(int fd, uint64_t lines)
         if (got < 0)
             return -errno;
         if ((size_t)got < size)
-            return at; /* cut while we look at it */
+            break; /* cut while we look at it */
         for (size_t i = size; i-- > 0;) {
             off_t place = at - (off_t)(size - i);
-            if (block[i] == '\n' && place + 1 < end && ++seen == lines)
+            if (block[i] == '\n' && place + 1 < end && ++seen == *lines) {
+                *lines = 0;
                 return place + 1;
+            }
         }
         at -= (off_t)size;
     }
+    *lines -= end > 0 ? seen + 1 : 0;
     return 0;
 }
 
-static int open_file(struct tail *tail, struct err *err)
+/* Goes back file by file until the lines are found.  1: it was rotated meanwhile. */
+static int go_back(struct tail *tail, uint64_t lines, struct err *err)
 {
-    tail->fd = open(tail->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (tail->fd >= 0 || errno == ENOENT)
-        return 0;
-    return err_sys(err, errno, "opening %s", tail->path);
-}
+    struct stat before = { 0 }, after = { 0 };
+    uint32_t oldest = chain_oldest(tail->path);
 
-int tail_open(struct tail *tail, const char *path, const char *prefix, uint64_t lines,
-              struct err *err)
-{
-    *tail = (struct tail){ .path = path, .prefix = prefix, .fd = -1 };
-    buf_init(&tail->partial, LINE_MAX_BYTES);
-    int rc = open_file(tail, err);
-    if (rc != 0 || tail->fd < 0)
-        return rc;
-    off_t start = tail_start(tail->fd, lines);
-    if (start < 0)
-        return err_sys(err, (int)-start, "reading %s", path);
-    tail->at = start;
-    return 0;
-}
-
-void tail_done(struct tail *tail)
-{
-    if (tail->fd >= 0)
-        close(tail->fd);
-    tail->fd = -1;
-    buf_done(&tail->partial);
-}
-
-void tail_flush(struct tail *tail, FILE *to)
-{
-    if (tail->partial.len > 0)
-        fprintf(to, "%s%s\n", tail->prefix, buf_text(&tail->partial));
-    buf_clear(&tail->partial);
-}
-
-/* Whole lines only, so that those of several instances do not mix. */
-static void put_lines(struct tail *tail, const char *data, size_t len, FILE *to)
-{
-    while (len > 0) {
-        const char *end = memchr(data, '\n', len);
-        size_t part = end ? (size_t)(end - data) : len;
-
-        buf_put(&tail->partial, data, part);
-        if (tail->partial.failed || end) {
-            fputs(tail->prefix, to);
-            fwrite(tail->partial.data ? tail->partial.data : "", 1, tail->partial.len, to);
-            fputc('\n', to);
-            buf_clear(&tail->partial);
+    bool there = stat(tail->path, &before) == 0;
+    for (uint32_t number = 0; number <= oldest; number++) {
+        struct chain_file file;
+        int rc = chain_open(tail->path, number, &file, err);
+        if (rc != 0 || file.fd < 0) {
+            if (rc != 0)
+                return rc;
+            continue;
         }
-        part += end != NULL;
-        data += part;
-        len -= part;
-    }
-}
-
-static int print_rest(struct tail *tail, FILE *to, struct err *err)
-{
-    char block[BLOCK];
-
-    for (;;) {
-        ssize_t got = pread(tail->fd, block, sizeof block, tail->at);
-        if (got < 0)
-            return err_sys(err, errno, "reading %s", tail->path);
-        if (got == 0)
-            return 0;
-        tail->at += got;
-        if (tail->prefix)
-            put_lines(tail, block, (size_t)got, to);
-        else
-            fwrite(block, 1, (size_t)got, to);
-    }
-}
-
-static bool is_another(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino != b->st_ino || a->st_dev != b->st_dev;
-}
-
-int tail_print(struct tail *tail, FILE *to, struct err *err)
-{
-    struct stat open_one, there;
-
-    if (tail->fd < 0) {
-        int rc = open_file(tail, err);
-        if (rc != 0 || tail->fd < 0)
-            return rc;
+        chain_close(&tail->file);
+        tail->file = file;
         tail->at = 0;
+        tail->skip = 0;
+        if (!file.packed) {
+            off_t start = find_start(file.fd, &lines);
+            if (start < 0)
+                return err_sys(err, (int)-start, "reading %s", tail->path);
+            tail->at = start;
+        } else {
+            uint64_t have;
+            rc = count_lines(&tail->file, &have);
+            if (rc != 0)
+                return err_sys(err, -rc, "unpacking an old file of %s", tail->path);
+            tail->skip = have > lines ? have - lines : 0;
+            lines -= have > lines ? lines : have;
+            chain_close(&tail->file); /* and once more from its beginning */
+            rc = chain_open(tail->path, number, &tail->file, err);
+            if (rc != 0)
+                return rc;
+        }
+        if (lines == 0)
+            break;
     }
-    if (fstat(tail->fd, &open_one) != 0)
-        return err_sys(err, errno, "looking at %s", tail->path);
-    if (open_one.st_size < tail->at)
-        tail->at = open_one.st_size;
-    /* Asked before the rest is read: what is renamed after this is found the next time. */
-    bool moved = stat(tail->path, &there) == 0 && is_another(&open_one, &there);
-    int rc = print_rest(tail, to, err);
-    if (rc != 0 || !moved)
-        return rc;
-    close(tail->fd);
+    bool same = there == (stat(tail->path, &after) == 0);
+    return same && (!there || (before.st_ino == after.st_ino && before.st_dev == after.st_dev)) ? 0
+                                                                                                : 1;
+}
+
+int tail_from_end(struct tail *tail, uint64_t lines, struct err *err)
+{
+    int rc = 1;
+
+    for (int tries = 0; rc == 1 && tries < TRIES_MAX; tries++) {
+        chain_close(&tail->file);
+        tail->at = 0;
+        tail->skip = 0;
+        rc = go_back(tail, lines, err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+int tail_from_time(struct tail *tail, int64_t wall_us, struct err *err)
+{
+    uint32_t oldest = chain_oldest(tail->path), number = 0;
+
+    while (number < oldest && chain_time_us(tail->path, number + 1) >= wall_us)
+        number++;
+    /* A rotation meanwhile moves older lines here, which the caller leaves out by their time. */
+    for (; number > 0; number--) {
+        int rc = chain_open(tail->path, number, &tail->file, err);
+        if (rc != 0 || tail->file.fd >= 0)
+            return rc;
+    }
+    return chain_open(tail->path, 0, &tail->file, err);
+}
+
+/* --- reading on --- */
+
+static void compact(struct tail *tail)
+{
+    buf_consume(&tail->in, tail->given);
+    tail->scanned -= tail->given;
+    tail->given = 0;
+}
+
+/* Bytes read, 0 at the end of what is there. */
+static ssize_t fill(struct tail *tail)
+{
+    ssize_t n;
+
+    compact(tail);
+    if (!buf_reserve(&tail->in, BLOCK))
+        return -ENOMEM;
+    char *to = tail->in.data + tail->in.len;
+    do {
+        n = tail->file.packed ? read(tail->file.fd, to, BLOCK)
+                              : pread(tail->file.fd, to, BLOCK, tail->at);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    tail->in.len += (size_t)n;
+    tail->in.data[tail->in.len] = '\0';
+    tail->at += n;
+    return n;
+}
+
+/* Whether nobody writes to the open file any more: another one has its name. */
+static bool is_finished(const struct tail *tail)
+{
+    struct stat there;
+
+    return tail->file.packed ||
+           (stat(tail->path, &there) == 0 &&
+            (there.st_ino != tail->file.id.st_ino || there.st_dev != tail->file.id.st_dev));
+}
+
+static void look_for_cut(struct tail *tail)
+{
+    struct stat now;
+
+    if (tail->file.packed || fstat(tail->file.fd, &now) != 0 || now.st_size >= tail->at)
+        return;
     tail->at = 0;
-    rc = open_file(tail, err);
-    return rc != 0 || tail->fd < 0 ? rc : print_rest(tail, to, err);
+    tail->missed = true;
+}
+
+/* 1: there is more to read, 0: not now. */
+static int move_on(struct tail *tail, struct err *err)
+{
+    struct chain_file next;
+    bool missed;
+
+    int rc = chain_next(tail->path, &tail->file, &next, &missed, err);
+    if (rc != 0)
+        return rc;
+    if (next.fd < 0)
+        return 0;
+    chain_close(&tail->file);
+    tail->file = next;
+    tail->at = 0;
+    tail->missed |= missed;
+    return 1;
+}
+
+/* More bytes into `in`: 1, or 0: there are none now. */
+static int more(struct tail *tail, struct err *err)
+{
+    for (;;) {
+        if (tail->file.fd < 0) {
+            int rc = move_on(tail, err);
+            if (rc <= 0)
+                return rc;
+        }
+        look_for_cut(tail);
+        bool finished = is_finished(tail); /* asked before the rest of it is read */
+        ssize_t n = fill(tail);
+        if (n < 0)
+            return err_sys(err, (int)-n, "reading %s", tail->path);
+        if (n > 0)
+            return 1;
+        if (!finished)
+            return 0;
+        int rc = chain_end(tail->path, &tail->file, err);
+        if (rc != 0) { /* what was read of it is given; the next one follows */
+            tail->missed = true;
+            err->code = 0;
+        }
+        rc = move_on(tail, err);
+        if (rc <= 0)
+            return rc;
+    }
+}
+
+static bool take_line(struct tail *tail, const char **ret, size_t *ret_len)
+{
+    const char *from = tail->in.data + tail->given;
+    size_t have = tail->in.len - tail->given, known = tail->scanned - tail->given;
+    const char *end = have > known ? memchr(from + known, '\n', have - known) : NULL;
+
+    if (!end && have < TAIL_LINE_MAX) {
+        tail->scanned = tail->in.len;
+        return false;
+    }
+    *ret = from;
+    *ret_len = end ? (size_t)(end - from) : have;
+    tail->given += *ret_len + (end != NULL);
+    tail->scanned = tail->given;
+    return true;
+}
+
+int tail_next(struct tail *tail, const char **ret, size_t *ret_len, struct err *err)
+{
+    for (;;) {
+        if (take_line(tail, ret, ret_len)) {
+            if (tail->skip == 0)
+                return 1;
+            tail->skip--;
+            continue;
+        }
+        int rc = more(tail, err);
+        if (rc <= 0)
+            return rc;
+    }
+}
+
+bool tail_rest(struct tail *tail, const char **ret, size_t *ret_len)
+{
+    if (tail->given == tail->in.len)
+        return false;
+    *ret = tail->in.data + tail->given;
+    *ret_len = tail->in.len - tail->given;
+    tail->given = tail->scanned = tail->in.len;
+    return true;
 }

@@ -1,33 +1,42 @@
-/* tail.h - the end of a log file, and what is added to it, across rotation. */
+/* tail.h - one log read line by line, from a place in its past on, across rotation and compression.
+ *
+ * No line is left out or given twice, also when several rotations happen between two looks; what
+ * was removed before it could be read is told by `missed`.
+ */
 #ifndef SUPERVISOR_CLI_TAIL_H
 #define SUPERVISOR_CLI_TAIL_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "supervisor/cli/chain.h"
 
-/* Where the last `lines` lines of a file begin; a last line without newline counts.  -errno. */
-off_t tail_start(int fd, uint64_t lines);
+enum { TAIL_LINE_MAX = 64 * 1024 * 1024 }; /* a longer line comes in pieces */
 
-/* One file that is printed, with `prefix` before each line when it is not NULL. */
 struct tail {
-    const char *path, *prefix;
-    int fd;             /* -1 = not there (yet) */
-    off_t at;           /* up to here it was printed */
-    struct buf partial; /* with a prefix: a line that has no end yet */
+    const char *path; /* borrowed */
+    struct chain_file file;
+    off_t at;       /* up to here a plain file was read */
+    struct buf in;  /* read and not given yet, from `given` on */
+    size_t given;   /* bytes at the front of `in` that were given */
+    size_t scanned; /* bytes of `in` known to have no end of a line */
+    uint64_t skip;  /* lines to leave out */
+    bool missed;    /* files went before they could be read, or one was cut; the caller clears it */
 };
-/* Opens the file at its last `lines` lines.  A missing one is fine, it may come. */
-int tail_open(struct tail *tail, const char *path, const char *prefix, uint64_t lines,
-              struct err *err);
+
+void tail_init(struct tail *tail, const char *path);
 void tail_done(struct tail *tail);
-/* Prints what is there now.  When the path names another file by now (rotation) that one follows
- * from its beginning; a file that has become shorter goes on from its end. */
-int tail_print(struct tail *tail, FILE *to, struct err *err);
-/* A last line without an end. */
-void tail_flush(struct tail *tail, FILE *to);
+/* Where to begin; without one of these at the oldest line.  A log that is not there yet is fine. */
+int tail_from_end(struct tail *tail, uint64_t lines, struct err *err);
+/* At the first file that was written to at or after this time. */
+int tail_from_time(struct tail *tail, int64_t wall_us, struct err *err);
+
+/* 1: *ret is the next line without its newline, valid until the next call; 0: nothing more now. */
+int tail_next(struct tail *tail, const char **ret, size_t *ret_len, struct err *err);
+/* The beginning of a line that has no end yet; afterwards it counts as given.  False: none. */
+bool tail_rest(struct tail *tail, const char **ret, size_t *ret_len);
 
 #endif

@@ -49,6 +49,53 @@ bool when_parse(const char *text, int64_t *ret_wall_us)
     return true;
 }
 
+/* Local date and time; what is not given is 0, a missing date is today or yesterday. */
+static bool parse_local(const char *text, int64_t now_us, int64_t *ret_wall_us)
+{
+    static const char *const forms[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M",
+                                         "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
+    static const char *const clocks[] = { "%H:%M:%S", "%H:%M" };
+    time_t now = (time_t)(now_us / SECOND_US);
+    struct tm today;
+
+    localtime_r(&now, &today);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct tm tm = { .tm_isdst = -1 };
+        const char *end = strptime(text, forms[i], &tm);
+        if (end && *end == '\0') {
+            *ret_wall_us = (int64_t)mktime(&tm) * SECOND_US;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+        struct tm tm = { .tm_isdst = -1 };
+        const char *end = strptime(text, clocks[i], &tm);
+        if (!end || *end != '\0')
+            continue;
+        tm.tm_year = today.tm_year;
+        tm.tm_mon = today.tm_mon;
+        tm.tm_mday = today.tm_mday;
+        struct tm before = tm;
+        before.tm_mday--;
+        time_t at = mktime(&tm);
+        *ret_wall_us = (int64_t)(at > now ? mktime(&before) : at) * SECOND_US;
+        return true;
+    }
+    return false;
+}
+
+bool when_since(const char *text, int64_t now_us, int64_t *ret_wall_us)
+{
+    struct err err = { 0 };
+    int64_t ms;
+
+    if (unit_duration(text, &ms, &err) == 0) {
+        *ret_wall_us = ms > now_us / 1000 ? 0 : now_us - ms * 1000;
+        return true;
+    }
+    return when_parse(text, ret_wall_us) || parse_local(text, now_us, ret_wall_us);
+}
+
 const char *when_clock(int64_t wall_us, int64_t now_us, char text[static WHEN_TEXT_MAX])
 {
     time_t then = (time_t)(wall_us / SECOND_US), now = (time_t)(now_us / SECOND_US);

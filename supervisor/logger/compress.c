@@ -156,6 +156,10 @@ bool compress_start(struct compress *compress, size_t slot, const char *path, ui
     AUTO_CLOSE int source = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (source < 0)
         return false;
+    struct stat st;
+    if (fstat(source, &st) != 0)
+        return false;
+    compress->written = st.st_mtim;
     AUTO_CLOSE int result = open_result(compress, source);
     if (result >= 0 && start_child(compress, source, result))
         return true;
@@ -175,6 +179,9 @@ bool compress_finish(struct compress *compress)
     bool well = reap(compress);
 
     temporary_name(compress, temporary);
+    const struct timespec times[] = { { .tv_nsec = UTIME_OMIT }, compress->written };
+    if (well)
+        (void)utimensat(AT_FDCWD, temporary, times, AT_SYMLINK_NOFOLLOW);
     if (well && compress->number > 0 &&
         rotate_name(plain, sizeof plain, compress->path, compress->number, "") &&
         rotate_name(packed, sizeof packed, compress->path, compress->number, ".zst") &&

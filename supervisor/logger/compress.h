@@ -1,7 +1,8 @@
 /* compress.h - rotated files through `zstd`, one at a time, in a child that gives way to everybody.
  *
- * The child reads PATH.N and writes PATH.zst.tmp; when it has left well the result is renamed to
- * PATH.N.zst and PATH.N removed.  A rotation meanwhile is told to compress_moved.  The child dies
+ * The child reads PATH.N and writes PATH.zst.tmp; when it has left well the result gets the time of
+ * PATH.N (whoever reads one after the other knows it again by that), is renamed to PATH.N.zst, and
+ * PATH.N is removed.  A rotation meanwhile is told to compress_moved.  The child dies
  * with the logger; what is not compressed then is found by the next look.
  */
 #ifndef SUPERVISOR_LOGGER_COMPRESS_H
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "io/child.h"
 #include "supervisor/ledger/streams.h"
@@ -23,6 +25,7 @@ struct compress {
     size_t slot;
     uint32_t number; /* what the file is called now; 0 = it was dropped */
     char path[STREAMS_PATH_MAX];
+    struct timespec written; /* when its last line was */
     struct child_report report;
 };
 

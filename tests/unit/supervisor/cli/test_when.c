@@ -46,6 +46,38 @@ static void refuses_the_rest(void **state)
     assert_int_equal(at, 42);
 }
 
+static void reads_what_people_type(void **state)
+{
+    int64_t now = 0, at = 0, wanted = 0;
+    static const struct {
+        const char *typed, *means;
+    } cases[] = {
+        { "10m", "2026-11-24T11:50:00Z" },
+        { "1h30m", "2026-11-24T10:30:00Z" },
+        { "0", "2026-11-24T12:00:00Z" },
+        { "11:59", "2026-11-24T11:59:00Z" },
+        { "12:00:01", "2026-11-23T12:00:01Z" }, /* today's is still to come */
+        { "2026-11-01", "2026-11-01T00:00:00Z" },
+        { "2026-11-01 14:05", "2026-11-01T14:05:00Z" },
+        { "2026-11-01T14:05:30", "2026-11-01T14:05:30Z" },
+        { "2026-11-01T14:05:30+01:00", "2026-11-01T13:05:30Z" },
+    };
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    tzset();
+    assert_true(when_parse("2026-11-24T12:00:00Z", &now));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(when_since(cases[i].typed, now, &at));
+        assert_true(when_parse(cases[i].means, &wanted));
+        assert_int_equal(at, wanted);
+    }
+    assert_false(when_since("yesterday", now, &at));
+    assert_false(when_since("25:00", now, &at));
+    assert_false(when_since("2026-11-01 14:05x", now, &at));
+    assert_true(when_since("99999999d", now, &at) && at == 0);
+}
+
 static void says_it_for_people(void **state)
 {
     char text[WHEN_TEXT_MAX];
@@ -69,6 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_the_clock_writes),
         cmocka_unit_test(refuses_the_rest),
+        cmocka_unit_test(reads_what_people_type),
         cmocka_unit_test(says_it_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,132 @@
+"""supervisor logs: following, old and compressed files, several instances, filters."""
+import datetime
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from harness import BINARY, host, wait_for  # noqa: F401
+
+needs_zstd = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
+COUNT = ('sh -c "i=0; while [ $$i -lt %d ]; do echo line $$i; i=$$((i+1)); done; '
+         'exec sleep 1000"').replace("$$", "$")
+
+
+def follow(s, *words):
+    return subprocess.Popen([BINARY, "logs", "-f", *words, "-s", s.socket], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def logger_pid(s):
+    guardian = s.pid
+    with open(f"/proc/{guardian}/task/{guardian}/children") as file:
+        for pid in file.read().split():
+            with open(f"/proc/{pid}/cmdline") as line:
+                if "logger" in line.read():
+                    return int(pid)
+    return None
+
+
+@needs_zstd
+def test_a_follower_that_is_stopped_for_many_rotations_loses_no_line(host):
+    """Also while the files are compressed, and while loggers are killed."""
+    s = host("[service:web]\n"
+             "command = sh -c \"i=0; while :; do echo line $i; i=$((i+1)); done\"\n"
+             "startsecs = 0\nstdout_logfile_maxbytes = 64KB\nstdout_logfile_backups = 3000\n"
+             "logfile_compress = zstd\n")
+    wait_for(lambda: s.text_of("log", "web-0.log"), "output")
+    logs = follow(s, "-n", "1", "web")
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(logs.stdout))
+    reader.start()
+    folder = s.path("log")
+    try:
+        for round in range(4):
+            os.kill(logs.pid, signal.SIGSTOP)
+            before = len(os.listdir(folder))
+            os.kill(logger_pid(s), signal.SIGKILL)
+            wait_for(lambda: len(os.listdir(folder)) > before + 5, "rotations")
+            os.kill(logs.pid, signal.SIGCONT)
+            there = len(lines)
+            wait_for(lambda: len(lines) > there + 3000, "the follower")
+        s.run("stop", "web")
+        with open(s.path("log", "web-0.log")) as file:
+            last = file.read().splitlines()[-1:]
+        if last:
+            wait_for(lambda: lines[-1:] == [last[0] + "\n"], "the end")
+    finally:
+        logs.kill()
+        reader.join()
+        errors = logs.stderr.read()
+        logs.wait()
+    seen = [int(line.split()[2]) for line in lines]
+    assert seen == list(range(seen[0], seen[0] + len(seen))), errors
+    assert errors == ""
+    assert any(name.endswith(".zst") for name in os.listdir(folder))
+
+
+@needs_zstd
+def test_the_last_lines_come_from_old_files_too(host):
+    s = host(f"[service:web]\ncommand = {COUNT % 3000}\nstartsecs = 0\nlog_format = raw\n"
+             "stdout_logfile_maxbytes = 4KB\nstdout_logfile_backups = 50\n"
+             "logfile_compress = zstd\n")
+    wait_for(lambda: os.path.exists(s.path("log", "web-0.log.4.zst")), "compressed files")
+    wait_for(lambda: s.run("logs", "web", "-n", "1").stdout == "line 2999\n", "all output")
+    assert s.run("logs", "web", "-n", "2500").stdout == \
+        "".join(f"line {i}\n" for i in range(500, 3000))
+    assert s.run("logs", "web", "-n", "9999").stdout == "".join(f"line {i}\n" for i in range(3000))
+    assert s.run("logs", "web", "--grep", "^line 1[05]00$").stdout == "line 1000\nline 1500\n"
+    assert s.run("logs", "web", "-n", "2", "-g", "7$").stdout == "line 2987\nline 2997\n"
+    assert "--grep" in s.run("logs", "web", "--grep", "[", code=2).stderr
+    assert len(s.run("logs", "web", "--since", "1h").stdout.splitlines()) == 3000
+
+
+def test_instances_are_shown_together(host):
+    s = host("[service:web]\nnumprocs = 3\nstartsecs = 0\nredirect_stderr = false\n"
+             "command = sh -c \"echo one; echo two >&2; sleep 0.2; echo three; exec sleep 1000\"\n"
+             "[service:db]\ncommand = sh -c \"echo data; exec sleep 1000\"\nstartsecs = 0\n"
+             "[group:all_of_it]\nprograms = web,db\n")
+
+    def shown():
+        text = s.run("logs", "all", "--both").stdout
+        return text if text.count("three") == 3 and "data" in text else None
+    text = wait_for(shown, "all of the output")
+    lines = text.splitlines()
+    assert len(lines) == 10
+    assert sorted({line.split("|")[0] for line in lines}) == \
+        ["db:0 ", "web:0 ", "web:0 err ", "web:1 ", "web:1 err ", "web:2 ", "web:2 err "]
+    times = [line.split()[-2] for line in lines]
+    assert times == sorted(times)
+    assert s.run("logs", "all_of_it:*", "--both").stdout == text
+    assert "\033" not in text
+    assert s.run("logs", "web:1", "--stderr").stdout.split()[1:] == ["two"]
+    assert len(s.run("logs", "web", "-n", "1").stdout.splitlines()) == 3
+    # From a time on.
+    first = min(line.split()[-2] for line in lines if line.endswith("three"))
+    late = s.run("logs", "all", "--since", first).stdout.splitlines()
+    assert late and all(line.endswith("three") for line in late)
+    assert s.run("logs", "all", "--since", "0").stdout == ""
+    assert "--since wants" in s.run("logs", "all", "--since", "yesterday", code=2).stderr
+    soon = datetime.datetime.now() + datetime.timedelta(days=2)
+    assert s.run("logs", "all", "--since", soon.strftime("%Y-%m-%d")).stdout == ""
+
+
+def test_several_are_followed_with_prefixes(host):
+    s = host("[service:web]\nnumprocs = 2\nstartsecs = 0\n"
+             "command = sh -c \"i=0; while :; do echo line $i; i=$((i+1)); sleep 0.01; done\"\n"
+             "stdout_logfile_maxbytes = 1KB\n")
+    logs = follow(s, "web", "-g", "[05]$", "-n", "0")
+    try:
+        seen = {"web:0": [], "web:1": []}
+        while min(len(numbers) for numbers in seen.values()) < 20:
+            match = re.fullmatch(r"(web:\d) \| \S+ line (\d+)\n", logs.stdout.readline())
+            seen[match[1]].append(int(match[2]))
+    finally:
+        logs.kill()
+        logs.communicate()
+    for numbers in seen.values():
+        assert numbers == list(range(numbers[0], numbers[0] + 5 * len(numbers), 5))
