@@ -137,7 +137,7 @@ static void go_on_shutting_down(struct run *run)
 {
     struct ledger_header *header = run->core.ledger.header;
 
-    if (header->shutdown_orders == 0)
+    if (header->shutdown_orders == 0 || run->shutting_down)
         return;
     header->shutdown_seen = header->shutdown_orders;
     begin_shutdown(run, header->finish_code, "it was ordered before the core was replaced");
@@ -187,11 +187,18 @@ static int exit_code_of(const struct unit *unit)
 static void on_changed(void *context, struct slot *slot)
 {
     struct run *run = context;
-    enum lifecycle_state state = keeper_state(slot);
 
-    if (slot->spec->on_exit == SPEC_EXIT_SHUTDOWN && !run->shutting_down &&
-        (state == LIFECYCLE_EXITED || state == LIFECYCLE_FAILED))
+    if (slot->main->body.ended_all && !run->shutting_down)
         begin_shutdown(run, exit_code_of(slot->main), "a service with on_exit = shutdown ended");
+}
+
+/* Of a core that was killed when it had written the end down, and done nothing about it yet. */
+static void answer_ends(struct run *run)
+{
+    struct keeper *keeper = run->core.keeper;
+
+    for (size_t i = 0; i < keeper->nslots && !run->shutting_down; i++)
+        on_changed(run, keeper->slots[i]);
 }
 
 static size_t instance_of(const struct slot *slot)
@@ -372,6 +379,7 @@ static void on_poke(void *context, unsigned events)
     if (read(run->core.poke, &count, sizeof count) < 0 && errno != EAGAIN)
         log_warn("reading the poke", "error", strerror(errno), NULL);
     upgrade_check(run->upgrade);
+    notify_drain(run->notify);
     keeper_exits(run->core.keeper);
     if (run->core.keeper->outputs_closing)
         outputs_release(&run->core);
@@ -543,9 +551,10 @@ static int make_parts(struct run *run, struct err *err)
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
     run->orders = core->keeper ? orders_new(core, err) : NULL;
     run->upgrade = upgrade_new(core, leave_for_upgrade, run);
+    run->notify = notify_new(core->loop, store_get(&core->store, "notify"), on_notify, run, err);
     run->lag_timer = loop_timer_new(core->loop, on_lag, run);
     run->shutdown_timer = loop_timer_new(core->loop, on_shutdown_timeout, run);
-    if (!run->orders || !run->upgrade || !run->lag_timer || !run->shutdown_timer)
+    if (!run->orders || !run->upgrade || !run->notify || !run->lag_timer || !run->shutdown_timer)
         return err_set(err, ERR_MEMORY, "no memory for the core");
     return make_releases(run, err);
 }
@@ -578,6 +587,7 @@ static int take_up(struct run *run, struct err *err)
     core->keeper->outputs_closing = true;
     core->keeper->stopping_all = core->ledger.header->shutdown_orders > 0;
     keeper_tell_releases(core->keeper);
+    notify_drain(run->notify);
     keeper_resume(core->keeper);
     releases_begin(core->releases);
     keeper_autostart(core->keeper);
@@ -597,10 +607,9 @@ static int open_doors(struct run *run, struct err *err)
     core->control = control_new(core, fd, run->orders, &hands, err);
     if (!core->control)
         return (int)err->code;
-    run->notify = notify_new(core->loop, store_get(&core->store, "notify"), on_notify, run, err);
     run->poke_watch = loop_watch_new(core->loop, core->poke, on_poke, run, err);
     run->channel_watch = loop_watch_new(core->loop, core->channel, on_channel, run, err);
-    if (!run->notify || !run->poke_watch || !run->channel_watch)
+    if (!run->poke_watch || !run->channel_watch)
         return (int)err->code;
     loop_watch_set(run->poke_watch, LOOP_READ);
     loop_watch_set(run->channel_watch, LOOP_READ | LOOP_HANGUP);
@@ -692,6 +701,7 @@ static int run_core(struct run *run)
     core->ledger.header->core_loading = 0;
     core->ledger.header->core_strikes = 0;
     go_on_shutting_down(run);
+    answer_ends(run);
     take_signal_orders(run);
     loop_run(core->loop, on_turn, run);
     run_free(run);

@@ -222,6 +222,16 @@ static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
                       signals_name(unit->slot->spec->stopsignal));
 }
 
+/* In the same stroke as the state itself: whoever sees the one sees the other. */
+static void note_end(struct unit *unit, enum lifecycle_state before)
+{
+    enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
+    bool ended = after == LIFECYCLE_EXITED || after == LIFECYCLE_FAILED;
+
+    if (before != after)
+        unit->body.ended_all = ended && unit->slot->spec->on_exit == SPEC_EXIT_SHUTDOWN;
+}
+
 void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event event)
 {
     struct lifecycle *lc = &unit->body.lc;
@@ -237,6 +247,7 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     unsigned acts = lifecycle_step(lc, event, &policy, now);
     if (before != lc->state)
         clear_stale_reason(unit, event);
+    note_end(unit, before);
     if (!lifecycle_has_process((enum lifecycle_state)lc->state))
         keeper_end_checks(unit);
     /* In the ledger before anything is done: a crash from here on is resumed, not forgotten. */
@@ -416,44 +427,6 @@ void keeper_exits(struct keeper *keeper)
     if (orphans != keeper->orphans_seen)
         keeper->sweep_due = true; /* perhaps the last of the left-overs */
     keeper->orphans_seen = orphans;
-}
-
-/* --- what a service says of itself --- */
-
-static struct unit *unit_of_pid(struct keeper *keeper, pid_t pid)
-{
-    for (int depth = 0; pid > 1 && depth < 16; depth++) {
-        ssize_t index = ledger_find_pid(&keeper->core->ledger, pid);
-        char path[64], line[512];
-
-        if (index >= 0)
-            return keeper->by_record[index];
-        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-        FILE *file = fopen(path, "re");
-        if (!file)
-            return NULL;
-        const char *end = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-        int parent = 0;
-        if (!end || sscanf(end, ") %*c %d", &parent) != 1)
-            parent = 0;
-        fclose(file);
-        pid = parent;
-    }
-    return NULL;
-}
-
-void keeper_notified(struct keeper *keeper, const struct notify_message *message)
-{
-    struct unit *unit = unit_of_pid(keeper, message->sender);
-
-    if (!unit) {
-        log_debug("notification from a stranger", NULL);
-        return;
-    }
-    if (message->status[0])
-        snprintf(unit->status, sizeof unit->status, "%s", message->status);
-    if (message->ready && unit->made.ready.kind == SPEC_CHECK_NOTIFY && unit->checks)
-        checks_told_ready(unit->checks);
 }
 
 /* --- the turn --- */

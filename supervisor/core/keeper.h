@@ -109,6 +109,7 @@ void keeper_probe_faster(struct keeper *keeper, size_t service, bool on);
 const char *keeper_check(const struct keeper *keeper, size_t service, size_t instance);
 
 void keeper_exits(struct keeper *keeper); /* the guardian poked: look at the exit slots */
+/* keeper_notify.c.  May be called before keeper_resume(): what was said while no core lived. */
 void keeper_notified(struct keeper *keeper, const struct notify_message *message);
 void keeper_turn(struct keeper *keeper);
 bool keeper_pending(const struct keeper *keeper); /* the last turn left something to do */
@@ -134,6 +135,8 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
 void keeper_main_ended(struct keeper *keeper, struct unit *unit);
 void keeper_tell_release(struct keeper *keeper, struct unit *unit);
+/* It said that it is ready, in this way; a crash from here on does not forget it. */
+void keeper_told_ready(struct unit *unit, enum unit_told how);
 /* keeper_perform.c: the breaker's timer, for those that wait for their turn. */
 void keeper_next_turns(void *context);
 /* keeper_leave.c */

@@ -189,6 +189,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     struct err err = { 0 };
 
     unit->body.gate_passed = unit->body.outdated = false;
+    unit->body.told = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;
     unit->check[0] = '\0';
     unit->body.probes = unit->body.probe_failures = 0;

@@ -1,6 +1,7 @@
 /* keeper_unit.c - units: made, remembered in the ledger, timed, checked. */
 #include "supervisor/core/keeper.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -228,16 +229,76 @@ static void on_exec_kill(void *context, size_t token)
         kill(-pid, SIGKILL);
 }
 
+static enum unit_told way_to_tell(const struct unit *unit)
+{
+    switch (unit->made.ready.kind) {
+    case SPEC_CHECK_NOTIFY:
+        return UNIT_TOLD_NOTIFY;
+    case SPEC_CHECK_FD:
+        return UNIT_TOLD_FD;
+    case SPEC_CHECK_NONE:
+    case SPEC_CHECK_DELAY:
+    case SPEC_CHECK_HTTP:
+    case SPEC_CHECK_TCP:
+    case SPEC_CHECK_UNIX:
+    case SPEC_CHECK_EXEC:
+    case SPEC_NCHECKS:
+        break;
+    }
+    return 0;
+}
+
+/* What it said counts when it is what its `ready` waits for. */
+static void honour_told(struct unit *unit)
+{
+    if (unit->checks && (unit->body.told & way_to_tell(unit)) && !unit->body.lc.ready &&
+        unit->body.lc.state == LIFECYCLE_STARTING)
+        checks_told_ready(unit->checks);
+}
+
+void keeper_told_ready(struct unit *unit, enum unit_told how)
+{
+    unit->body.told |= (uint8_t)how;
+    keeper_save(unit);
+    honour_told(unit);
+}
+
+/* A newline in the pipe; what is in front of it means nothing.  The bytes are looked at through
+ * tee() and stay where they are until the ledger knows: a core that is killed in between leaves
+ * them to the next. */
+static ssize_t look_for_newline(int fd, bool *ret_found)
+{
+    char text[4096];
+    int copy[2];
+
+    *ret_found = false;
+    if (pipe2(copy, O_CLOEXEC | O_NONBLOCK) != 0)
+        copy[0] = copy[1] = -1;
+    ssize_t got = copy[0] >= 0 ? tee(fd, copy[1], sizeof text, SPLICE_F_NONBLOCK) : -1;
+    if (got > 0)
+        got = read(copy[0], text, (size_t)got);
+    else if (copy[0] < 0) /* no descriptor left: the pipe itself */
+        got = read(fd, text, sizeof text);
+    *ret_found = got > 0 && memchr(text, '\n', (size_t)got);
+    if (got > 0 && !*ret_found && copy[0] >= 0)
+        got = read(fd, text, (size_t)got);
+    if (copy[0] >= 0) {
+        close(copy[0]);
+        close(copy[1]);
+    }
+    return got;
+}
+
 static void on_ready_fd(void *context, unsigned events)
 {
     struct unit *unit = context;
-    char text[256];
-    ssize_t got = read(unit->ready_fd, text, sizeof text);
+    bool found;
+    ssize_t got = look_for_newline(unit->ready_fd, &found);
 
     (void)events;
-    if (got > 0 && memchr(text, '\n', (size_t)got) && unit->checks) {
+    if (found) {
         loop_watch_set(unit->ready_watch, 0);
-        checks_told_ready(unit->checks);
+        keeper_told_ready(unit, UNIT_TOLD_FD);
     } else if (got == 0) { /* end of file without a newline: it will never say so */
         loop_watch_set(unit->ready_watch, 0);
     }
@@ -250,7 +311,8 @@ static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
 
     snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
     unit->ready_fd = store_get(&keeper->core->store, name);
-    if (unit->ready_fd < 0 || unit->made.ready.kind != SPEC_CHECK_FD || unit->body.lc.ready)
+    if (unit->ready_fd < 0 || unit->made.ready.kind != SPEC_CHECK_FD || unit->body.lc.ready ||
+        (unit->body.told & UNIT_TOLD_FD))
         return;
     unit->ready_watch = loop_watch_new(keeper->core->loop, unit->ready_fd, on_ready_fd, unit, &err);
     if (unit->ready_watch)
@@ -279,6 +341,7 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
     if (unit->made.startup.kind == SPEC_CHECK_NONE)
         unit->body.gate_passed = true;
     watch_ready_fd(keeper, unit);
+    honour_told(unit);
 }
 
 void keeper_end_checks(struct unit *unit)

@@ -17,7 +17,8 @@ enum {
     PATH_MAX_BYTES = sizeof(((struct sockaddr_un *)0)->sun_path) - 1, /* with a NUL behind it */
     ABSTRACT_TAIL = 80,                                               /* of the path, in the name */
     FDS_MAX = 253,                                                    /* SCM_MAX_FD */
-    TURN_MAX = 64, /* datagrams read at once, so that a flood leaves time for others */
+    TURN_MAX = 64,    /* datagrams read at once, so that a flood leaves time for others */
+    DRAIN_MAX = 1024, /* no socket's queue holds more (net.unix.max_dgram_qlen) unless told to */
     SOCKET_MODE = 0666,
 };
 
@@ -325,7 +326,7 @@ static bool receive(struct notify *notify)
     int fds[FDS_MAX];
     size_t nfds;
 
-    ssize_t n = recvmsg(notify->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t n = recvmsg(notify->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_PEEK);
     if (n < 0)
         return errno == EINTR;
     take_control(&msg, &from, fds, &nfds);
@@ -338,22 +339,30 @@ static bool receive(struct notify *notify)
     }
     for (size_t i = 0; i < nfds; i++)
         close(fds[i]);
+    (void)recv(notify->fd, notify->data, 0, MSG_DONTWAIT); /* it has been heard: let go of it */
     return true;
 }
 
-static void on_readable(void *context, unsigned events)
+static void receive_most(struct notify *notify, int most)
 {
-    struct notify *notify = context;
-
-    (void)events;
+    if (notify->busy)
+        return;
     notify->busy = true;
-    for (int i = 0; i < TURN_MAX && !notify->freed; i++)
+    for (int i = 0; i < most && !notify->freed; i++)
         if (!receive(notify))
             break;
     notify->busy = false;
     if (notify->freed)
         free(notify);
 }
+
+static void on_readable(void *context, unsigned events)
+{
+    (void)events;
+    receive_most(context, TURN_MAX);
+}
+
+void notify_drain(struct notify *notify) { receive_most(notify, DRAIN_MAX); }
 
 struct notify *notify_new(struct loop *loop, int fd,
                           void (*fn)(void *context, const struct notify_message *message),

@@ -37,6 +37,10 @@ struct notify *notify_new(struct loop *loop, int fd,
                           void (*fn)(void *context, const struct notify_message *message),
                           void *context, struct err *err);
 void notify_free(struct notify *notify);
+/* Tells what has come but was not served yet: so that what a process said is known before its end
+ * is.  A message stays in the socket until `fn` has returned: what a core was told when it was
+ * killed is told again to the next. */
+void notify_drain(struct notify *notify);
 /* Pure: one datagram. */
 void notify_parse(const char *data, size_t len, struct notify_message *ret);
 

@@ -37,19 +37,23 @@ struct unit_body {
     int64_t number;
     uint32_t restarts; /* starts beyond the first, of this unit's instance */
     uint32_t probes, probe_failures;
-    uint8_t retiring;                    /* a twin that was replaced and is leaving */
-    uint8_t health;                      /* enum unit_health */
-    uint8_t gate_passed;                 /* the startup check has passed */
-    uint8_t pristine;                    /* no order yet: autostart decides */
-    uint8_t outdated;                    /* runs with settings of before a reload; to be replaced */
-    uint8_t fresh;                       /* the next start takes the release that is pinned then */
-    int32_t main_pid;                    /* of the present or last main process, 0 = none */
-    char release[UNIT_RELEASE_MAX];      /* the id it runs or will run; "" = none */
+    uint8_t retiring;               /* a twin that was replaced and is leaving */
+    uint8_t health;                 /* enum unit_health */
+    uint8_t gate_passed;            /* the startup check has passed */
+    uint8_t pristine;               /* no order yet: autostart decides */
+    uint8_t outdated;               /* runs with settings of before a reload; to be replaced */
+    uint8_t fresh;                  /* the next start takes the release that is pinned then */
+    uint8_t told;                   /* UNIT_TOLD_...: ways in which this process said "ready" */
+    uint8_t ended_all;              /* on_exit = shutdown: its end has to be answered */
+    int32_t main_pid;               /* of the present or last main process, 0 = none */
+    char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
     char cause[UNIT_CAUSE_MAX];   /* why we made the last process end; "" = it ended by itself */
     char reason[UNIT_REASON_MAX]; /* why it is in its state, in words */
 };
 
+/* Remembered as soon as it is heard, whether the startup check has passed or not. */
+enum unit_told { UNIT_TOLD_NOTIFY = 1 << 0, UNIT_TOLD_FD = 1 << 1 };
 enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
 
 struct keeper;
