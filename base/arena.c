@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 8192 };
+enum { FIRST_BLOCK_BYTES = 1024, BLOCK_BYTES = 8192 };
 
 struct arena_block {
     struct arena_block *next;
@@ -26,11 +26,20 @@ void arena_done(struct arena *arena)
     arena->failed = false;
 }
 
+/* Small arenas stay small: each block is twice the one before, up to a limit. */
+static size_t next_block_bytes(const struct arena *arena)
+{
+    size_t before = arena->blocks ? arena->blocks->size : FIRST_BLOCK_BYTES / 2;
+    return before >= BLOCK_BYTES / 2 ? BLOCK_BYTES : before * 2;
+}
+
 /* A large piece gets a block of its own behind the first one, which keeps its free room. */
 static struct arena_block *add_block(struct arena *arena, size_t size)
 {
     bool own = size > BLOCK_BYTES / 4;
-    size_t room = own ? size : BLOCK_BYTES;
+    size_t room = own ? size : next_block_bytes(arena);
+    if (room < size)
+        room = size;
     struct arena_block *block = calloc(1, sizeof(*block) + room);
 
     if (!block)

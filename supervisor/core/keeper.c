@@ -267,16 +267,28 @@ void keeper_order(struct keeper *keeper, struct unit *unit, enum lifecycle_event
 
 /* --- exits --- */
 
+/* The command, for a message: at most `size` bytes of it. */
+static const char *program_of(const struct unit *unit, char *text, size_t size)
+{
+    struct arena arena;
+
+    arena_init(&arena);
+    const struct instance *made = spawn_look(unit->keeper->core, unit, &arena);
+    snprintf(text, size, "%s", made && made->argv ? made->argv[0] : unit->slot->name);
+    arena_done(&arena);
+    return text;
+}
+
 static void describe_exit(struct unit *unit, const struct ledger_record *record)
 {
+    char program[UNIT_REASON_MAX];
     struct unit_exit *last = &unit->body.last;
     const struct lifecycle *lc = &unit->body.lc;
 
     if (!last->known)
         keeper_reason(unit, "ended while no guardian watched: exit status unknown");
     else if (last->error != 0)
-        keeper_reason(unit, "cannot start %s: %s: %s",
-                      unit->made.argv ? unit->made.argv[0] : unit->slot->name,
+        keeper_reason(unit, "cannot start %s: %s: %s", program_of(unit, program, sizeof program),
                       child_step_name((enum child_step)last->step), strerror(last->error));
     else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->body.reason[0])
         return; /* the reason for the stop says more than the signal it ended by */
@@ -350,6 +362,7 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
                                        last->signal ? last->signal : last->code);
     /* An orderly stop by its own stop signal is not a failure either. */
     keeper_apply(keeper, unit, expected ? LIFECYCLE_EV_EXIT_OK : LIFECYCLE_EV_EXIT_BAD);
+    keeper_drop_made(unit);
 }
 
 static void hook_ended(struct keeper *keeper, struct unit *unit, size_t index)
@@ -448,7 +461,7 @@ static void drain_facts(struct keeper *keeper)
 /* What could not be made anew after a reload still has its settings in a retired plan. */
 static bool needs_retired(const struct unit *unit)
 {
-    return unit && unit->made.service && unit->made.service != unit->slot->spec;
+    return unit && unit->made && unit->made->service != unit->slot->spec;
 }
 
 static void free_gone(struct keeper *keeper)

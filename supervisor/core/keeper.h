@@ -133,6 +133,8 @@ struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledg
 void keeper_unit_free(struct unit *unit);
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
+/* Frees unit->made unless something still needs it. */
+void keeper_drop_made(struct unit *unit);
 void keeper_main_ended(struct keeper *keeper, struct unit *unit);
 void keeper_tell_release(struct keeper *keeper, struct unit *unit);
 /* It said that it is ready, in this way; a crash from here on does not forget it. */

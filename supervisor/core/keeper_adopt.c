@@ -166,7 +166,6 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
     enum lifecycle_state state = (enum lifecycle_state)unit->body.lc.state;
     pid_t pid = keeper->core->ledger.pids[unit->record];
     bool expects = lifecycle_has_process(state);
-    struct err err = { 0 };
 
     if (expects && pid > 0)
         unit->body.main_pid = pid;
@@ -184,10 +183,6 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
         record->exited = LEDGER_LIVING;
         return;
     }
-    if (expects && pid > 0 && !unit->slot->removed &&
-        spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
-        log_warn("an adopted instance does not fit its settings", "instance", unit->slot->name,
-                 "error", err.text, NULL);
     keeper_arm(unit);
     keeper_perform(keeper, unit, lifecycle_resume(&unit->body.lc, pid > 0));
     if (unit->hook_record >= 0 &&

@@ -152,9 +152,9 @@ static void run_hook(struct keeper *keeper, struct unit *unit, bool post_stop)
 
     if (unit->hook_record >= 0)
         return; /* adopted: it runs already */
-    if (!post_stop || !unit->made.argv)
+    if (!post_stop || !unit->made)
         rc = spawn_prepare(keeper->core, unit, unit->slot->user, &err);
-    char **argv = rc == 0 ? (post_stop ? unit->made.post_stop : unit->made.pre_start) : NULL;
+    char **argv = rc == 0 ? (post_stop ? unit->made->post_stop : unit->made->pre_start) : NULL;
     if (rc == 0 && !argv) { /* taken out of the configuration meanwhile */
         keeper_fact(keeper, unit, LIFECYCLE_EV_HOOK_OK);
         return;
@@ -166,6 +166,7 @@ static void run_hook(struct keeper *keeper, struct unit *unit, bool post_stop)
         keeper_fact(keeper, unit, LIFECYCLE_EV_NO_SPAWN);
         return;
     }
+    spawn_forget(unit);
     unit->hook_record = (ssize_t)record;
     keeper->by_record[record] = unit;
 }
@@ -201,6 +202,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
         keeper_reason(unit, "cannot start: %s", err.text);
         log_error("cannot start", "instance", unit->slot->name, "error", err.text, NULL);
         keeper_save(unit);
+        keeper_drop_made(unit);
         keeper_fact(keeper, unit, LIFECYCLE_EV_NO_SPAWN);
         return;
     }

@@ -234,18 +234,21 @@ static void retire_plan(struct keeper *keeper, struct plan *before, struct arena
 /* What runs keeps running with its new settings: checks are made anew, log settings handed on. */
 static void refresh_running(struct keeper *keeper, struct unit *unit)
 {
+    struct arena scratch;
     struct err err = { 0 };
 
-    if (!unit || !unit->made.argv || unit->slot->removed)
+    if (!unit || unit->body.lc.starts == 0 || unit->slot->removed)
         return;
-    bool checked = unit->checks != NULL;
     keeper_end_checks(unit);
-    if (spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
+    arena_init(&scratch);
+    if (unit->made && spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
         log_warn("new settings cannot be applied to what runs", "instance", unit->slot->name,
-                 "error", err.text, NULL);
-    else
-        outputs_update(keeper->core, &unit->made);
-    if (checked && unit->made.service) /* else with what it had: better than unchecked */
+                 "error", err.text, NULL); /* with what it had: better than unchecked */
+    const struct instance *made = spawn_look(keeper->core, unit, &scratch);
+    if (made && err.code == 0)
+        outputs_update(keeper->core, made);
+    arena_done(&scratch);
+    if (lifecycle_has_process((enum lifecycle_state)unit->body.lc.state))
         keeper_begin_checks(keeper, unit);
 }
 
@@ -279,7 +282,7 @@ int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err
     keeper->first_slot = first;
     keeper->emptying = emptying;
     retire_plan(keeper, before, &users);
-    for (size_t i = 0; i < keeper->nslots; i++) {
+    for (size_t i = 0; i < keeper->nslots && before; i++) {
         refresh_running(keeper, keeper->slots[i]->main);
         refresh_running(keeper, keeper->slots[i]->twin);
     }

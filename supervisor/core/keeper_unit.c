@@ -77,7 +77,7 @@ void keeper_unit_free(struct unit *unit)
     core_drop(keeper->core, name);
     keeper->by_record[unit->record] = NULL;
     ledger_release(&keeper->core->ledger, unit->record);
-    arena_done(&unit->arena);
+    spawn_forget(unit);
     free(unit);
 }
 
@@ -121,11 +121,9 @@ void keeper_reason(struct unit *unit, const char *fmt, ...)
     va_end(args);
 }
 
-static bool is_delay(const struct unit *unit)
+static bool is_delay(const struct spec_service *spec)
 {
-    const char *ready = unit->slot->spec->ready.target;
-
-    return !ready || strcmp(ready, "delay") == 0;
+    return !spec->ready.target || strcmp(spec->ready.target, "delay") == 0;
 }
 
 struct lifecycle_policy keeper_policy(const struct unit *unit)
@@ -142,12 +140,12 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
         .oneshot = spec->type == SPEC_TYPE_ONESHOT,
         .program = spec->kind == SPEC_PROGRAM,
         .once = trial,
-        .delay_ready = is_delay(unit),
+        .delay_ready = is_delay(spec),
         .pre_start = spec->pre_start != NULL,
         .post_stop = spec->post_stop != NULL,
         .autorestart = again[spec->autorestart],
         .startretries = spec->startretries,
-        .start_ms = is_delay(unit) ? spec->startsecs_ms : spec->ready_timeout_ms,
+        .start_ms = is_delay(spec) ? spec->startsecs_ms : spec->ready_timeout_ms,
         .stop_ms = spec->stopwaitsecs_ms,
         .hook_ms = spec->hook_timeout_ms,
         .backoff_reset_ms = spec->backoff_reset_ms,
@@ -231,7 +229,7 @@ static void on_exec_kill(void *context, size_t token)
 
 static enum unit_told way_to_tell(const struct unit *unit)
 {
-    switch (unit->made.ready.kind) {
+    switch (unit->made->ready.kind) {
     case SPEC_CHECK_NOTIFY:
         return UNIT_TOLD_NOTIFY;
     case SPEC_CHECK_FD:
@@ -311,12 +309,17 @@ static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
 
     snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
     unit->ready_fd = store_get(&keeper->core->store, name);
-    if (unit->ready_fd < 0 || unit->made.ready.kind != SPEC_CHECK_FD || unit->body.lc.ready ||
+    if (unit->ready_fd < 0 || unit->made->ready.kind != SPEC_CHECK_FD || unit->body.lc.ready ||
         (unit->body.told & UNIT_TOLD_FD))
         return;
     unit->ready_watch = loop_watch_new(keeper->core->loop, unit->ready_fd, on_ready_fd, unit, &err);
     if (unit->ready_watch)
         loop_watch_set(unit->ready_watch, LOOP_READ);
+}
+
+static bool has_checks(const struct spec_service *spec)
+{
+    return !is_delay(spec) || spec->startup.target || spec->live.target;
 }
 
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
@@ -327,10 +330,19 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
                                         .exec_start = on_exec,
                                         .exec_kill = on_exec_kill };
     struct err err = { 0 };
+    int rc = 0;
 
     keeper_end_checks(unit);
-    unit->checks = checks_new(keeper->core->loop, &unit->made, &hands, unit->body.gate_passed,
-                              unit->body.lc.ready, &err);
+    if (!unit->made && has_checks(unit->slot->spec))
+        rc = spawn_prepare(keeper->core, unit, unit->slot->user, &err);
+    if (rc == 0 && (!unit->made || !has_checks(unit->made->service))) {
+        unit->body.gate_passed = true;
+        keeper_drop_made(unit);
+        return;
+    }
+    if (rc == 0)
+        unit->checks = checks_new(keeper->core->loop, unit->made, &hands, unit->body.gate_passed,
+                                  unit->body.lc.ready, &err);
     if (!unit->checks) {
         keeper_reason(unit, "cannot check it: %s", err.text);
         log_error("cannot check", "instance", unit->slot->name, "error", err.text, NULL);
@@ -338,7 +350,7 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
     }
     if (unit->slot->faster)
         checks_set_faster(unit->checks, true);
-    if (unit->made.startup.kind == SPEC_CHECK_NONE)
+    if (unit->made->startup.kind == SPEC_CHECK_NONE)
         unit->body.gate_passed = true;
     watch_ready_fd(keeper, unit);
     honour_told(unit);
@@ -350,4 +362,10 @@ void keeper_end_checks(struct unit *unit)
     unit->ready_watch = NULL;
     checks_free(unit->checks);
     unit->checks = NULL;
+}
+
+void keeper_drop_made(struct unit *unit)
+{
+    if (!unit->checks && unit->made && !unit->made->post_stop)
+        spawn_forget(unit);
 }

@@ -11,6 +11,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/outputs.h"
+#include "supervisor/core/spawn.h"
 
 enum { TAIL_LINES = 10, TAIL_BYTES = 4096, DRAIN_WAIT_MS = 500 };
 
@@ -222,6 +223,22 @@ static bool wait_done(const struct wait *wait)
     return true;
 }
 
+/* Where its last words are, or will be. */
+static bool find_log(const struct core *core, const struct unit *unit, char *log, size_t size)
+{
+    struct arena arena;
+
+    arena_init(&arena);
+    const struct instance *made = spawn_look(core, unit, &arena);
+    bool found = made && made->stdout_log && made->stdout_log[0] == '/';
+    if (found)
+        snprintf(log, size, "%s",
+                 made->stderr_log && made->stderr_log[0] == '/' ? made->stderr_log
+                                                                : made->stdout_log);
+    arena_done(&arena);
+    return found;
+}
+
 static void item_done(struct wait *wait, struct item *item, bool ok, const char *reason)
 {
     item->ok = ok;
@@ -231,12 +248,7 @@ static void item_done(struct wait *wait, struct item *item, bool ok, const char 
     wait->orders->due = true;
     if (ok || !item->slot)
         return;
-    const struct unit *unit = item->slot->main;
-    if (unit->made.stdout_log && unit->made.stdout_log[0] == '/') {
-        const char *log = unit->made.stderr_log && unit->made.stderr_log[0] == '/'
-                              ? unit->made.stderr_log
-                              : unit->made.stdout_log;
-        snprintf(item->log, sizeof item->log, "%s", log);
+    if (find_log(wait->orders->core, item->slot->main, item->log, sizeof item->log)) {
         /* Its last words may still be in the pipe. */
         outputs_ask(wait->orders->core, item->name);
         item->state = ITEM_DRAINING;

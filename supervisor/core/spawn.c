@@ -30,7 +30,8 @@ enum {
 struct start {
     struct child_fd fds[SPAWN_FDS_MAX];
     struct child_limit limits[SPAWN_LIMITS_MAX];
-    char **envp; /* in the arena */
+    struct arena arena; /* of what is only needed until the process exists */
+    char **envp;        /* in the arena */
     size_t nenv;
     char *path; /* malloc'ed */
     int release_fd;
@@ -40,20 +41,22 @@ struct start {
 static void start_init(struct start *start)
 {
     memset(start, 0, sizeof *start);
+    arena_init(&start->arena);
     start->release_fd = start->ready_write = -1;
 }
 
 static void start_done(struct start *start)
 {
     free(start->path);
+    arena_done(&start->arena);
     if (start->release_fd >= 0)
         close(start->release_fd);
     if (start->ready_write >= 0)
         close(start->ready_write);
 }
 
-static int open_release(struct core *core, struct unit *unit, int *ret_fd, char *dir, size_t size,
-                        struct err *err)
+static int open_release(const struct core *core, const struct unit *unit, int *ret_fd, char *dir,
+                        size_t size, struct err *err)
 {
     const struct spec_service *service = unit->slot->spec;
 
@@ -75,25 +78,41 @@ static void inherit_default_logs(const struct core *core, struct instance *made)
         made->stderr_log = "inherit";
 }
 
-static int prepare(struct core *core, struct unit *unit, const struct users_identity *user,
-                   int *ret_release_fd, struct err *err)
+static int make(const struct core *core, const struct unit *unit, const struct users_identity *user,
+                bool read_files, int *ret_release_fd, struct arena *arena, struct instance *ret,
+                struct err *err)
 {
-    const struct spec_service *service = unit->slot->spec;
     char dir[PATH_MAX];
 
     int rc = open_release(core, unit, ret_release_fd, dir, sizeof dir, err);
     if (rc != 0)
         return err_wrap(err, "release %s", unit->body.release);
-    arena_done(&unit->arena);
-    arena_init(&unit->arena);
-    memset(&unit->made, 0, sizeof unit->made);
     const struct instance_release release = { .id = unit->body.release,
-                                              .dir = arena_strdup(&unit->arena, dir) };
-    rc = instance_make(core->plan, service, unit->slot->number, &release, user->environment, true,
-                       &unit->arena, &unit->made, err);
+                                              .dir = arena_strdup(arena, dir) };
+    rc = instance_make(core->plan, unit->slot->spec, unit->slot->number, &release,
+                       user->environment, read_files, arena, ret, err);
     if (rc == 0)
-        inherit_default_logs(core, &unit->made);
+        inherit_default_logs(core, ret);
     return rc;
+}
+
+static int prepare(struct core *core, struct unit *unit, const struct users_identity *user,
+                   int *ret_release_fd, struct err *err)
+{
+    struct arena arena;
+
+    arena_init(&arena);
+    struct instance *made = arena_alloc(&arena, sizeof *made);
+    int rc = made ? make(core, unit, user, true, ret_release_fd, &arena, made, err)
+                  : err_set(err, ERR_MEMORY, "no memory for %s", unit->slot->name);
+    if (rc != 0) {
+        arena_done(&arena);
+        return rc;
+    }
+    spawn_forget(unit);
+    unit->made = made;
+    unit->arena = arena;
+    return 0;
 }
 
 int spawn_prepare(struct core *core, struct unit *unit, const struct users_identity *user,
@@ -104,12 +123,31 @@ int spawn_prepare(struct core *core, struct unit *unit, const struct users_ident
     return prepare(core, unit, user, &release_fd, err);
 }
 
-static int add_variable(struct unit *unit, struct start *start, const char *text, struct err *err)
+void spawn_forget(struct unit *unit)
+{
+    unit->made = NULL;
+    arena_done(&unit->arena);
+}
+
+const struct instance *spawn_look(const struct core *core, const struct unit *unit,
+                                  struct arena *arena)
+{
+    AUTO_CLOSE int release_fd = -1;
+    struct err err = { 0 };
+
+    if (unit->made)
+        return unit->made;
+    struct instance *made = arena_alloc(arena, sizeof *made);
+    if (!made || make(core, unit, unit->slot->user, false, &release_fd, arena, made, &err) != 0)
+        return NULL;
+    return made;
+}
+
+static int add_variable(struct start *start, const char *text, struct err *err)
 {
     if (!text)
         return err_set(err, ERR_MEMORY, "no memory for the environment");
     start->envp[start->nenv++] = (char *)text;
-    (void)unit;
     return 0;
 }
 
@@ -132,17 +170,18 @@ static int copy_environment(struct unit *unit, struct start *start, uint32_t gen
 {
     size_t count = 0;
 
-    while (unit->made.envp && unit->made.envp[count])
+    while (unit->made->envp && unit->made->envp[count])
         count++;
-    start->envp = arena_array(&unit->arena, count + EXTRA_VARIABLES + 1, sizeof *start->envp);
+    start->envp = arena_array(&start->arena, count + EXTRA_VARIABLES + 1, sizeof *start->envp);
     if (!start->envp)
         return err_set(err, ERR_MEMORY, "no memory for the environment");
     for (size_t i = 0; i < count; i++)
-        if (!is_ours(unit->made.envp[i]))
-            start->envp[start->nenv++] = unit->made.envp[i];
+        if (!is_ours(unit->made->envp[i]))
+            start->envp[start->nenv++] = unit->made->envp[i];
     return add_variable(
-        unit, start,
-        arena_printf(&unit->arena, "SUPERVISOR_INSTANCE=%s.%u", unit->slot->name, generation), err);
+        start,
+        arena_printf(&start->arena, "SUPERVISOR_INSTANCE=%s.%u", unit->slot->name, generation),
+        err);
 }
 
 /* A hung network file system must not be able to hold the core in vfork. */
@@ -159,18 +198,18 @@ static bool is_local_file(const char *path)
 static int find_program(struct unit *unit, struct start *start, const char *command,
                         struct err *err)
 {
-    const char *dir = unit->made.service->release && unit->body.release[0] ? "" : NULL;
+    const char *dir = unit->made->service->release && unit->body.release[0] ? "" : NULL;
 
-    for (size_t i = 0; unit->made.envp[i] && dir; i++)
-        if (strncmp(unit->made.envp[i], "RELEASE_DIR=", 12) == 0)
-            dir = unit->made.envp[i] + 12;
+    for (size_t i = 0; unit->made->envp[i] && dir; i++)
+        if (strncmp(unit->made->envp[i], "RELEASE_DIR=", 12) == 0)
+            dir = unit->made->envp[i] + 12;
     if (dir && command[0] != '/' && strchr(command, '/')) {
-        const char *inside = arena_printf(&unit->arena, "%s/%s", dir, command);
+        const char *inside = arena_printf(&start->arena, "%s/%s", dir, command);
         if (!inside)
             return err_set(err, ERR_MEMORY, "no memory for the path of the command");
         command = inside;
     }
-    start->path = child_find(command, unit->made.envp, err);
+    start->path = child_find(command, unit->made->envp, err);
     return start->path ? 0 : (int)(err ? err->code : ERR_NOT_FOUND);
 }
 
@@ -201,12 +240,12 @@ static void fill_limits(const struct core *core, const struct spec_service *serv
 static void fill_common(struct core *core, struct unit *unit, const struct users_identity *user,
                         struct start *start, struct child_spec *spec)
 {
-    const struct spec_service *service = unit->made.service;
+    const struct spec_service *service = unit->made->service;
 
     *spec = (struct child_spec){
         .path = start->path,
         .directory_fd = start->release_fd,
-        .directory = unit->made.directory,
+        .directory = unit->made->directory,
         .set_ids = user->set,
         .uid = user->uid,
         .gid = user->gid,
@@ -232,7 +271,7 @@ static int open_ready_pipe(struct core *core, struct unit *unit, struct start *s
     snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
     core_drop(core, name);
     unit->ready_fd = -1;
-    if (unit->made.ready.kind != SPEC_CHECK_FD)
+    if (unit->made->ready.kind != SPEC_CHECK_FD)
         return 0;
     if (pipe2(ends, O_CLOEXEC) != 0)
         return err_sys(err, errno, "making the readiness pipe");
@@ -252,23 +291,23 @@ static int fill_sockets(struct core *core, struct unit *unit, struct start *star
     size_t count = 0;
     struct buf names;
 
-    if (unit->made.service->nsockets == 0)
+    if (unit->made->service->nsockets == 0)
         return 0;
     buf_init(&names, 64 * 1024);
-    int rc = sockets_of(core, unit->made.service, fds, &count, &names, err);
+    int rc = sockets_of(core, unit->made->service, fds, &count, &names, err);
     for (size_t i = 0; rc == 0 && i < count; i++)
         start->fds[(*nfds)++] = (struct child_fd){ fds[i], LISTEN_FIRST_FD + (int)i };
     if (rc == 0)
-        rc = add_variable(unit, start, arena_printf(&unit->arena, "LISTEN_FDS=%zu", count), err);
+        rc = add_variable(start, arena_printf(&start->arena, "LISTEN_FDS=%zu", count), err);
     if (rc == 0)
-        rc = add_variable(unit, start,
-                          arena_printf(&unit->arena, "LISTEN_FDNAMES=%s", buf_text(&names)), err);
+        rc = add_variable(start, arena_printf(&start->arena, "LISTEN_FDNAMES=%s", buf_text(&names)),
+                          err);
     buf_done(&names);
-    char *pid = rc == 0 ? arena_alloc(&unit->arena, sizeof "LISTEN_PID=" + PID_DIGITS) : NULL;
+    char *pid = rc == 0 ? arena_alloc(&start->arena, sizeof "LISTEN_PID=" + PID_DIGITS) : NULL;
     if (pid)
         memcpy(pid, "LISTEN_PID=", sizeof "LISTEN_PID=");
     if (rc == 0)
-        rc = add_variable(unit, start, pid, err);
+        rc = add_variable(start, pid, err);
     if (rc == 0)
         spec->listen_pid = pid + strlen("LISTEN_PID=");
     return rc;
@@ -280,7 +319,7 @@ static int fill_main(struct core *core, struct unit *unit, struct start *start,
     int out = -1, errors = -1;
     size_t nfds = 0;
 
-    int rc = outputs_open(core, &unit->made, &out, &errors, err);
+    int rc = outputs_open(core, unit->made, &out, &errors, err);
     if (rc == 0)
         rc = open_ready_pipe(core, unit, start, err);
     if (rc != 0)
@@ -290,10 +329,10 @@ static int fill_main(struct core *core, struct unit *unit, struct start *start,
     start->fds[nfds++] = (struct child_fd){ errors, STDERR_FILENO };
     rc = fill_sockets(core, unit, start, spec, &nfds, err);
     if (rc == 0 && start->ready_write >= 0)
-        start->fds[nfds++] = (struct child_fd){ start->ready_write, unit->made.ready.fd };
+        start->fds[nfds++] = (struct child_fd){ start->ready_write, unit->made->ready.fd };
     if (rc == 0 && core->notify_name)
-        rc = add_variable(unit, start,
-                          arena_printf(&unit->arena, "NOTIFY_SOCKET=%s", core->notify_name), err);
+        rc = add_variable(start, arena_printf(&start->arena, "NOTIFY_SOCKET=%s", core->notify_name),
+                          err);
     spec->fds = start->fds;
     spec->nfds = nfds;
     return rc;
@@ -341,10 +380,10 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     if (rc == 0)
         rc = copy_environment(unit, &start, record->generation, err);
     if (rc == 0)
-        rc = find_program(unit, &start, unit->made.argv[0], err);
+        rc = find_program(unit, &start, unit->made->argv[0], err);
     if (rc == 0) {
         fill_common(core, unit, user, &start, &spec);
-        spec.argv = unit->made.argv;
+        spec.argv = unit->made->argv;
         rc = fill_main(core, unit, &start, &spec, err);
     }
     if (rc == 0)
@@ -359,7 +398,7 @@ static int helper_outputs(struct core *core, struct unit *unit, enum ledger_kind
     int out = -1, errors = -1;
 
     if (kind == LEDGER_HOOK) {
-        int rc = outputs_open(core, &unit->made, &out, &errors, err);
+        int rc = outputs_open(core, unit->made, &out, &errors, err);
         if (rc != 0)
             return rc;
     }

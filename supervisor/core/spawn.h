@@ -11,17 +11,24 @@
 #include "supervisor/core/unit.h"
 
 /* Makes unit->made anew (from the plan, the unit's release and the user) and starts its main
- * process in unit->record with a new generation.  On failure no process exists. */
+ * process in unit->record with a new generation.  On failure no process exists.  unit->made stays
+ * until spawn_forget(). */
 int spawn_unit(struct core *core, struct unit *unit, const struct users_identity *user,
                struct err *err);
 
-/* Makes unit->made without starting anything: after a crash of the core. */
+/* Makes unit->made without starting anything: for checks and hooks.  On failure it is what it was.
+ */
 int spawn_prepare(struct core *core, struct unit *unit, const struct users_identity *user,
                   struct err *err);
+void spawn_forget(struct unit *unit); /* frees unit->made; twice is fine */
+/* unit->made, or one made in the arena without a look at environment_file; NULL when that is not
+ * possible.  For paths of logs and the like. */
+const struct instance *spawn_look(const struct core *core, const struct unit *unit,
+                                  struct arena *arena);
 
-/* Starts a hook or an exec: check as the unit's user, in its directory and environment; *ret_record
- * is a new record of that kind, to be released when its exit was seen.  Hooks write to the
- * instance's output, checks to /dev/null. */
+/* Starts a hook or an exec: check (with unit->made) as the unit's user, in its directory and
+ * environment; *ret_record is a new record of that kind, to be released when its exit was seen.
+ * Hooks write to the instance's output, checks to /dev/null. */
 int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
                  enum ledger_kind kind, char *const *argv, size_t *ret_record, struct err *err);
 

@@ -66,13 +66,15 @@ struct unit {
     ssize_t hook_record; /* of a running hook, or -1 */
     struct unit_body body;
     struct loop_timer *timer; /* for body.lc.deadline_ms */
-    struct arena arena;       /* of `made` */
-    struct instance made;     /* what runs now; argv NULL before the first start */
-    struct checks *checks;    /* running checks, or NULL */
-    bool cleaning;            /* its leftovers are looked for */
-    bool rest_told;           /* TERM was sent to them */
-    unsigned quiet_scans;     /* scans in a row that found nothing */
-    int ready_fd;             /* read end of an fd:N pipe (in the store), -1 = none */
+    /* What it runs with, owned with its memory: only while something needs it (running checks, a
+     * post_stop to come); else NULL, and made anew from the plan when it is asked for. */
+    struct instance *made;
+    struct arena arena;
+    struct checks *checks; /* running checks, or NULL */
+    bool cleaning;         /* its leftovers are looked for */
+    bool rest_told;        /* TERM was sent to them */
+    unsigned quiet_scans;  /* scans in a row that found nothing */
+    int ready_fd;          /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *ready_watch;
     char status[128];            /* STATUS= of sd_notify */
     char check[UNIT_REASON_MAX]; /* why the latest check failed; "" = it passed */

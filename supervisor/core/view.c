@@ -11,6 +11,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/spawn.h"
 
 enum { WHY_EVENTS = 30, WHY_LINES = 20, WHY_BYTES = 8192 };
 
@@ -221,10 +222,9 @@ static json_t *needs_json(const struct core *core, const struct slot *slot)
     return rows;
 }
 
-static void put_output(const struct slot *slot, json_t *row)
+static void put_output(const struct instance *made, json_t *row)
 {
-    const struct instance *made = &slot->main->made;
-    const char *log = made->stdout_log;
+    const char *log = made ? made->stdout_log : NULL;
 
     if (!log || log[0] != '/')
         return;
@@ -244,6 +244,7 @@ json_t *view_why(const struct core *core, const struct slot *slot)
 {
     struct find_events find = { slot, json_array() };
     json_t *row = view_instance(core->keeper, slot);
+    struct arena arena;
 
     recorder_read_back(&core->recorder, collect, &find);
     json_object_set_new(row, "events", find.found);
@@ -256,18 +257,22 @@ json_t *view_why(const struct core *core, const struct slot *slot)
     jsonx_set_int(row, "line", slot->spec->line);
     jsonx_set_text(row, "command", slot->spec->command);
     jsonx_set_int(row, "core_restarts", core->ledger.header->core_restarts);
-    put_output(slot, row);
+    arena_init(&arena);
+    put_output(spawn_look(core, slot->main, &arena), row);
+    arena_done(&arena);
     return row;
 }
 
 json_t *view_logs(const struct core *core, const struct slot *slot)
 {
-    const struct instance *made = &slot->main->made;
     json_t *row = json_object();
+    struct arena arena;
 
-    (void)core;
+    arena_init(&arena);
+    const struct instance *made = spawn_look(core, slot->main, &arena);
     jsonx_set_text(row, "instance", slot->name);
-    jsonx_set_text(row, "stdout", made->stdout_log);
-    jsonx_set_text(row, "stderr", made->stderr_log);
+    jsonx_set_text(row, "stdout", made ? made->stdout_log : NULL);
+    jsonx_set_text(row, "stderr", made ? made->stderr_log : NULL);
+    arena_done(&arena);
     return row;
 }
