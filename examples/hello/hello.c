@@ -12,7 +12,7 @@
  *
  * A release can be bad on purpose: a file `crash` makes it exit at once, `never-ready` makes it
  * never say that it is ready and /health say 503, and `sick-after` holds a number: so many health
- * checks are answered well, then 503.
+ * checks are answered well, then 503.  With `deaf` it never accepts a connection.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +50,7 @@ struct hello {
     size_t count;
     char version[64];
     long sick_after, health_checks;
-    bool draining;
+    bool draining, deaf;
     long long drain_until_ms;
 };
 
@@ -209,7 +209,7 @@ static void turn(struct hello *hello, const sigset_t *unblocked)
 
     for (size_t i = 0; i < count; i++)
         polled[i] = (struct pollfd){ hello->clients[i].fd, POLLIN, 0 };
-    bool room = hello->listener >= 0 && count < CLIENTS_MAX;
+    bool room = hello->listener >= 0 && count < CLIENTS_MAX && !hello->deaf;
     polled[count] = (struct pollfd){ room ? hello->listener : -1, POLLIN, 0 };
     if (ppoll(polled, count + 1, hello->draining ? &tick : NULL, unblocked) <= 0)
         return;
@@ -236,6 +236,7 @@ int main(int argc, char **argv)
                 hello.version);
         return 1;
     }
+    hello.deaf = access("deaf", F_OK) == 0;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGTERM);
     sigprocmask(SIG_BLOCK, &blocked, &unblocked);

@@ -257,6 +257,8 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
         releases_ready(run->core.releases, service, instance, id);
         return;
     }
+    if (same && !slot->on_trial && unit->body.unproven)
+        return; /* on its way, too */
     if (same && !slot->on_trial && unit->body.lc.ready && state == LIFECYCLE_RUNNING) {
         releases_ready(run->core.releases, service, instance, id);
         return;

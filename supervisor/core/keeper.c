@@ -152,6 +152,8 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
     if (keeper->stopping_all) /* whatever ends now says nothing about its release */
         return;
     size_t instance = (size_t)(slot->number - slot->spec->numprocs_start);
+    if (lc->ready && unit->body.unproven)
+        return;
     if (lc->ready && (lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED))
         releases_ready(keeper->core->releases, slot->service, instance, unit->body.release);
     else if (lc->state == LIFECYCLE_BACKOFF || lc->state == LIFECYCLE_FAILED ||
@@ -232,6 +234,47 @@ static void note_end(struct unit *unit, enum lifecycle_state before)
         unit->body.ended_all = ended && unit->slot->spec->on_exit == SPEC_EXIT_SHUTDOWN;
 }
 
+/* An address may be answered by either of two processes; what a process says itself may not. */
+static bool goes_to_address(const struct instance_check *check)
+{
+    switch (check->kind) {
+    case SPEC_CHECK_HTTP:
+    case SPEC_CHECK_TCP:
+    case SPEC_CHECK_UNIX:
+    case SPEC_CHECK_EXEC:
+        return true;
+    case SPEC_CHECK_NONE:
+    case SPEC_CHECK_DELAY:
+    case SPEC_CHECK_NOTIFY:
+    case SPEC_CHECK_FD:
+    case SPEC_NCHECKS:
+        break;
+    }
+    return false;
+}
+
+static bool asked_by_address(const struct unit *unit)
+{
+    const struct instance *made = unit->made;
+    bool delay =
+        made && (made->ready.kind == SPEC_CHECK_NONE || made->ready.kind == SPEC_CHECK_DELAY);
+
+    return made && (goes_to_address(&made->ready) || (delay && goes_to_address(&made->startup)));
+}
+
+static void judge_proof(struct unit *unit, enum lifecycle_state before)
+{
+    const struct slot *slot = unit->slot;
+    const struct unit *other = slot->main == unit ? slot->twin : slot->main;
+    enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
+
+    if (after != LIFECYCLE_RUNNING)
+        unit->body.unproven = false;
+    else if (before != LIFECYCLE_RUNNING)
+        unit->body.unproven = other && asked_by_address(unit) &&
+                              !lifecycle_settled((enum lifecycle_state)other->body.lc.state);
+}
+
 void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event event)
 {
     struct lifecycle *lc = &unit->body.lc;
@@ -248,6 +291,9 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     if (before != lc->state)
         clear_stale_reason(unit, event);
     note_end(unit, before);
+    judge_proof(unit, before);
+    if (event == LIFECYCLE_EV_PROVE && acts != 0)
+        unit->body.gate_passed = false; /* nor did it pass its startup check for certain */
     if (!lifecycle_has_process((enum lifecycle_state)lc->state))
         keeper_end_checks(unit);
     /* In the ledger before anything is done: a crash from here on is resumed, not forgotten. */

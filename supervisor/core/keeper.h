@@ -146,8 +146,9 @@ void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool al
 void keeper_kill(struct keeper *keeper, struct unit *unit);
 void keeper_clean(struct keeper *keeper, struct unit *unit);
 void keeper_sweep(struct keeper *keeper);
-/* keeper_replace.c: a unit has changed; a replacement may have come to its end. */
-void keeper_replace_again(struct keeper *keeper, struct slot *slot);
+/* keeper_replace.c: the twin is gone and freed; a unit has changed: a replacement may have come to
+ * its end. */
+void keeper_replace_alone(struct keeper *keeper, struct slot *slot);
 /* A stop has ended a replacement without a twin: whoever waits for it is told. */
 void keeper_replace_called_off(struct keeper *keeper, struct slot *slot, const char *reason);
 void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct unit *unit);

@@ -213,6 +213,10 @@ void keeper_resume(struct keeper *keeper)
         resume_unit(keeper, slot->main);
         if (slot->twin)
             resume_unit(keeper, slot->twin);
+        if (slot->on_trial) /* it was ready, and nobody came to promote it */
+            keeper_replace_changed(keeper, slot, slot->twin);
+        else if (!slot->twin)
+            keeper_replace_alone(keeper, slot);
     }
     ledger_recheck_exits(&keeper->core->ledger);
     keeper_exits(keeper);

@@ -2,8 +2,10 @@
  * for.
  *
  * Overlapped: a twin starts beside the main process; ready, the two change roles and the old one is
- * stopped; not ready, the twin goes and nothing has changed.  Otherwise: stop, then start.  One
- * instance of a service after another.
+ * stopped; not ready, the twin goes and nothing has changed.  When the readiness check goes to an
+ * address, the old one may have answered it (they share a socket, or a port).  Then the new one is
+ * `unproven`: when the old one has left it is checked again, as after a start, and only that ends
+ * the replacement.  Otherwise: stop, then start.  One instance of a service after another.
  */
 #include "supervisor/core/keeper.h"
 
@@ -89,12 +91,22 @@ static const char *target_of(const struct slot *slot)
 /* Another release while one is on its way: that one is called off first. */
 static void change_course(struct keeper *keeper, struct slot *slot)
 {
+    if (!slot->on_trial && slot->twin && may_overlap(slot)) {
+        slot->replace_again = true; /* when the one before has left */
+        return;
+    }
     if (!slot->on_trial) {
         restart_main(keeper, slot);
         return;
     }
     slot->replace_again = true;
     keeper_order(keeper, slot->twin, LIFECYCLE_EV_STOP, "another release was asked for");
+}
+
+/* The new one leads but has to show itself yet: what is asked for now comes after it. */
+static bool is_leaving(const struct slot *slot)
+{
+    return !slot->on_trial && slot->twin && slot->main->body.unproven;
 }
 
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release)
@@ -107,7 +119,7 @@ void keeper_replace(struct keeper *keeper, struct slot *slot, const char *releas
         snprintf(slot->replace_release, sizeof slot->replace_release, "%s", release);
     if (slot->replacing || slot->on_trial) {
         slot->replacing = true;
-        if (other && !slot->replace_again)
+        if ((other || is_leaving(slot)) && !slot->replace_again)
             change_course(keeper, slot);
         return;
     }
@@ -184,7 +196,8 @@ static void trial_changed(struct keeper *keeper, struct slot *slot, const struct
 
     if (twin->body.lc.state == LIFECYCLE_RUNNING && twin->body.lc.ready && !slot->replace_again) {
         promote(keeper, slot);
-        finish(keeper, slot, true, "");
+        if (!slot->main->body.unproven)
+            finish(keeper, slot, true, "");
     } else if (lifecycle_settled((enum lifecycle_state)twin->body.lc.state)) {
         slot->on_trial = false;
         keeper->stop_round_due = true; /* the twin is freed there */
@@ -196,20 +209,26 @@ static void trial_changed(struct keeper *keeper, struct slot *slot, const struct
     }
 }
 
-/* The trial that was called off is gone and freed: now what was asked for instead. */
-void keeper_replace_again(struct keeper *keeper, struct slot *slot)
+/* The trial that was called off, or the one before, is gone: now what was asked for meanwhile. */
+static void replace_again(struct keeper *keeper, struct slot *slot)
 {
     const struct unit *unit = slot->main;
 
-    if (!slot->replace_again)
-        return;
     slot->replace_again = false;
-    if (slot->replace_release[0] && !unit->body.outdated &&
+    if (slot->replace_release[0] && !unit->body.outdated && !unit->body.unproven &&
         keeper_state(slot) == LIFECYCLE_RUNNING && unit->body.lc.ready &&
         strcmp(unit->body.release, slot->replace_release) == 0)
         finish(keeper, slot, true, "");
     else
         begin(keeper, slot);
+}
+
+void keeper_replace_alone(struct keeper *keeper, struct slot *slot)
+{
+    if (slot->replace_again)
+        replace_again(keeper, slot);
+    if (!slot->twin && slot->main->body.unproven)
+        keeper_fact(keeper, slot->main, LIFECYCLE_EV_PROVE);
 }
 
 static void main_changed(struct keeper *keeper, struct slot *slot)
@@ -218,10 +237,11 @@ static void main_changed(struct keeper *keeper, struct slot *slot)
     enum lifecycle_state state = (enum lifecycle_state)lc->state;
     bool up = lc->ready && !slot->main->body.next_release[0] &&
               (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED);
+    bool unproven = slot->main->body.unproven;
 
-    if (up)
+    if (up && !unproven)
         finish(keeper, slot, true, "");
-    else if (state == LIFECYCLE_BACKOFF || lifecycle_settled(state))
+    else if (state == LIFECYCLE_BACKOFF || lifecycle_settled(state) || (!up && unproven))
         finish(keeper, slot, false, slot->main->body.reason);
 }
 

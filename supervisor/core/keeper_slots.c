@@ -340,7 +340,7 @@ static void free_gone_twins(struct keeper *keeper)
             keeper_unit_free(slot->twin);
             slot->twin = NULL;
             slot->on_trial = false;
-            keeper_replace_again(keeper, slot);
+            keeper_replace_alone(keeper, slot);
             keeper->hands.changed(keeper->hands.context, slot);
         }
     }

@@ -45,6 +45,8 @@ struct unit_body {
     uint8_t fresh;                  /* the next start takes the release that is pinned then */
     uint8_t told;                   /* UNIT_TOLD_...: ways in which this process said "ready" */
     uint8_t ended_all;              /* on_exit = shutdown: its end has to be answered */
+    uint8_t unproven;               /* runs, but the other process of its instance may have
+                                     * answered its checks: once that is gone they begin again */
     int32_t main_pid;               /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */

@@ -30,8 +30,9 @@ static const char *const event_names[LIFECYCLE_NEVENTS] = {
     [LIFECYCLE_EV_HOOK_OK] = "hook-ok",   [LIFECYCLE_EV_HOOK_BAD] = "hook-bad",
     [LIFECYCLE_EV_NO_SPAWN] = "no-spawn", [LIFECYCLE_EV_READY] = "ready",
     [LIFECYCLE_EV_UNREADY] = "unready",   [LIFECYCLE_EV_SICK] = "sick",
-    [LIFECYCLE_EV_EXIT_OK] = "exit-ok",   [LIFECYCLE_EV_EXIT_BAD] = "exit-bad",
-    [LIFECYCLE_EV_EMPTY] = "empty",       [LIFECYCLE_EV_TIMEOUT] = "timeout",
+    [LIFECYCLE_EV_PROVE] = "prove",       [LIFECYCLE_EV_EXIT_OK] = "exit-ok",
+    [LIFECYCLE_EV_EXIT_BAD] = "exit-bad", [LIFECYCLE_EV_EMPTY] = "empty",
+    [LIFECYCLE_EV_TIMEOUT] = "timeout",
 };
 
 /* Everything one step works on, so that the helpers below have short parameter lists. */
@@ -182,6 +183,17 @@ static unsigned become_running(const struct step *s)
     return enter(s, LIFECYCLE_RUNNING, 0, 0);
 }
 
+/* As after its start: not ready in time is a failed start. */
+static unsigned prove(const struct step *s)
+{
+    struct lifecycle *lc = s->lc;
+
+    lc->ready = lc->reached = false;
+    lc->ready_since_ms = 0;
+    return enter(s, LIFECYCLE_STARTING, s->policy->start_ms > 0 ? s->policy->start_ms : 1,
+                 LIFECYCLE_ACT_CHECKS);
+}
+
 /* An order while a process is on its way out only changes where settle() will go. */
 static unsigned order_while_leaving(const struct step *s, enum lifecycle_event event)
 {
@@ -256,6 +268,7 @@ static unsigned step_pre_start(const struct step *s, enum lifecycle_event event)
     case LIFECYCLE_EV_READY:
     case LIFECYCLE_EV_UNREADY:
     case LIFECYCLE_EV_SICK:
+    case LIFECYCLE_EV_PROVE:
     case LIFECYCLE_EV_EXIT_OK:
     case LIFECYCLE_EV_EXIT_BAD:
     case LIFECYCLE_EV_EMPTY:
@@ -288,6 +301,7 @@ static unsigned step_starting(const struct step *s, enum lifecycle_event event)
     case LIFECYCLE_EV_HOOK_OK:
     case LIFECYCLE_EV_HOOK_BAD:
     case LIFECYCLE_EV_UNREADY:
+    case LIFECYCLE_EV_PROVE:
     case LIFECYCLE_EV_EXIT_OK:
     case LIFECYCLE_EV_EXIT_BAD:
     case LIFECYCLE_EV_EMPTY:
@@ -317,6 +331,8 @@ static unsigned step_running(const struct step *s, enum lifecycle_event event)
         lc->ready = false;
         lc->ready_since_ms = 0;
         return 0;
+    case LIFECYCLE_EV_PROVE:
+        return prove(s);
     case LIFECYCLE_EV_START:
     case LIFECYCLE_EV_GO:
     case LIFECYCLE_EV_HOOK_OK:

@@ -50,6 +50,7 @@ enum lifecycle_event {
     LIFECYCLE_EV_READY,    /* the readiness check passed */
     LIFECYCLE_EV_UNREADY,  /* a readiness check fails again: only published */
     LIFECYCLE_EV_SICK,     /* the liveness check failed threshold times */
+    LIFECYCLE_EV_PROVE,    /* another process may have answered its checks: they begin again */
     LIFECYCLE_EV_EXIT_OK,  /* the main process ended in an expected way */
     LIFECYCLE_EV_EXIT_BAD,
     LIFECYCLE_EV_EMPTY,   /* no process of the instance is left */

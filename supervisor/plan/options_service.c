@@ -185,8 +185,9 @@ static const struct opt rows[] = {
       .help = "What follows when live fails: restart, or none (it is only shown)." },
     { .key = "restart_mode", .type = OPT_CHOICE, FIELD(restart_mode), .initial = "stop-first",
       .choices = restart_modes, .flags = LIVE,
-      .help = "overlap: the new instance is ready before the old one is asked to leave.  Behind a "
-              "[socket:NAME] take notify or fd:N as ready: the old one may answer a probe." },
+      .help = "overlap: the new process is ready before the old one is asked to leave. Behind a "
+              "[socket:NAME] best with ready = notify or fd:N; a check by address is made once "
+              "more when the old one, which may have answered it, has left." },
     { .key = "sockets", .type = OPT_NAMES, FIELD(sockets), .example = "web",
       .help = "Names of [socket:NAME] sections, passed as LISTEN_FDS from descriptor 3 on." },
     { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile), .flags = INSTANCE,

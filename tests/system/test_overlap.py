@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 from harness import ROOT, host, wait_for  # noqa: F401 (a fixture)
+from test_release import ONE, TWO, USER, Site
 from zoo import hello
 
 
@@ -161,3 +162,68 @@ def test_stop_while_the_new_one_is_on_trial(host):
     assert supervisor.call("start", names=["web"])["ok"]
     assert supervisor.call("restart", names=["web"])["ok"]
     alone(supervisor)
+
+
+def shared(host, address, more=""):
+    """Checked through the socket that the old process and the new one share."""
+    supervisor = host(start=False)
+    folder = supervisor.folder
+    port = free_port()
+    supervisor.write(f"[service:web]\ncommand = {hello()}\nsockets = web\n"
+                     f"ready = {address.format(port=port)}\n"
+                     f"directory = {folder}\nrestart_mode = overlap\nready_timeout = 1s\n"
+                     f"[socket:web]\nlisten = 127.0.0.1:{port}\n{more}")
+    supervisor.start()
+    supervisor.wait_ready("web:0")
+    return supervisor, port
+
+
+def test_the_old_one_does_not_answer_for_the_new_one(host):
+    """A new process that never accepts: its readiness check is answered by the old one."""
+    supervisor, port = shared(host, "http://127.0.0.1:{port}/health")
+    pid = supervisor.instance("web:0")["pid"]
+    open(supervisor.path("deaf"), "w").close()
+    answer = supervisor.call("restart", names=["web"])
+    assert not answer["ok"], answer
+    assert not supervisor.instance("web:0")["ready"]
+    os.unlink(supervisor.path("deaf"))
+    row = alone(supervisor)
+    assert row["pid"] != pid
+    assert supervisor.call("restart", names=["web"])["ok"]
+    assert alone(supervisor)["pid"] != row["pid"]
+
+
+def test_a_deaf_release_goes_back(host):
+    """The old one answers while it lives; then nobody does, and the old release comes again."""
+    site = Site(host, "overlap", instances=2)
+    port = free_port()
+    site.supervisor.write(
+        f"[socket:web]\nlisten = 127.0.0.1:{port}\n"
+        f"[service:web]\ncommand = bin/hello\nrelease = {site.path}\n{USER}sockets = web\n"
+        f"ready = http://127.0.0.1:{port}/health\nready_timeout = 1s\nrestart_mode = overlap\n"
+        f"numprocs = 2\nbackoff_max = 200ms\n")
+    site.start(ONE)
+    assert site.order("switch", ONE)["result"] == "switched"
+    site.add(TWO, deaf="")
+    answer = site.order("switch", TWO)
+    assert answer["result"] == "reverted" and answer["reason"], answer
+    site.check(ONE)
+    assert site.state()["good"] == [ONE]
+
+
+def test_kill_of_the_core_before_the_proof(host):
+    """What is unproven stays so for the next core."""
+    supervisor, port = shared(host, "http://127.0.0.1:{port}/health")
+    keeps = socket.create_connection(("127.0.0.1", port))  # the old one stays for it
+    keeps.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert keeps.recv(1000)
+    pid = supervisor.instance("web:0")["pid"]
+    open(supervisor.path("deaf"), "w").close()
+    supervisor.call("restart", names=["web"], wait=False)
+    row = supervisor.wait_instance("web:0", lambda row: row["pid"] != pid, "a promotion")
+    assert row["twin_pid"] == pid and row["ready"], row
+    supervisor.kill_core()
+    keeps.close()
+    supervisor.wait_event(lambda event: event.get("to") == "backoff")
+    os.unlink(supervisor.path("deaf"))
+    assert alone(supervisor)["pid"] not in (pid, row["pid"])

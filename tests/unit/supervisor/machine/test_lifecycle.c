@@ -165,6 +165,30 @@ static void a_restart_while_leaving_starts_again(void **unused)
     assert_int_equal(lc.failures, 0);
 }
 
+/* Its twin may have answered for it: once that is gone it has ready_timeout to show itself. */
+static void a_proof_is_a_start_without_a_spawn(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    policy.delay_ready = false;
+    start(&lc, &policy, 1000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_PROVE, &policy, 1100), 0); /* it has shown nothing yet */
+    at(&lc, LIFECYCLE_EV_READY, &policy, 1200);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_PROVE, &policy, 5000), LIFECYCLE_ACT_CHECKS);
+    assert_int_equal(lc.state, LIFECYCLE_STARTING);
+    assert_false(lc.ready);
+    assert_int_equal(lc.deadline_ms, 6000);
+    at(&lc, LIFECYCLE_EV_READY, &policy, 5001);
+    assert_int_equal(lc.state, LIFECYCLE_RUNNING);
+    at(&lc, LIFECYCLE_EV_PROVE, &policy, 6000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 7000), LIFECYCLE_ACT_SIGNAL);
+    end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 7100);
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+    assert_int_equal(lc.failures, 1);
+}
+
 /* Everything that tells one situation from another; clocks are fixed, so this is finite. */
 struct key {
     uint8_t state, cause;
@@ -243,6 +267,12 @@ static void check_step(const struct lifecycle *from, const struct lifecycle *to,
     if (to->ready)
         assert_true(to->state == LIFECYCLE_RUNNING ||
                     (policy->oneshot && to->state == LIFECYCLE_EXITED));
+    /* To show itself again it keeps its process, is not ready, and has no time without end. */
+    if (event == LIFECYCLE_EV_PROVE && from->state == LIFECYCLE_RUNNING)
+        assert_true(to->state == LIFECYCLE_STARTING && !to->ready && !to->reached &&
+                    to->deadline_ms > 0 && acts == LIFECYCLE_ACT_CHECKS);
+    else if (event == LIFECYCLE_EV_PROVE)
+        assert_true(acts == 0 && to->state == from->state && to->ready == from->ready);
     if (policy->startretries >= 0)
         assert_true((int64_t)to->failures <= policy->startretries + 1);
     if (policy->once && from->wanted && event != LIFECYCLE_EV_START &&
@@ -325,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_oneshot_that_ends_well_is_done),
         cmocka_unit_test(a_fault_without_autorestart_fails),
         cmocka_unit_test(a_restart_while_leaving_starts_again),
+        cmocka_unit_test(a_proof_is_a_start_without_a_spawn),
         cmocka_unit_test(every_reachable_situation_is_sane),
         cmocka_unit_test(every_name_is_there),
     };
