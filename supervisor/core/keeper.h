@@ -90,8 +90,10 @@ size_t keeper_rebuild(struct keeper *keeper);
 
 void keeper_order(struct keeper *keeper, struct unit *unit, enum lifecycle_event event,
                   const char *reason);
-/* Ordered stop of a set of slots (in_stop is set by the caller): those that others in the set need
- * stop after them. */
+/* Makes the slot part of an ordered stop, or takes that back; a new core knows of it. */
+void keeper_stop_ordered(struct slot *slot, bool on);
+/* Ordered stop of a set of slots (keeper_stop_ordered): those that others in the set need stop
+ * after them. */
 void keeper_stop_round(struct keeper *keeper);
 void keeper_shutdown(struct keeper *keeper, bool hurry);
 bool keeper_all_down(const struct keeper *keeper);

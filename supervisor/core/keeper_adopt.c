@@ -127,8 +127,10 @@ static void settle_roles(struct keeper *keeper, struct slot *slot)
     struct ledger_record *records = keeper->core->ledger.records;
 
     records[slot->main->record].kind = LEDGER_SERVICE;
+    slot->in_stop = slot->main->body.stop_ordered;
     if (!slot->twin)
         return;
+    slot->in_stop |= slot->twin->body.stop_ordered;
     records[slot->twin->record].kind = LEDGER_TWIN;
     /* One that had its end already is only to be freed. */
     slot->on_trial = !slot->twin->body.retiring &&

@@ -182,6 +182,7 @@ static void promote(struct keeper *keeper, struct slot *slot)
     slot->on_trial = false;
     old->body.retiring = true;
     fresh->body.restarts = old->body.restarts;
+    fresh->body.stop_ordered = old->body.stop_ordered;
     keeper_save(old);
     keeper_save(fresh);
     /* Should we die before both are set, keeper_adopt.c goes by `retiring`. */

@@ -291,6 +291,14 @@ int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err
 
 /* --- going down in order --- */
 
+void keeper_stop_ordered(struct slot *slot, bool on)
+{
+    slot->in_stop = on;
+    slot->stop_told = false;
+    slot->main->body.stop_ordered = on;
+    keeper_save(slot->main);
+}
+
 static bool slot_down(const struct slot *slot)
 {
     return !slot->twin && lifecycle_settled(keeper_state(slot));
@@ -379,7 +387,7 @@ void keeper_stop_round(struct keeper *keeper)
     }
     for (size_t i = 0; i < keeper->nslots && !keeper->stopping_all; i++)
         if (keeper->slots[i]->in_stop && slot_down(keeper->slots[i]))
-            keeper->slots[i]->in_stop = keeper->slots[i]->stop_told = false;
+            keeper_stop_ordered(keeper->slots[i], false);
 }
 
 void keeper_shutdown(struct keeper *keeper, bool hurry)

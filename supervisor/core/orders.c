@@ -431,7 +431,11 @@ void orders_gone(struct orders *orders, struct rpc_conn *conn)
 
 /* An ordered stop that is not over yet ends here: what waits for it to be down would wait for
  * ever. */
-static void take_stop_back(struct slot *slot) { slot->in_stop = slot->stop_told = false; }
+static void take_stop_back(struct slot *slot)
+{
+    if (slot->in_stop)
+        keeper_stop_ordered(slot, false);
+}
 
 /* What is needed comes up too, unless it is wanted already. */
 static void start_needs(struct orders *orders, const struct slot *slot, const char *who)
@@ -469,6 +473,9 @@ static void give_restart(struct orders *orders, struct item *item, const char *w
     take_stop_back(slot);
     if (slot->spec->restart_mode == SPEC_OVERLAP && keeper_state(slot) == LIFECYCLE_RUNNING) {
         item->replacing = true;
+        /* One after another: a core after us carries on with those whose turn has not come. */
+        slot->main->body.outdated = true;
+        keeper_save(slot->main);
         keeper_replace(orders->core->keeper, slot, "");
         return;
     }
@@ -489,8 +496,7 @@ static void give(struct orders *orders, struct wait *wait, const char *who)
             give_restart(orders, item, who);
             break;
         case ORDERS_STOP:
-            item->slot->in_stop = true;
-            item->slot->stop_told = false;
+            keeper_stop_ordered(item->slot, true);
             if (!lifecycle_settled(keeper_state(item->slot)))
                 keeper_reason(item->slot->main, "%s", who);
             break;

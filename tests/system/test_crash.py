@@ -304,6 +304,33 @@ def test_core_dies_in_the_middle_of_a_shutdown(host):
     assert supervisor.process.wait(20) == 0
 
 
+def test_core_dies_in_the_middle_of_a_stop(host):
+    """What had to wait for its turn is stopped too."""
+    supervisor = host("[service:db]\ncommand = sleep 1000\nstartsecs = 0\n"
+                      "[service:app]\nrequires = db\nstopwaitsecs = 1s\nready = fd:5\ncommand = "
+                      "sh -c \"trap '' TERM; echo >&5; while :; do sleep 1000; done\"\n")
+    supervisor.wait_ready("app:0")
+    supervisor.call("stop", names=["all"], wait=False)
+    assert supervisor.wait_state("app:0", "stopping")
+    assert supervisor.instance("db:0")["state"] == "running"
+    supervisor.kill_core()
+    supervisor.wait_state("db:0", "stopped")
+    supervisor.wait_state("app:0", "stopped")
+
+
+def test_core_dies_in_the_middle_of_an_overlapped_restart(host):
+    """Replicas are restarted one after another, also by another core."""
+    supervisor = host("[service:web]\nnumprocs = 3\nrestart_mode = overlap\nready = fd:5\n"
+                      "command = sh -c \"sleep 0.2; echo >&5; exec sleep 1000\"\n")
+    before = {name: supervisor.wait_ready(name)["pid"] for name in ("web:0", "web:1", "web:2")}
+    supervisor.call("restart", names=["web"], wait=False)
+    wait_for(lambda: supervisor.instance("web:0").get("twin_pid"), "the first twin")
+    supervisor.kill_core()
+    for name, pid in before.items():
+        supervisor.wait_instance(name, lambda row: row["ready"] and row["pid"] not in (pid, None)
+                                 and not row.get("twin_pid"), "a new process")
+
+
 def test_exit_while_no_core_lives(host):
     """The status of a service that ends while the core is dead is known to the next one."""
     supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\nbackoff_max = 100ms\n"
