@@ -14,6 +14,17 @@ struct arena_block {
     max_align_t data[];
 };
 
+/* A hash table of what was shared; open addressing, at most half full. */
+struct arena_shared {
+    size_t count, room;
+    struct shared_copy {
+        const void *at; /* NULL = free */
+        size_t size;
+        uint32_t hash;
+    } copies[];
+};
+enum { FIRST_SHARED = 64 };
+
 void arena_init(struct arena *arena) { memset(arena, 0, sizeof(*arena)); }
 
 void arena_done(struct arena *arena)
@@ -23,6 +34,7 @@ void arena_done(struct arena *arena)
         free(arena->blocks);
         arena->blocks = next;
     }
+    arena_settle(arena);
     arena->failed = false;
 }
 
@@ -55,25 +67,30 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
     return block;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
-{
-    const size_t align = _Alignof(max_align_t);
+static size_t rounded(size_t size, size_t align) { return (size + align - 1) / align * align; }
 
-    if (size > SIZE_MAX / 2) {
-        arena->failed = true;
-        return NULL;
-    }
-    size = size ? (size + align - 1) / align * align : align;
-    struct arena_block *block = arena->blocks;
-    if (!block || block->size - block->used < size)
+static void *take(struct arena *arena, size_t size, size_t align)
+{
+    struct arena_block *block = size <= SIZE_MAX / 2 ? arena->blocks : NULL;
+    size_t at = block ? rounded(block->used, align) : 0;
+
+    if (block && (at > block->size || block->size - at < size))
+        block = NULL;
+    if (!block && size <= SIZE_MAX / 2) {
         block = add_block(arena, size);
+        at = 0;
+    }
     if (!block) {
         arena->failed = true;
         return NULL;
     }
-    void *at = (char *)block->data + block->used;
-    block->used += size;
-    return at;
+    block->used = at + size;
+    return (char *)block->data + at;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    return take(arena, size ? size : 1, _Alignof(max_align_t));
 }
 
 void *arena_array(struct arena *arena, size_t count, size_t size)
@@ -90,7 +107,7 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
 char *arena_strndup(struct arena *arena, const char *text, size_t len)
 {
     len = strnlen(text, len);
-    char *copy = arena_alloc(arena, len + 1);
+    char *copy = take(arena, len + 1, 1);
 
     if (copy)
         memcpy(copy, text, len);
@@ -113,10 +130,91 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
     if (len < 0)
         arena->failed = true;
     else
-        text = arena_alloc(arena, (size_t)len + 1);
+        text = take(arena, (size_t)len + 1, 1);
     if (text)
         vsnprintf(text, (size_t)len + 1, fmt, again);
     va_end(again);
     va_end(args);
     return text;
+}
+
+/* --- one copy of what is equal --- */
+
+static uint32_t hash_of(const unsigned char *data, size_t size)
+{
+    uint32_t hash = 2166136261U; /* FNV-1a */
+
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ data[i]) * 16777619U;
+    return hash;
+}
+
+/* Where an equal copy is, or where the next one goes. */
+static struct shared_copy *look_up(struct arena_shared *table, const void *data, size_t size,
+                                   uint32_t hash)
+{
+    size_t i = hash % table->room;
+
+    while (table->copies[i].at && (table->copies[i].hash != hash || table->copies[i].size != size ||
+                                   memcmp(table->copies[i].at, data, size) != 0))
+        i = (i + 1) % table->room;
+    return &table->copies[i];
+}
+
+/* Room for one more; false without memory: then copies are not shared. */
+static bool grow_shared(struct arena *arena)
+{
+    struct arena_shared *old = arena->shared;
+
+    if (old && old->count < old->room / 2)
+        return true;
+    size_t room = old ? old->room * 2 : FIRST_SHARED;
+    struct arena_shared *table = calloc(1, sizeof(*table) + room * sizeof(table->copies[0]));
+    if (!table)
+        return false;
+    table->room = room;
+    for (size_t i = 0; old && i < old->room; i++) {
+        const struct shared_copy *copy = &old->copies[i];
+        if (!copy->at)
+            continue;
+        *look_up(table, copy->at, copy->size, copy->hash) = *copy;
+        table->count++;
+    }
+    free(old);
+    arena->shared = table;
+    return true;
+}
+
+static const void *share(struct arena *arena, const void *data, size_t size, size_t align)
+{
+    uint32_t hash = hash_of(data, size) + (uint32_t)align; /* a text is no place for a struct */
+    struct shared_copy *copy = grow_shared(arena) ? look_up(arena->shared, data, size, hash) : NULL;
+
+    if (copy && copy->at)
+        return copy->at;
+    void *at = take(arena, size ? size : 1, align);
+    if (!at)
+        return NULL;
+    memcpy(at, data, size);
+    if (copy) {
+        *copy = (struct shared_copy){ at, size, hash };
+        arena->shared->count++;
+    }
+    return at;
+}
+
+const void *arena_share(struct arena *arena, const void *data, size_t size)
+{
+    return share(arena, data, size, _Alignof(max_align_t));
+}
+
+const char *arena_share_text(struct arena *arena, const char *text)
+{
+    return share(arena, text, strlen(text) + 1, 1);
+}
+
+void arena_settle(struct arena *arena)
+{
+    free(arena->shared);
+    arena->shared = NULL;
 }

@@ -2,9 +2,11 @@
 #include "base/opt.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/auto.h"
 #include "base/near.h"
 #include "base/signals.h"
 #include "base/unit.h"
@@ -169,16 +171,19 @@ static int parse_names(const char *text, struct arena *arena, struct opt_names *
 
     for (const char *at = text; *(at += strspn(at, between)); at += strcspn(at, between))
         names.count++;
-    names.names = arena_array(arena, names.count + 1, sizeof(char *));
+    AUTO_FREE char **list = calloc(names.count + 1, sizeof(*list));
     size_t i = 0;
-    for (const char *at = text; names.names && *(at += strspn(at, between)); i++) {
+    for (const char *at = text; list && *(at += strspn(at, between)); i++) {
         size_t len = strcspn(at, between);
-        names.names[i] = arena_strndup(arena, at, len);
-        if (!names.names[i])
+        AUTO_FREE char *name = strndup(at, len);
+        list[i] = name ? (char *)arena_share_text(arena, name) : NULL;
+        if (!list[i])
             break;
         at += len;
     }
-    if (!names.names || i < names.count)
+    if (list && i == names.count)
+        names.names = (char **)arena_share(arena, list, (names.count + 1) * sizeof(*list));
+    if (!names.names)
         return err_set(err, ERR_MEMORY, "out of memory");
     *field = names;
     return 0;
@@ -190,7 +195,7 @@ static int parse_text(const char *text, struct arena *arena, const char **field,
         *field = NULL;
         return 0;
     }
-    char *copy = arena_strdup(arena, text);
+    const char *copy = arena_share_text(arena, text);
     if (!copy)
         return err_set(err, ERR_MEMORY, "out of memory");
     *field = copy;

@@ -31,7 +31,7 @@ enum opt_type {
 };
 
 struct opt_names {
-    char **names; /* NULL-terminated, in the arena */
+    char **names; /* NULL-terminated, in the arena, shared with equal ones: not to be changed */
     size_t count;
 };
 

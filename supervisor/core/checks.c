@@ -177,9 +177,11 @@ struct checks *checks_new(struct loop *loop, const struct instance *instance,
     checks->started = started || !is_probed(&instance->startup);
     checks->ready = ready;
     checks->all[WHICH_STARTUP] =
-        (struct check){ .target = &instance->startup, .timing = &spec->startup };
-    checks->all[WHICH_READY] = (struct check){ .target = &instance->ready, .timing = &spec->ready };
-    checks->all[WHICH_LIVE] = (struct check){ .target = &instance->live, .timing = &spec->live };
+        (struct check){ .target = &instance->startup, .timing = &spec->set->startup };
+    checks->all[WHICH_READY] =
+        (struct check){ .target = &instance->ready, .timing = &spec->set->ready };
+    checks->all[WHICH_LIVE] =
+        (struct check){ .target = &instance->live, .timing = &spec->set->live };
     for (int i = 0; i < WHICH_COUNT; i++) {
         checks->all[i].owner = checks;
         checks->all[i].which = (enum which)i;

@@ -43,6 +43,7 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
         keeper_free(keeper);
         return NULL;
     }
+    keeper->fallback.service.set = &keeper->fallback.set;
     if (getrandom(&keeper->random, sizeof keeper->random, GRND_NONBLOCK) < 0)
         keeper->random = (uint64_t)clock_wall_us();
     keeper->random |= 1;
@@ -206,7 +207,7 @@ static void not_ready_in_time(struct unit *unit)
 {
     char within[UNIT_TEXT_MAX];
 
-    unit_duration_text(unit->slot->spec->ready_timeout_ms, within);
+    unit_duration_text(unit->slot->spec->set->ready_timeout_ms, within);
     keeper_reason(unit, "not ready within %s%s%s", within, unit->check[0] ? "; " : "", unit->check);
 }
 
@@ -220,8 +221,8 @@ static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
         not_ready_in_time(unit);
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_KILLING)
         keeper_reason(unit, "did not stop within %lld ms of %s, killed",
-                      (long long)unit->slot->spec->stopwaitsecs_ms,
-                      signals_name(unit->slot->spec->stopsignal));
+                      (long long)unit->slot->spec->set->stopwaitsecs_ms,
+                      signals_name(unit->slot->spec->set->stopsignal));
 }
 
 /* In the same stroke as the state itself: whoever sees the one sees the other. */
@@ -231,7 +232,7 @@ static void note_end(struct unit *unit, enum lifecycle_state before)
     bool ended = after == LIFECYCLE_EXITED || after == LIFECYCLE_FAILED;
 
     if (before != after)
-        unit->body.ended_all = ended && unit->slot->spec->on_exit == SPEC_EXIT_SHUTDOWN;
+        unit->body.ended_all = ended && unit->slot->spec->set->on_exit == SPEC_EXIT_SHUTDOWN;
 }
 
 /* An address may be answered by either of two processes; what a process says itself may not. */
@@ -404,7 +405,7 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
     publish_exit(keeper, unit, record);
     const struct unit_exit *last = &unit->body.last;
     bool expected = last->known && last->error == 0 &&
-                    spec_exit_expected(&spec->exitcodes, last->signal != 0,
+                    spec_exit_expected(&spec->set->exitcodes, last->signal != 0,
                                        last->signal ? last->signal : last->code);
     /* An orderly stop by its own stop signal is not a failure either. */
     keeper_apply(keeper, unit, expected ? LIFECYCLE_EV_EXIT_OK : LIFECYCLE_EV_EXIT_BAD);

@@ -63,7 +63,7 @@ struct keeper {
     bool outputs_closing; /* pipes wait for the logger to let go of them */
     bool stopping_all;    /* shutdown: nothing starts any more */
     bool stop_round_due;
-    struct spec_service fallback; /* settings of an adopted instance that no plan knows */
+    struct spec_filling fallback; /* settings of an adopted instance that no plan knows */
     struct users_identity nobody_set;
     struct arena fallback_arena;
     bool *emptying; /* per service: releases asked for stop_all */

@@ -38,7 +38,7 @@ static struct slot *adopt_slot(struct keeper *keeper, const char *name)
     if (!slot)
         return NULL;
     snprintf(slot->name, sizeof slot->name, "%s", name);
-    slot->spec = &keeper->fallback;
+    slot->spec = &keeper->fallback.service;
     slot->user = &keeper->nobody_set;
     slot->removed = true; /* until a plan claims it */
     keeper->slots[keeper->nslots++] = slot;

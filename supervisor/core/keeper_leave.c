@@ -94,7 +94,7 @@ void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool al
 
     if (all)
         signal_rest(keeper, unit, signum, false);
-    if (spec->stopasgroup)
+    if (spec->set->stopasgroup)
         signal_group(keeper, unit, signum);
     else
         signal_main(keeper, unit, signum);
@@ -102,7 +102,7 @@ void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool al
 
 static bool cleans_up(const struct spec_service *spec)
 {
-    return spec->kill_mode != SPEC_KILL_PROCESS;
+    return spec->set->kill_mode != SPEC_KILL_PROCESS;
 }
 
 void keeper_kill(struct keeper *keeper, struct unit *unit)
@@ -110,7 +110,7 @@ void keeper_kill(struct keeper *keeper, struct unit *unit)
     const struct spec_service *spec = unit->slot->spec;
 
     signal_main(keeper, unit, SIGKILL);
-    if (cleans_up(spec) || spec->killasgroup || spec->stopasgroup)
+    if (cleans_up(spec) || spec->set->killasgroup || spec->set->stopasgroup)
         signal_group(keeper, unit, SIGKILL);
     if (cleans_up(spec))
         signal_rest(keeper, unit, SIGKILL, !lifecycle_has_process(unit->body.lc.state));

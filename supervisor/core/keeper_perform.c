@@ -217,7 +217,7 @@ static void send_stop(struct keeper *keeper, struct unit *unit)
 {
     const struct spec_service *spec = unit->slot->spec;
 
-    keeper_signal(keeper, unit, spec->stopsignal, spec->kill_mode == SPEC_KILL_GROUP);
+    keeper_signal(keeper, unit, spec->set->stopsignal, spec->set->kill_mode == SPEC_KILL_GROUP);
 }
 
 void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts)

@@ -18,8 +18,9 @@
 
 static bool may_overlap(const struct slot *slot)
 {
-    return slot->spec->restart_mode == SPEC_OVERLAP && slot->spec->type == SPEC_TYPE_SERVICE &&
-           keeper_state(slot) == LIFECYCLE_RUNNING && slot->main->body.lc.ready;
+    return slot->spec->set->restart_mode == SPEC_OVERLAP &&
+           slot->spec->set->type == SPEC_TYPE_SERVICE && keeper_state(slot) == LIFECYCLE_RUNNING &&
+           slot->main->body.lc.ready;
 }
 
 static void start_twin(struct keeper *keeper, struct slot *slot)

@@ -123,7 +123,7 @@ void keeper_reason(struct unit *unit, const char *fmt, ...)
 
 static bool is_delay(const struct spec_service *spec)
 {
-    return !spec->ready.target || strcmp(spec->ready.target, "delay") == 0;
+    return !spec->set->ready.target || strcmp(spec->set->ready.target, "delay") == 0;
 }
 
 struct lifecycle_policy keeper_policy(const struct unit *unit)
@@ -137,23 +137,23 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
     bool trial = unit->slot->twin == unit && unit->slot->on_trial;
 
     return (struct lifecycle_policy){
-        .oneshot = spec->type == SPEC_TYPE_ONESHOT,
+        .oneshot = spec->set->type == SPEC_TYPE_ONESHOT,
         .program = spec->kind == SPEC_PROGRAM,
         .once = trial,
         .delay_ready = is_delay(spec),
-        .pre_start = spec->pre_start != NULL,
-        .post_stop = spec->post_stop != NULL,
-        .autorestart = again[spec->autorestart],
-        .startretries = spec->startretries,
-        .start_ms = is_delay(spec) ? spec->startsecs_ms : spec->ready_timeout_ms,
-        .stop_ms = spec->stopwaitsecs_ms,
-        .hook_ms = spec->hook_timeout_ms,
-        .backoff_reset_ms = spec->backoff_reset_ms,
-        .backoff = { .min_ms = spec->backoff_min_ms,
-                     .max_ms = spec->backoff_max_ms,
-                     .factor = spec->backoff_factor,
-                     .jitter = spec->backoff_jitter,
-                     .linear = spec->backoff_linear },
+        .pre_start = spec->set->pre_start != NULL,
+        .post_stop = spec->set->post_stop != NULL,
+        .autorestart = again[spec->set->autorestart],
+        .startretries = spec->set->startretries,
+        .start_ms = is_delay(spec) ? spec->set->startsecs_ms : spec->set->ready_timeout_ms,
+        .stop_ms = spec->set->stopwaitsecs_ms,
+        .hook_ms = spec->set->hook_timeout_ms,
+        .backoff_reset_ms = spec->set->backoff_reset_ms,
+        .backoff = { .min_ms = spec->set->backoff_min_ms,
+                     .max_ms = spec->set->backoff_max_ms,
+                     .factor = spec->set->backoff_factor,
+                     .jitter = spec->set->backoff_jitter,
+                     .linear = spec->set->backoff_linear },
     };
 }
 
@@ -182,7 +182,7 @@ static void on_verdict(void *context, enum checks_verdict verdict, const char *r
     case CHECKS_SICK:
         health = UNIT_HEALTH_BAD;
         keeper_reason(unit, "%s", reason);
-        if (unit->slot->spec->on_live_failure == SPEC_LIVE_RESTART || !unit->body.gate_passed)
+        if (unit->slot->spec->set->on_live_failure == SPEC_LIVE_RESTART || !unit->body.gate_passed)
             keeper_fact(keeper, unit, LIFECYCLE_EV_SICK);
         break;
     }
@@ -319,7 +319,7 @@ static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
 
 static bool has_checks(const struct spec_service *spec)
 {
-    return !is_delay(spec) || spec->startup.target || spec->live.target;
+    return !is_delay(spec) || spec->set->startup.target || spec->set->live.target;
 }
 
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit)

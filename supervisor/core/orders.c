@@ -471,7 +471,7 @@ static void give_restart(struct orders *orders, struct item *item, const char *w
     struct slot *slot = item->slot;
 
     take_stop_back(slot);
-    if (slot->spec->restart_mode == SPEC_OVERLAP && keeper_state(slot) == LIFECYCLE_RUNNING) {
+    if (slot->spec->set->restart_mode == SPEC_OVERLAP && keeper_state(slot) == LIFECYCLE_RUNNING) {
         item->replacing = true;
         /* One after another: a core after us carries on with those whose turn has not come. */
         slot->main->body.outdated = true;

@@ -24,9 +24,9 @@ static void settings_of(const struct instance *instance, bool is_err, struct str
              is_err ? instance->stderr_log : instance->stdout_log);
     ret->maxbytes = output->maxbytes;
     ret->backups = (int32_t)output->backups;
-    ret->format = spec->log_format;
-    ret->overflow = spec->log_overflow;
-    ret->compress = spec->logfile_compress;
+    ret->format = spec->set->log_format;
+    ret->overflow = spec->set->log_overflow;
+    ret->compress = spec->set->logfile_compress;
     ret->uid = ret->gid = (uint32_t)-1;
 }
 

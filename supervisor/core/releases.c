@@ -166,7 +166,7 @@ static bool add_service(struct draft *draft, const struct spec_service *spec, si
         .service = at,
         .instances = service->instances,
         .number = spec->numprocs_start,
-        .timeout_ms = spec->ready_timeout_ms + spec->stopwaitsecs_ms,
+        .timeout_ms = spec->set->ready_timeout_ms + spec->set->stopwaitsecs_ms,
         .owner = service->owner,
         .refused = geteuid() == 0 && !spec->user,
     };

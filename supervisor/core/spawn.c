@@ -223,8 +223,8 @@ static void fill_limits(const struct core *core, const struct spec_service *serv
         RLIMIT_NOFILE, { .rlim_cur = header->nofile_soft, .rlim_max = header->nofile_hard }
     };
     for (int i = 0; i < SPEC_NLIMITS; i++) {
-        rlim_t value = service->limits[i].value;
-        if (!service->limits[i].set)
+        rlim_t value = service->set->limits[i].value;
+        if (!service->set->limits[i].set)
             continue;
         struct child_limit limit = { spec_limit_resource((enum spec_limit_name)i),
                                      { .rlim_cur = value, .rlim_max = value } };
@@ -251,10 +251,10 @@ static void fill_common(struct core *core, struct unit *unit, const struct users
         .gid = user->gid,
         .groups = user->groups,
         .ngroups = user->ngroups,
-        .umask = (int)service->umask,
-        .nice = (int)service->nice,
-        .set_oom_score = service->set_oom_score,
-        .oom_score_adj = (int)service->oom_score_adj,
+        .umask = (int)service->set->umask,
+        .nice = (int)service->set->nice,
+        .set_oom_score = service->set->set_oom_score,
+        .oom_score_adj = (int)service->set->oom_score_adj,
         .new_session = true,
         .sibling = true,
         .share_memory = !user->set && is_local_file(start->path),

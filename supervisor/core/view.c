@@ -80,13 +80,13 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     jsonx_set_text(row, "detail", lifecycle_detail_name(keeper_state(slot)));
     jsonx_set_bool(row, "wanted", lc->wanted);
     jsonx_set_bool(row, "expected", lc->state == LIFECYCLE_EXITED && lc->expected);
-    jsonx_set_bool(row, "oneshot", slot->spec->type == SPEC_TYPE_ONESHOT);
+    jsonx_set_bool(row, "oneshot", slot->spec->set->type == SPEC_TYPE_ONESHOT);
     jsonx_set_int(row, "probes", unit->body.probes);
     jsonx_set_int(row, "probe_failures", unit->body.probe_failures);
     jsonx_set_text(row, "check_error",
                    unit->check[0] && keeper_pid(keeper, unit) > 0 ? unit->check : NULL);
     jsonx_set_text(row, "restart_mode",
-                   slot->spec->restart_mode == SPEC_OVERLAP ? "overlap" : "stop-first");
+                   slot->spec->set->restart_mode == SPEC_OVERLAP ? "overlap" : "stop-first");
     if (slot->twin)
         json_object_set_new(row, "twin_pid", json_integer(keeper_pid(keeper, slot->twin)));
     if (unit->status[0])
@@ -252,7 +252,7 @@ json_t *view_why(const struct core *core, const struct slot *slot)
     jsonx_set_text(row, "service", slot->spec->name);
     jsonx_set_text(row, "group", slot->spec->group);
     jsonx_set_text(row, "release_path", slot->spec->release);
-    jsonx_set_text(row, "ready_check", slot->spec->ready.target);
+    jsonx_set_text(row, "ready_check", slot->spec->set->ready.target);
     jsonx_set_text(row, "file", slot->spec->file);
     jsonx_set_int(row, "line", slot->spec->line);
     jsonx_set_text(row, "command", slot->spec->command);

@@ -287,7 +287,7 @@ static void make_logs(struct maker *m)
     struct instance *ret = m->ret;
 
     ret->stdout_log = make_log(m, "stdout_logfile", &service->out, ".log");
-    if (service->redirect_stderr) {
+    if (service->set->redirect_stderr) {
         ret->stderr_log = "stdout";
         return;
     }
@@ -425,11 +425,11 @@ static int make(struct maker *m, char *const *user_environment, bool read_files)
     make_directory(m);
     make_process_name(m);
     make_logs(m);
-    make_check(m, "ready", &service->ready, &ret->ready);
-    make_check(m, "startup", &service->startup, &ret->startup);
-    make_check(m, "live", &service->live, &ret->live);
-    ret->pre_start = make_words(m, "pre_start", service->pre_start);
-    ret->post_stop = make_words(m, "post_stop", service->post_stop);
+    make_check(m, "ready", &service->set->ready, &ret->ready);
+    make_check(m, "startup", &service->set->startup, &ret->startup);
+    make_check(m, "live", &service->set->live, &ret->live);
+    ret->pre_start = make_words(m, "pre_start", service->set->pre_start);
+    ret->post_stop = make_words(m, "post_stop", service->set->post_stop);
     if (going_on(m))
         make_envp(m, user_environment, read_files);
     if (m->rc == 0 && !ret->argv)

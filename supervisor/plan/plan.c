@@ -67,6 +67,7 @@ struct plan *plan_make(const struct plan_source *source, struct err_list *errors
     if (build.no_memory || build.plan->arena.failed || build.scratch.failed)
         err_list_add(errors, "%s: out of memory", source->config);
     arena_done(&build.scratch);
+    arena_settle(&build.plan->arena);
     if (errors->total == before)
         return build.plan;
     plan_free(build.plan);

@@ -34,10 +34,18 @@ const char *plan_build_here(struct plan_build *build, size_t file)
 {
     const char *path = plan_build_path(build, file), *slash = strrchr(path, '/');
     size_t len = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    const char *here = arena_strndup(&build->plan->arena, len ? path : ".", len ? len : 1);
+    const char *folder = arena_strndup(&build->scratch, len ? path : ".", len ? len : 1);
+    const char *here = folder ? plan_build_text(build, folder) : NULL;
 
     build->no_memory |= !here;
     return here ? here : "";
+}
+
+const char *plan_build_text(struct plan_build *build, const char *text)
+{
+    const char *ret = arena_share_text(&build->plan->arena, text);
+    build->no_memory |= !ret;
+    return ret;
 }
 
 /* Values are quoted in messages; what a terminal would act upon is not passed on. */

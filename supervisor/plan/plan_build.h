@@ -98,6 +98,8 @@ void plan_build_deliver(struct plan_build *build, struct plan_notes *notes, stru
 /* Memory of the build (scratch) and of the plan; NULL marks the build as failed. */
 void *plan_build_scratch(struct plan_build *build, size_t count, size_t size);
 void *plan_build_keep(struct plan_build *build, size_t count, size_t size);
+/* A text as the plan keeps it: equal ones once.  NULL without memory. */
+const char *plan_build_text(struct plan_build *build, const char *text);
 /* Path of a file of the source. */
 const char *plan_build_path(const struct plan_build *build, size_t file);
 /* Its folder, in the plan's arena. */

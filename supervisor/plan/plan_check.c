@@ -42,9 +42,9 @@ static void report(void *context, const char *key, const char *what)
 /* Whether instances can differ in more than their number. */
 static bool is_numbered(const struct spec_service *service)
 {
-    for (size_t i = 0; i < options_service.count; i++)
-        if (service->texts[i] && options_service.rows[i].flags & OPTIONS_INSTANCE &&
-            instance_mentions(service->texts[i], "process_num"))
+    for (size_t i = 0; i < service->ntexts; i++)
+        if (options_service.rows[service->texts[i].row].flags & OPTIONS_INSTANCE &&
+            instance_mentions(service->texts[i].text, "process_num"))
             return true;
     return false;
 }

@@ -86,14 +86,14 @@ static bool same_meaning(const struct diffing *d, const struct spec_service *a,
 static bool is_log(const char *key, const struct spec_service *service)
 {
     return strcmp(key, "stdout_logfile") == 0 ||
-           (strcmp(key, "stderr_logfile") == 0 && !service->redirect_stderr);
+           (strcmp(key, "stderr_logfile") == 0 && !service->set->redirect_stderr);
 }
 
 static bool sockets_changed(const struct diffing *d, const struct spec_service *service)
 {
-    for (size_t i = 0; i < service->sockets.count; i++)
+    for (size_t i = 0; i < service->set->sockets.count; i++)
         for (size_t k = 0; k < d->ret->sockets.count; k++)
-            if (strcmp(service->sockets.names[i], d->ret->sockets.names[k]) == 0)
+            if (strcmp(service->set->sockets.names[i], d->ret->sockets.names[k]) == 0)
                 return true;
     return false;
 }
@@ -106,12 +106,13 @@ static bool same_row(const struct diffing *d, const struct spec_service *a,
 
     if (strcmp(key, "numprocs") == 0)
         return a->numprocs == b->numprocs;
-    if (!same_text(a->texts[row], b->texts[row]) || !same_meaning(d, a, b, a->texts[row]))
+    if (!same_text(spec_text(a, row), spec_text(b, row)) ||
+        !same_meaning(d, a, b, spec_text(a, row)))
         return false;
     /* Defaults that depend on more than the table. */
-    if (!a->texts[row] && a->kind != b->kind && options_program_initial(key))
+    if (!spec_text(a, row) && a->kind != b->kind && options_program_initial(key))
         return false;
-    if (!a->texts[row] && is_log(key, a))
+    if (!spec_text(a, row) && is_log(key, a))
         return same_text(d->before->supervisor.log_dir, d->after->supervisor.log_dir);
     if (is_log(key, a) && a->out.apart != b->out.apart)
         return false;

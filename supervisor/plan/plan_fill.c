@@ -100,8 +100,8 @@ bool plan_fill_key(struct plan_build *build, const struct plan_section *section,
     /* "10%" is a percentage; only texts may hold a %% or must not hold a lone %. */
     bool expands = strstr(value, "%(") || (row->type == OPT_TEXT && strchr(value, '%'));
     if (expands && !(row->flags & (OPTIONS_INSTANCE | OPTIONS_PATTERNS)))
-        rc = instance_expand(value, names, (char *const *)build->plan->environment,
-                             &build->plan->arena, &value, &err);
+        rc = instance_expand(value, names, (char *const *)build->plan->environment, &build->scratch,
+                             &value, &err);
     if (rc == 0)
         rc = opt_set(table, key->key, value, &build->plan->arena, target, &err);
     if (rc < 0)
@@ -243,14 +243,15 @@ static void fill_own(struct plan_build *build, const struct plan_section *sectio
             return;
         if (strcmp(key->key, "environment") == 0) {
             add_environment(build, section, key, names);
-            to->environment = key->value;
+            to->environment = plan_build_text(build, key->value);
         } else if (!plan_fill_key(build, section, &options_supervisor, key, names, to)) {
             continue;
         }
         if (strcmp(key->key, "include") == 0)
             check_patterns(build, section, key, &to->include, names);
         check_absolute(build, section, key);
-        to->texts[opt_find(&options_supervisor, key->key) - options_supervisor.rows] = key->value;
+        to->texts[opt_find(&options_supervisor, key->key) - options_supervisor.rows] =
+            plan_build_text(build, key->value);
     }
 }
 
@@ -378,7 +379,7 @@ void plan_fill_groups(struct plan_build *build)
             continue;
         struct spec_group *group = &plan->groups[plan->ngroups++];
         char **names = plan_fill_names(build, section->file);
-        group->name = section->name;
+        group->name = plan_build_text(build, section->name);
         plan_fill_check_name(build, section);
         if (!names || opt_defaults(&options_group, &plan->arena, group, &err) < 0) {
             build->no_memory = true;
@@ -399,11 +400,12 @@ void plan_fill_services(struct plan_build *build)
     size_t count = plan_sections_count(build, PLAN_KIND_SERVICE) +
                    plan_sections_count(build, PLAN_KIND_PROGRAM);
 
-    plan->services = plan_build_keep(build, count, sizeof(*plan->services));
+    /* Until they are put into their order. */
+    plan->services = plan_build_scratch(build, count, sizeof(*plan->services));
     build->lines = plan_build_scratch(build, count, sizeof(*build->lines));
     for (size_t i = 0; i < build->nsections && !build->no_memory; i++) {
         const struct plan_section *section = &build->sections[i];
-        struct spec_service again = { 0 };
+        struct spec_service again = { 0 }; /* only looked at for further errors */
         struct plan_lines lines = { 0 };
         if (section->kind != PLAN_KIND_SERVICE && section->kind != PLAN_KIND_PROGRAM)
             continue;

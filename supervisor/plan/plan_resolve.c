@@ -127,9 +127,9 @@ static void resolve_sockets(struct plan_build *build, size_t index, bool *used)
     struct spec_service *service = &plan->services[index];
 
     service->socket_index =
-        plan_build_keep(build, service->sockets.count, sizeof(*service->socket_index));
-    for (size_t i = 0; service->socket_index && i < service->sockets.count; i++) {
-        const char *name = service->sockets.names[i], *nearest;
+        plan_build_keep(build, service->set->sockets.count, sizeof(*service->socket_index));
+    for (size_t i = 0; service->socket_index && i < service->set->sockets.count; i++) {
+        const char *name = service->set->sockets.names[i], *nearest;
         size_t found = find_socket(plan, name);
         bool twice = false;
         for (size_t k = 0; k < service->nsockets; k++)
@@ -174,10 +174,10 @@ static void collect_needs(struct plan_build *build, size_t index, struct needs *
         const struct opt_names *names;
         bool hard, ready, reverse;
     } lists[] = {
-        { "requires", &service->requires, true, true, false },
-        { "wants", &service->wants, false, true, false },
-        { "after", &service->after, false, false, false },
-        { "before", &service->before, false, false, true },
+        { "requires", &service->set->requires, true, true, false },
+        { "wants", &service->set->wants, false, true, false },
+        { "after", &service->set->after, false, false, false },
+        { "before", &service->set->before, false, false, true },
     };
     for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
         for (size_t i = 0; i < lists[l].names->count; i++) {
@@ -400,8 +400,8 @@ void plan_resolve_names(struct plan_build *build)
     resolve_groups(build);
     resolve_all_sockets(build);
     for (size_t i = 0; i < plan->nservices; i++)
-    room += plan->services[i].requires.count + plan->services[i].wants.count +
-            plan->services[i].after.count + plan->services[i].before.count;
+    room += plan->services[i].set->requires.count + plan->services[i].set->wants.count +
+            plan->services[i].set->after.count + plan->services[i].set->before.count;
     all.list = plan_build_scratch(build, room, sizeof(*all.list));
     size_t *order = plan_build_scratch(build, plan->nservices, sizeof(*order));
     if (!all.list || !order)

@@ -151,7 +151,7 @@ static void read_file(struct plan_build *build, size_t file, struct openings *al
     struct ini ini;
 
     err_list_init(&list);
-    ini_parse_text(from->path, from->text, from->len, &build->plan->arena, &ini, &list);
+    ini_parse_text(from->path, from->text, from->len, &build->scratch, &ini, &list);
     adopt_errors(build, file, &list);
     err_list_done(&list);
     for (size_t i = 0; i < ini.count; i++) {

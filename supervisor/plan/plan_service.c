@@ -11,7 +11,10 @@
 struct filling {
     struct plan_build *build;
     const struct plan_section *section;
-    struct spec_service *service;
+    struct spec_filling *filling; /* in front of both: what the option table fills */
+    struct spec_service *service; /* of filling */
+    struct spec_settings *set;    /* likewise */
+    const char **texts;           /* as given, by row of the option table */
     struct plan_lines *lines;
 };
 
@@ -24,7 +27,7 @@ static size_t row_of(const char *key)
 static bool given(const struct filling *f, const char *key)
 {
     size_t row = row_of(key);
-    return row < options_service.count && f->service->texts[row];
+    return row < options_service.count && f->texts[row];
 }
 
 static void complain(const struct filling *f, const char *key, const char *what, const char *value)
@@ -62,11 +65,11 @@ static bool fill_defaults(const struct filling *f)
     struct arena *arena = &f->build->plan->arena;
     struct err err;
 
-    if (opt_defaults(&options_service, arena, f->service, &err) < 0)
+    if (opt_defaults(&options_service, arena, f->filling, &err) < 0)
         return false;
     for (size_t i = 0; f->section->kind == PLAN_KIND_PROGRAM && i < options_service.count; i++) {
         const char *key = options_service.rows[i].key, *initial = options_program_initial(key);
-        if (initial && opt_set(&options_service, key, initial, arena, f->service, &err) < 0)
+        if (initial && opt_set(&options_service, key, initial, arena, f->filling, &err) < 0)
             return false;
     }
     return true;
@@ -74,10 +77,10 @@ static bool fill_defaults(const struct filling *f)
 
 static void fill_one(const struct filling *f, const struct plan_key *key, char *const *names)
 {
-    if (!plan_fill_key(f->build, f->section, &options_service, key, names, f->service))
+    if (!plan_fill_key(f->build, f->section, &options_service, key, names, f->filling))
         return;
     size_t row = row_of(key->key);
-    f->service->texts[row] = key->value;
+    f->texts[row] = plan_build_text(f->build, key->value);
     f->lines->places[row] = (struct plan_place){ key->file, key->line };
 }
 
@@ -166,12 +169,10 @@ static void check_release(const struct filling *f)
 
 static void check_stopping(const struct filling *f)
 {
-    struct spec_service *service = f->service;
-
-    service->killasgroup_given = given(f, "killasgroup");
-    if (!service->killasgroup_given)
-        service->killasgroup = service->stopasgroup;
-    if (service->stopasgroup && !service->killasgroup)
+    f->set->killasgroup_given = given(f, "killasgroup");
+    if (!f->set->killasgroup_given)
+        f->set->killasgroup = f->set->stopasgroup;
+    if (f->set->stopasgroup && !f->set->killasgroup)
         complain(f, "killasgroup",
                  "is false while stopasgroup is true, so KILL would reach fewer than the stop "
                  "signal; try killasgroup = true",
@@ -202,8 +203,8 @@ static void check_output(const struct filling *f)
     if (!given(f, "stderr_logfile"))
         return;
     if (!given(f, "redirect_stderr"))
-        service->redirect_stderr = false;
-    else if (service->redirect_stderr && service->kind == SPEC_SERVICE)
+        f->set->redirect_stderr = false;
+    else if (f->set->redirect_stderr && service->kind == SPEC_SERVICE)
         complain(f, "stderr_logfile",
                  "has no effect while redirect_stderr is true, try redirect_stderr = false", NULL);
 }
@@ -224,31 +225,52 @@ static void check_rest(const struct filling *f)
                  "has no %(process_num)d while numprocs is more than 1, try process_name = "
                  "%(program_name)s_%(process_num)02d",
                  NULL);
-    if (service->backoff_max_ms < service->backoff_min_ms)
+    if (f->set->backoff_max_ms < f->set->backoff_min_ms)
         complain(f, given(f, "backoff_max") ? "backoff_max" : "backoff_min",
                  given(f, "backoff_max") ? "is less than backoff_min, try a longer one"
                                          : "is more than backoff_max, try a longer backoff_max",
                  NULL);
-    service->backoff_linear = service->kind == SPEC_PROGRAM && !given(f, "backoff_factor");
-    service->set_oom_score = given(f, "oom_score_adj");
-    service->startup.successes = 1;
-    service->live.successes = 1;
+    f->set->backoff_linear = service->kind == SPEC_PROGRAM && !given(f, "backoff_factor");
+    f->set->set_oom_score = given(f, "oom_score_adj");
+    f->set->startup.successes = 1;
+    f->set->live.successes = 1;
+}
+
+/* The settings and texts that others have too are shared with them. */
+static void keep_shared(const struct filling *f)
+{
+    struct arena *arena = &f->build->plan->arena;
+    struct spec_service *service = f->service;
+    struct spec_text *texts = plan_build_scratch(f->build, options_service.count, sizeof(*texts));
+
+    for (size_t row = 0; texts && row < options_service.count; row++)
+        if (f->texts[row])
+            texts[service->ntexts++] = (struct spec_text){ f->texts[row], row };
+    service->texts = texts ? arena_share(arena, texts, service->ntexts * sizeof(*texts)) : NULL;
+    service->set = arena_share(arena, f->set, sizeof(*f->set));
+    f->build->no_memory |= !service->texts || !service->set;
 }
 
 void plan_service_fill(struct plan_build *build, const struct plan_section *section,
-                       struct spec_service *service, struct plan_lines *lines)
+                       struct spec_service *ret, struct plan_lines *lines)
 {
-    struct filling f = { build, section, service, lines };
+    struct spec_filling *filling = plan_build_scratch(build, 1, sizeof(*filling));
+    struct filling f = { .build = build, .section = section, .filling = filling, .lines = lines };
 
-    service->name = section->name;
-    service->group = group_of(&f);
-    service->kind = section->kind == PLAN_KIND_PROGRAM ? SPEC_PROGRAM : SPEC_SERVICE;
-    service->file = plan_build_path(build, section->file);
-    service->line = section->line;
-    service->here = plan_build_here(build, section->file);
-    service->texts = plan_build_keep(build, options_service.count, sizeof(*service->texts));
+    f.texts = plan_build_scratch(build, options_service.count, sizeof(*f.texts));
     lines->section = section;
     lines->places = plan_build_scratch(build, options_service.count, sizeof(*lines->places));
+    if (build->no_memory)
+        return;
+    f.service = &filling->service;
+    f.set = &filling->set;
+    f.service->set = f.set;
+    f.service->name = plan_build_text(build, section->name);
+    f.service->group = plan_build_text(build, group_of(&f));
+    f.service->kind = section->kind == PLAN_KIND_PROGRAM ? SPEC_PROGRAM : SPEC_SERVICE;
+    f.service->file = plan_build_path(build, section->file);
+    f.service->line = section->line;
+    f.service->here = plan_build_here(build, section->file);
     if (build->no_memory || !fill_defaults(&f)) {
         build->no_memory = true;
         return;
@@ -258,4 +280,6 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
     check_stopping(&f);
     check_output(&f);
     check_rest(&f);
+    keep_shared(&f);
+    *ret = *f.service;
 }

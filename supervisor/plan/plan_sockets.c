@@ -39,7 +39,7 @@ static void fill_socket(struct plan_build *build, const struct plan_section *sec
     char **names = plan_fill_names(build, section->file);
     struct err err;
 
-    to->name = section->name;
+    to->name = plan_build_text(build, section->name);
     to->file = plan_build_path(build, section->file);
     to->line = section->line;
     plan_fill_check_name(build, section);

@@ -10,6 +10,14 @@ bool spec_exit_expected(const struct spec_exits *exits, bool signalled, int stat
     return status < 256 && (exits->codes[status / 64] >> (status % 64) & 1);
 }
 
+const char *spec_text(const struct spec_service *service, size_t row)
+{
+    for (size_t i = 0; i < service->ntexts; i++)
+        if (service->texts[i].row == row)
+            return service->texts[i].text;
+    return NULL;
+}
+
 int spec_limit_resource(enum spec_limit_name name)
 {
     static const int resources[SPEC_NLIMITS] = {

@@ -79,21 +79,16 @@ struct spec_output {
     int64_t backups;
 };
 
-struct spec_service {
-    const char *name, *group; /* group: of [group:], else the name */
-    enum spec_kind kind;
-    const char *file; /* where the section began */
-    int line;
-    const char *here; /* folder of that file, for %(here)s */
-    /* Texts of all keys as written, by row of the option table; NULL = default.  For the diff. */
-    const char **texts;
+/* A key that was given, as written. */
+struct spec_text {
+    const char *text;
+    size_t row; /* of the option table */
+};
 
-    const char *command; /* as written */
-    int type;            /* enum spec_type, etc: OPT_CHOICE fields are ints */
-    const char *directory, *user, *user_group, *environment, *environment_file, *process_name;
+/* What many services have alike: equal ones share one copy. */
+struct spec_settings {
+    int type;      /* enum spec_type, etc: OPT_CHOICE fields are ints */
     int64_t umask; /* -1 = inherit */
-    int64_t numprocs, numprocs_start, priority;
-    bool autostart;
     int autorestart;
     struct spec_exits exitcodes;
     int64_t startsecs_ms, startretries; /* SPEC_UNLIMITED */
@@ -110,7 +105,6 @@ struct spec_service {
     struct spec_check ready, startup, live;
     int64_t ready_timeout_ms;
     int on_live_failure, restart_mode;
-    struct spec_output out, err;
     bool redirect_stderr;
     int log_format, log_overflow, logfile_compress;
     int64_t nice;
@@ -118,6 +112,24 @@ struct spec_service {
     int64_t oom_score_adj;
     struct spec_limit limits[SPEC_NLIMITS];
     int on_exit;
+};
+
+struct spec_service {
+    const struct spec_settings *set;
+    const char *name, *group; /* group: of [group:], else the name */
+    enum spec_kind kind;
+    int line;         /* where the section began, in */
+    const char *file; /* this file, */
+    const char *here; /* which is in this folder, for %(here)s */
+    /* All keys that were given, in the order of the option table; for the diff. */
+    const struct spec_text *texts;
+    size_t ntexts;
+
+    const char *command; /* as written */
+    const char *directory, *user, *user_group, *environment, *environment_file, *process_name;
+    int64_t numprocs, numprocs_start, priority;
+    bool autostart;
+    struct spec_output out, err;
     const char *release;
 
     /* Resolved after loading. */
@@ -127,6 +139,14 @@ struct spec_service {
     bool *need_ready; /* per need: wait until ready; false = only order (after/before) */
     size_t *socket_index;
     size_t nsockets;
+};
+/* The text of a row of the option table; NULL = default. */
+const char *spec_text(const struct spec_service *service, size_t row);
+
+/* What the option table fills; service.set is put to a shared copy of set when it is complete. */
+struct spec_filling {
+    struct spec_service service;
+    struct spec_settings set;
 };
 
 enum { SPEC_LISTEN_MAX = 16 };

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -61,12 +62,44 @@ static void texts_are_copied(void **unused)
     arena_done(&arena);
 }
 
+static void equal_contents_have_one_copy(void **unused)
+{
+    struct arena arena;
+    const char *texts[1000];
+    char text[16];
+
+    (void)unused;
+    arena_init(&arena);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof(text), "text %d", i);
+        texts[i] = arena_share_text(&arena, text);
+    }
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof(text), "text %d", i);
+        assert_string_equal(texts[i], text);
+        assert_ptr_equal(arena_share_text(&arena, text), texts[i]);
+    }
+    /* A struct is aligned, whatever text has the same bytes. */
+    const uint64_t bytes = 0x0041414141414141;
+    const char *twin = arena_share_text(&arena, "AAAAAAA");
+    const uint64_t *shared = arena_share(&arena, &bytes, sizeof(bytes));
+    assert_int_equal((uintptr_t)shared % _Alignof(max_align_t), 0);
+    assert_ptr_equal(arena_share(&arena, &bytes, sizeof(bytes)), shared);
+    assert_ptr_equal(arena_share_text(&arena, "AAAAAAA"), twin);
+    assert_non_null(arena_share(&arena, "", 0));
+    arena_settle(&arena);
+    assert_string_equal(texts[999], "text 999");
+    assert_string_equal(arena_share_text(&arena, "text 999"), "text 999");
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_zeroed_aligned_and_apart),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(texts_are_copied),
+        cmocka_unit_test(equal_contents_have_one_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,13 +234,14 @@ static inline void make_release(const struct fake *fake, const char *id)
 static inline void make_plan(struct fake *fake)
 {
     static const char *const names[] = { [DB] = "db", [WEB] = "web" };
+    static const struct spec_settings settings = { .ready_timeout_ms = 10000 };
 
     for (size_t i = 0; i < NSERVICES; i++) {
         fake->services[i] = (struct spec_service){
             .name = names[i],
             .release = fake->set,
             .user = "root",
-            .ready_timeout_ms = 10000,
+            .set = &settings,
         };
         fake->counts[i] =
             (struct releases_service){ .instances = i == WEB ? 2 : 1, .owner = geteuid() };

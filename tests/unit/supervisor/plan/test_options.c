@@ -15,7 +15,7 @@
 static size_t struct_size(const struct opt_table *table)
 {
     if (table == &options_service)
-        return sizeof(struct spec_service);
+        return sizeof(struct spec_filling);
     if (table == &options_socket)
         return sizeof(struct spec_socket);
     if (table == &options_group)
@@ -26,7 +26,7 @@ static size_t struct_size(const struct opt_table *table)
 static void check_row(const struct opt_table *table, const struct opt *row)
 {
     union {
-        struct spec_service service;
+        struct spec_filling service;
         struct spec_socket socket;
         struct spec_group group;
         struct spec_supervisor supervisor;
@@ -78,7 +78,7 @@ static void fields_are_not_shared(void **state)
 
 static void defaults_fill_each_struct(void **state)
 {
-    struct spec_service service;
+    struct spec_filling service;
     struct arena arena;
     struct err err;
 
@@ -86,13 +86,13 @@ static void defaults_fill_each_struct(void **state)
     memset(&service, 0, sizeof(service));
     arena_init(&arena);
     assert_int_equal(opt_defaults(&options_service, &arena, &service, &err), 0);
-    assert_int_equal(service.umask, -1);
-    assert_int_equal(service.startretries, SPEC_UNLIMITED);
-    assert_int_equal(service.stopsignal, SIGTERM);
-    assert_int_equal(service.backoff_min_ms, 100);
-    assert_int_equal(service.log_format, SPEC_LOG_PLAIN);
-    assert_true(service.backoff_jitter == 0.1);
-    assert_false(service.limits[SPEC_LIMIT_NOFILE].set);
+    assert_int_equal(service.set.umask, -1);
+    assert_int_equal(service.set.startretries, SPEC_UNLIMITED);
+    assert_int_equal(service.set.stopsignal, SIGTERM);
+    assert_int_equal(service.set.backoff_min_ms, 100);
+    assert_int_equal(service.set.log_format, SPEC_LOG_PLAIN);
+    assert_true(service.set.backoff_jitter == 0.1);
+    assert_false(service.set.limits[SPEC_LIMIT_NOFILE].set);
     arena_done(&arena);
 }
 

@@ -26,25 +26,43 @@ static void service_and_program_have_their_defaults(void **state)
     (void)state;
     assert_int_equal(a->kind, SPEC_SERVICE);
     assert_int_equal(b->kind, SPEC_PROGRAM);
-    assert_int_equal(a->autorestart, SPEC_RESTART_TRUE);
-    assert_int_equal(b->autorestart, SPEC_RESTART_UNEXPECTED);
-    assert_int_equal(a->startretries, SPEC_UNLIMITED);
-    assert_int_equal(b->startretries, 3);
-    assert_int_equal(a->kill_mode, SPEC_KILL_MIXED);
-    assert_int_equal(b->kill_mode, SPEC_KILL_PROCESS);
-    assert_true(a->redirect_stderr && !b->redirect_stderr);
-    assert_int_equal(a->log_format, SPEC_LOG_PLAIN);
-    assert_int_equal(b->log_format, SPEC_LOG_RAW);
-    assert_true(!a->backoff_linear && b->backoff_linear);
-    assert_int_equal(a->backoff_min_ms, 100);
-    assert_int_equal(b->backoff_min_ms, 1000);
-    assert_int_equal(a->ready.threshold, 3);
-    assert_int_equal(a->live.successes, 1);
-    assert_int_equal(a->live.interval_ms, 10000);
+    assert_int_equal(a->set->autorestart, SPEC_RESTART_TRUE);
+    assert_int_equal(b->set->autorestart, SPEC_RESTART_UNEXPECTED);
+    assert_int_equal(a->set->startretries, SPEC_UNLIMITED);
+    assert_int_equal(b->set->startretries, 3);
+    assert_int_equal(a->set->kill_mode, SPEC_KILL_MIXED);
+    assert_int_equal(b->set->kill_mode, SPEC_KILL_PROCESS);
+    assert_true(a->set->redirect_stderr && !b->set->redirect_stderr);
+    assert_int_equal(a->set->log_format, SPEC_LOG_PLAIN);
+    assert_int_equal(b->set->log_format, SPEC_LOG_RAW);
+    assert_true(!a->set->backoff_linear && b->set->backoff_linear);
+    assert_int_equal(a->set->backoff_min_ms, 100);
+    assert_int_equal(b->set->backoff_min_ms, 1000);
+    assert_int_equal(a->set->ready.threshold, 3);
+    assert_int_equal(a->set->live.successes, 1);
+    assert_int_equal(a->set->live.interval_ms, 10000);
     assert_string_equal(a->group, "a");
     assert_string_equal(a->here, "/etc/t");
-    assert_false(a->set_oom_score);
+    assert_false(a->set->set_oom_score);
     assert_int_equal(plan_find(plan, "c"), -1);
+    plan_free(plan);
+}
+
+static void what_is_alike_is_kept_once(void **state)
+{
+    struct plan *plan = must("[service:a]\ncommand = one\nrequires = c\nuser = u\n"
+                             "[service:b]\ncommand = two\nrequires = c\nuser = u\n"
+                             "[service:c]\ncommand = one\nstopsignal = QUIT\n");
+    const struct spec_service *a = fixture_service(plan, "a"), *b = fixture_service(plan, "b");
+    const struct spec_service *c = fixture_service(plan, "c");
+
+    (void)state;
+    assert_ptr_equal(a->set, b->set);
+    assert_ptr_not_equal(a->set, c->set);
+    assert_ptr_equal(a->command, c->command);
+    assert_ptr_equal(a->user, b->user);
+    assert_string_equal(b->command, "two");
+    assert_int_equal(c->ntexts, 2);
     plan_free(plan);
 }
 
@@ -255,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(service_and_program_have_their_defaults),
+        cmocka_unit_test(what_is_alike_is_kept_once),
         cmocka_unit_test(order_follows_needs_then_priority_then_name),
         cmocka_unit_test(needs_named_twice_are_merged),
         cmocka_unit_test(groups_order_and_name_their_programs),

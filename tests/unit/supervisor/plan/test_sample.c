@@ -64,7 +64,7 @@ static void all_of_it_can_be_uncommented(void **state)
     const struct spec_service *service = fixture_service(plan, "example");
     assert_non_null(service);
     for (size_t i = 0; i < options_service.count; i++)
-        if (!service->texts[i])
+        if (!spec_text(service, i))
             fail_msg("%s is missing", options_service.rows[i].key);
     for (size_t i = 0; i < options_supervisor.count; i++)
         if (!plan->supervisor.texts[i])
