@@ -59,6 +59,14 @@ static json_t *host_json(const struct driver_view *view)
     return host;
 }
 
+static unsigned long long all_probes(const struct driver *driver)
+{
+    unsigned long long probes = 0;
+    for (size_t i = 0; i < driver_count(driver); i++)
+        probes += driver_view(driver, i).probes;
+    return probes;
+}
+
 static void end_json(const struct driver *driver, int code)
 {
     json_t *end = json_object(), *hosts = json_array();
@@ -68,6 +76,8 @@ static void end_json(const struct driver *driver, int code)
     jsonx_set_int(end, "exit", code);
     jsonx_set_text(end, "release", *id ? id : NULL);
     jsonx_set_real(end, "seconds", (double)driver_elapsed_ms(driver) / 1000);
+    jsonx_set_text(end, "verdict", "gates");
+    jsonx_set_int(end, "probes", (json_int_t)all_probes(driver));
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         json_array_append_new(hosts, host_json(&view));
@@ -121,6 +131,17 @@ static void where_to_look(const struct driver *driver)
                driver_view(driver, at).spec->name);
 }
 
+/* How much a verdict by gates is worth depends on how often somebody looked. */
+static void verdict_sentence(const struct driver *driver)
+{
+    unsigned long long probes = all_probes(driver);
+    printf(" The verdict rests on the hard gates alone (exits, restarts, probes, readiness): ");
+    if (probes > 0)
+        printf("%llu probe%s seen.", probes, probes == 1 ? " was" : "s were");
+    else
+        printf("no probe was seen, give the service a `ready` or `live` check.");
+}
+
 static void done_sentence(const struct app *app, const struct driver *driver, const char *time)
 {
     const struct rollout *rollout = driver_rollout(driver);
@@ -132,7 +153,7 @@ static void done_sentence(const struct app *app, const struct driver *driver, co
            back ? "back" : app_name, back ? "to" : "as", id, confirmed, confirmed == 1 ? "" : "s",
            time);
     if (!back)
-        printf(" The verdict rests on the hard gates alone (exits, restarts, probes, readiness).");
+        verdict_sentence(driver);
     printf("\n");
     if (rollout_counts(rollout, ROLLOUT_HOST_LOST) > 0)
         printf("Not reached: %s. `deployctl resume` brings them up to date.\n",

@@ -80,6 +80,7 @@ struct driver_view {
     const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
     int64_t damaged;
     uint64_t bytes_sent;
+    uint64_t probes; /* seen by its gates since it switched */
 };
 struct driver_view driver_view(const struct driver *driver, size_t host);
 size_t driver_count(const struct driver *driver);

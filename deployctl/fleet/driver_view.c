@@ -34,6 +34,7 @@ struct driver_view driver_view(const struct driver *driver, size_t index)
         .history = host->history,
         .damaged = host->damaged,
         .bytes_sent = host->bytes_sent,
+        .probes = host->probes,
     };
 }
 

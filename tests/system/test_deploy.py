@@ -187,8 +187,9 @@ def test_a_second_release_begins_with_the_canary(fleet):
     read_until(process, "watching the canary")
     assert fleet.hosts[0].settled() != before
     assert fleet.hosts[1].settled() == before
-    process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=60)
     assert process.returncode == 0
+    assert re.search(r"hard gates alone .*: [1-9][0-9]* probes were seen", rest), rest
     assert fleet.one_release() != before
 
 
