@@ -283,16 +283,6 @@ static json_t *errors_json(const struct err_list *errors)
     return data;
 }
 
-static void order_restarts(struct core *core, const struct plan_diff *diff)
-{
-    for (size_t i = 0; i < diff->count; i++) {
-        ssize_t service = plan_find(core->plan, diff->rows[i].service);
-
-        if (diff->rows[i].change == PLAN_RESTART && service >= 0)
-            keeper_outdated(core->keeper, (size_t)service);
-    }
-}
-
 int core_plan_releases(struct core *core, enum releases_start start, struct err_list *problems,
                        struct err *err)
 {
@@ -333,6 +323,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
         err_list_add(problems, "%s", later.text);
         log_error("applying the new plan", "error", later.text, NULL);
     }
+    keeper_outdated(core->keeper);
     keeper_autostart(core->keeper);
     keeper_next_turns(core->keeper); /* what they wait for may be there, or needed no more */
     return 0;
@@ -389,7 +380,6 @@ static json_t *reload(struct core *core, bool only_plan, json_t **ret_data, stru
     } else if (apply(core, source, plan, &problems, err) == 0) {
         source = NULL;
         plan = NULL;
-        order_restarts(core, &diff);
         result = diff_json(&diff, true);
         json_object_set_new(result, "problems", lines_json(&problems));
     }

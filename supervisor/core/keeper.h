@@ -47,6 +47,7 @@ struct keeper {
     struct arena users_arena;
     struct users_identity *users; /* per service */
     char **user_problems;         /* per service, NULL = none */
+    uint64_t *digests;            /* per service: plan_digest() */
     struct unit **by_record;      /* [LEDGER_RECORDS] */
     struct keeper_fact *facts;
     size_t nfacts, facts_cap;
@@ -101,9 +102,9 @@ bool keeper_all_down(const struct keeper *keeper);
 /* Makes the instance run this release ("" = the one it has): overlapped when its restart_mode says
  * so and it runs, else stop first.  One instance of a service after another. */
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release);
-/* A reload changed what these run with: each is replaced, also by the next core if this one dies.
- */
-void keeper_outdated(struct keeper *keeper, size_t service);
+/* Those that run with other settings than the plan's are replaced; also by the next core if this
+ * one dies. */
+void keeper_outdated(struct keeper *keeper);
 /* The first release is undone: all instances stop and wait. */
 void keeper_empty(struct keeper *keeper, size_t service);
 void keeper_probe_faster(struct keeper *keeper, size_t service, bool on);

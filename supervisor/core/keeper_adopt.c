@@ -194,17 +194,6 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
         keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
 }
 
-/* Those that were queued for it when the core before us died. */
-static void resume_replacing(struct keeper *keeper)
-{
-    for (size_t i = 0; i < keeper->nslots; i++) {
-        struct slot *slot = keeper->slots[i];
-
-        if (slot->main->body.outdated && slot->main->body.lc.wanted && !slot->removed)
-            keeper_replace(keeper, slot, "");
-    }
-}
-
 void keeper_resume(struct keeper *keeper)
 {
     for (size_t i = 0; i < keeper->nslots; i++) {
@@ -222,7 +211,7 @@ void keeper_resume(struct keeper *keeper)
     }
     ledger_recheck_exits(&keeper->core->ledger);
     keeper_exits(keeper);
-    resume_replacing(keeper);
+    keeper_outdated(keeper); /* the core before us may have died in the middle of a reload */
     keeper->stop_round_due = true;
 }
 

@@ -190,6 +190,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     struct err err = { 0 };
 
     unit->body.gate_passed = unit->body.outdated = false;
+    unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.told = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;
     unit->check[0] = '\0';
@@ -198,6 +199,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->status[0] = '\0';
     if (unit->body.lc.starts > 1)
         unit->body.restarts++;
+    keeper_save(unit); /* a core killed after the clone leaves what the process was started with */
     if (spawn_unit(keeper->core, unit, unit->slot->user, &err) != 0) {
         keeper_reason(unit, "cannot start: %s", err.text);
         log_error("cannot start", "instance", unit->slot->name, "error", err.text, NULL);

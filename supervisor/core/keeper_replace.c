@@ -134,7 +134,10 @@ void keeper_replace(struct keeper *keeper, struct slot *slot, const char *releas
 static void tell_replaced(struct keeper *keeper, struct slot *slot, const char *release, bool ok,
                           const char *reason)
 {
-    slot->main->body.outdated = false; /* tried is done: what failed is not tried for ever */
+    /* Tried is done: what failed is not tried for ever. */
+    slot->main->body.outdated = false;
+    if (!slot->removed && slot->main->body.settings != 0)
+        slot->main->body.settings = keeper->digests[slot->service];
     keeper_save(slot->main);
     keeper->hands.replaced(keeper->hands.context, slot, release, ok, reason);
 }
@@ -257,25 +260,35 @@ void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct uni
         keeper->stop_round_due = true;
 }
 
-void keeper_outdated(struct keeper *keeper, size_t service)
+static bool is_outdated(const struct keeper *keeper, const struct unit *unit)
 {
-    struct slot *const *slots;
-    size_t count = keeper_slots_of(keeper, service, &slots);
+    return plan_digest_differs(unit->body.settings, keeper->digests[unit->slot->service]);
+}
 
-    for (size_t i = 0; i < count; i++) {
-        slots[i]->main->body.outdated = slots[i]->main->body.lc.wanted;
-        keeper_save(slots[i]->main);
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct slot *slot = slots[i];
-        bool under_way = slot->replacing || slot->on_trial;
+static void replace_outdated(struct keeper *keeper, struct slot *slot)
+{
+    bool under_way = slot->replacing || slot->on_trial;
 
-        if (!slot->main->body.outdated)
+    keeper_replace(keeper, slot, "");
+    if (under_way && !slot->replace_again &&
+        is_outdated(keeper, slot->on_trial ? slot->twin : slot->main))
+        change_course(keeper, slot);
+}
+
+void keeper_outdated(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+
+        if (slot->removed || !slot->main->body.lc.wanted || !is_outdated(keeper, slot->main))
             continue;
-        keeper_replace(keeper, slot, "");
-        if (under_way && !slot->replace_again) /* what it started has the settings of before */
-            change_course(keeper, slot);
+        slot->main->body.outdated = true;
+        keeper_save(slot->main);
     }
+    for (size_t i = 0; i < keeper->nslots; i++)
+        if (keeper->slots[i]->main->body.outdated && keeper->slots[i]->main->body.lc.wanted &&
+            !keeper->slots[i]->removed)
+            replace_outdated(keeper, keeper->slots[i]);
 }
 
 void keeper_empty(struct keeper *keeper, size_t service)

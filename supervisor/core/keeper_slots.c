@@ -32,12 +32,14 @@ static int find_users(struct keeper *keeper, const struct plan *plan, struct err
 {
     keeper->users = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof *keeper->users);
     keeper->user_problems = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof(char *));
-    if (!keeper->users || !keeper->user_problems)
+    keeper->digests = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof(uint64_t));
+    if (!keeper->users || !keeper->user_problems || !keeper->digests)
         return err_set(err, ERR_MEMORY, "no memory for users");
     for (size_t i = 0; i < plan->nservices; i++) {
         const struct spec_service *spec = &plan->services[i];
         struct err why = { 0 };
 
+        keeper->digests[i] = plan_digest(plan, spec);
         if (users_find(spec->user, spec->user_group, &keeper->users_arena, &keeper->users[i],
                        &why) == 0)
             continue;

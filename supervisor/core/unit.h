@@ -35,6 +35,8 @@ struct unit_body {
     struct lifecycle lc;
     struct unit_exit last;
     int64_t number;
+    uint64_t settings; /* plan_digest() of what its process was started with, or last tried; 0 =
+                        * none yet */
     uint32_t restarts; /* starts beyond the first, of this unit's instance */
     uint32_t probes, probe_failures;
     uint8_t retiring;               /* a twin that was replaced and is leaving */

@@ -94,6 +94,11 @@ struct plan_diff {
 };
 int plan_diff(const struct plan *before, const struct plan *after, struct arena *arena,
               struct plan_diff *ret);
+/* Of all that a process is started with, so that a new core sees which processes run with other
+ * settings than the plan's: differs exactly when plan_diff() would say PLAN_RESTART.  Another
+ * version of the program may digest differently; what it made differs from nothing.  Never 0. */
+uint64_t plan_digest(const struct plan *plan, const struct spec_service *service);
+bool plan_digest_differs(uint64_t runs_with, uint64_t planned);
 const char *plan_change_name(enum plan_change change); /* "same", "added", "restart", ... */
 
 #endif

@@ -2,6 +2,7 @@
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -112,6 +113,61 @@ def test_restart_of_all_instances_survives_the_core(host):
                         and not row.get("twin_pid"), "the new settings", 5)
     with open(f"/proc/{s.instance('b:3')['pid']}/cmdline") as file:
         assert "2001" in file.read()
+
+
+def kept_plan(guardian):
+    """The inode of the plan that the guardian keeps: another one is the commit of a reload."""
+    folder = f"/proc/{guardian}/fd"
+    for fd in os.listdir(folder):
+        try:
+            if os.readlink(f"{folder}/{fd}").startswith("/memfd:plan "):
+                return os.stat(f"{folder}/{fd}").st_ino
+        except FileNotFoundError:
+            pass
+    return None
+
+
+def mark_of(pid):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return [line for line in file.read().split(b"\0") if line.startswith(b"MARK=")]
+    except OSError:
+        return None
+
+
+def test_a_kill_right_after_the_commit_loses_no_restart(host):
+    """The plan is kept, the core dies before it has seen who runs with the one before."""
+    # Many services give the core much to do after the commit, so that the kill comes in time.
+    many = "".join(f"[service:x{i}]\ncommand = true\nautostart = no\nuser = root\n"
+                   for i in range(300))
+    text = (BASE + "environment = MARK=\"{}\"\nrestart_mode = overlap\n"
+            "[service:gone]\ncommand = true\nautostart = no\nenvironment = MARK=\"{}\"\n" + many)
+    s = host(text.format(0, 0))
+    s.wait_ready("b:0")
+    s.wait_ready("b:1")
+    first = s.instance("a:0")["pid"]
+    for number in range(1, 4):
+        guardian, core, before = s.pid, s.core_pid, kept_plan(s.pid)
+        assert before
+        s.write(text.format(number, number))
+        connection = s.connect()
+        connection.send("reload")
+        end = time.monotonic() + 20
+        while kept_plan(guardian) == before:
+            assert time.monotonic() < end
+        os.kill(core, signal.SIGKILL)
+        connection.close()
+
+        def renewed():
+            try:
+                rows = s.instances("b")
+            except OSError:
+                return False
+            return all(r["ready"] and mark_of(r["pid"]) == [b"MARK=%d" % number]
+                       for r in rows.values())
+        wait_for(renewed, "restarts with the new settings", 15)
+    assert s.instance("a:0")["pid"] == first  # whose settings are what they were
+    assert s.instance("gone:0")["state"] == "stopped"
 
 
 def test_added_and_removed(host):

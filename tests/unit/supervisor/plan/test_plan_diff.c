@@ -11,6 +11,23 @@
 
 enum { TEXT_MAX = 1024 };
 
+/* The digest tells what the diff tells. */
+static void check_digests(const struct plan *a, const struct plan *b, const struct plan_diff *diff)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        ssize_t old = plan_find(a, diff->rows[i].service),
+                new = plan_find(b, diff->rows[i].service);
+        if (old < 0 || new < 0)
+            continue;
+        uint64_t before = plan_digest(a, &a->services[old]);
+        uint64_t after = plan_digest(b, &b->services[new]);
+        assert_int_not_equal(before, 0);
+        assert_int_equal(plan_digest_differs(before, after), diff->rows[i].change == PLAN_RESTART);
+        assert_false(plan_digest_differs(before ^ 1ULL << 63, after));
+        assert_false(plan_digest_differs(0, after));
+    }
+}
+
 /* "web=live(priority,ready) new=added supervisor(log) sockets(a)", without what is the same. */
 static const char *changes(const char *before, const char **environment_before, const char *after,
                            const char **environment_after, char text[static TEXT_MAX])
@@ -26,6 +43,7 @@ static const char *changes(const char *before, const char **environment_before, 
     arena_init(&arena);
     buf_init(&out, TEXT_MAX - 1);
     assert_int_equal(plan_diff(a, b, &arena, &diff), 0);
+    check_digests(a, b, &diff);
     for (size_t i = 0; i < diff.count; i++) {
         const struct plan_diff_row *row = &diff.rows[i];
         if (row->change == PLAN_SAME) {
