@@ -71,7 +71,10 @@ void status_note(const json_t *instance, struct buf *out)
         buf_printf(out, "%s%snext try in %s", reason, *reason ? "; " : "",
                    seconds_text(retry > 0 ? retry : 0, text));
     } else if (is_state(instance, "running")) {
-        if (words)
+        const json_t *trouble = json_array_get(json_object_get(instance, "log_troubles"), 0);
+        if (jsonx_text(trouble, "error", NULL))
+            buf_printf(out, "its log cannot be written: %s", jsonx_text(trouble, "error", ""));
+        else if (words)
             buf_puts(out, words);
         else if (json_is_integer(json_object_get(instance, "twin_pid")))
             buf_puts(out, "is being replaced");

@@ -33,6 +33,8 @@ struct core {
     char *notify_name;           /* owned; for NOTIFY_SOCKET */
     bool logs_inherited;         /* log_dir cannot be written: outputs are inherited */
     bool state_in_memory;        /* state_dir cannot be written */
+    uint32_t log_troubles_seen;  /* troubles.h */
+    size_t log_troubles;         /* streams that have an error or lost bytes */
     int64_t started_ms;
     int log_fd;        /* of our own log; up to STDERR_FILENO: none to close */
     char log_name[80]; /* identifier and role, in front of each line */

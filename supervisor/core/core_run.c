@@ -26,6 +26,7 @@
 #include "supervisor/core/orders.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/troubles.h"
 #include "supervisor/core/sockets.h"
 
 enum {
@@ -383,6 +384,7 @@ static void on_poke(void *context, unsigned events)
     upgrade_check(run->upgrade);
     notify_drain(run->notify);
     keeper_exits(run->core.keeper);
+    troubles_look(&run->core);
     if (run->core.keeper->outputs_closing)
         outputs_release(&run->core);
     take_signal_orders(run);
@@ -585,6 +587,7 @@ static int take_up(struct run *run, struct err *err)
         rc = configure_releases(run, err);
     if (rc != 0)
         return rc;
+    troubles_look(core);   /* what the core before us did not tell */
     outputs_release(core); /* what the logger freed while no core lived */
     core->keeper->outputs_closing = true;
     core->keeper->stopping_all = core->ledger.header->shutdown_orders > 0;

@@ -403,6 +403,7 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
 
     note_exit(unit, record);
     publish_exit(keeper, unit, record);
+    outputs_ended(keeper->core, unit->slot->name, spec);
     const struct unit_exit *last = &unit->body.last;
     bool expected = last->known && last->error == 0 &&
                     spec_exit_expected(&spec->set->exitcodes, last->signal != 0,

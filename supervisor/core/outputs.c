@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/log.h"
 
 enum { PIPE_BYTES = 64 * 1024 };
 
@@ -23,6 +27,7 @@ static void settings_of(const struct instance *instance, bool is_err, struct str
     snprintf(ret->path, sizeof ret->path, "%s",
              is_err ? instance->stderr_log : instance->stdout_log);
     ret->maxbytes = output->maxbytes;
+    ret->maxage_s = (output->maxage_ms + 999) / 1000;
     ret->backups = (int32_t)output->backups;
     ret->format = spec->set->log_format;
     ret->overflow = spec->set->log_overflow;
@@ -67,8 +72,79 @@ static void refresh(struct core *core, size_t slot, const struct streams_setting
     core_wake_logger(core);
 }
 
+static size_t bytes_in(int pipe)
+{
+    int n = 0;
+    return pipe >= 0 && ioctl(pipe, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
+/* Whether what is in the pipe ends inside a line.  Nothing is taken out. */
+static bool pipe_ends_inside(int pipe)
+{
+    AUTO_CLOSE int reader = -1;
+    AUTO_CLOSE int writer = -1;
+    char data[4096], last = '\n';
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return false;
+    reader = ends[0];
+    writer = ends[1];
+    (void)fcntl(writer, F_SETPIPE_SZ, fcntl(pipe, F_GETPIPE_SZ));
+    size_t there = bytes_in(pipe);
+    ssize_t seen = tee(pipe, writer, there, SPLICE_F_NONBLOCK), n;
+    if (seen < 0 || (size_t)seen < there)
+        return false;
+    while ((n = read(reader, data, sizeof data)) > 0)
+        last = data[n - 1];
+    return last != '\n';
+}
+
+/* Whether all that was ever written to this stream ends inside a line.  In doubt (the logger cannot
+ * write just now) no. */
+static bool ends_inside_line(const struct core *core, size_t slot, bool remote)
+{
+    enum { TRIES = 100 };
+    char name[STORE_NAME_MAX];
+    struct streams_mark mark;
+    bool draining;
+
+    pipe_name(name, sizeof name, slot, 'r');
+    int pipe = store_get(&core->store, name);
+    if (pipe < 0)
+        return false;
+    for (int i = 0; i < TRIES; i++) {
+        if (bytes_in(pipe) > 0)
+            return pipe_ends_inside(pipe);
+        if (remote)
+            return false; /* the beginning of a line stays in the pipe */
+        /* A batch is in the pipe, in hold, or in the mark: asked in this order it is not missed. */
+        bool held = streams_hold_owner(core->streams) == (ssize_t)slot &&
+                    bytes_in(store_get(&core->store, "hold.r")) > 0;
+        streams_mark(core->streams, slot, &mark, &draining);
+        if (!held)
+            return mark.spill_len == 0 && mark.line.midline;
+        sched_yield();
+    }
+    return false;
+}
+
+/* A process that ended inside a line: the next one begins a new one.  Not in raw, where bytes are
+ * kept as they came. */
+static void end_line(struct core *core, const struct streams_settings *settings, size_t slot,
+                     int write_end)
+{
+    bool remote = streams_target(settings->path, NULL) != STREAMS_FILE;
+    struct pollfd room = { .fd = write_end, .events = POLLOUT };
+
+    if ((settings->format == STREAMS_RAW && !remote) || !ends_inside_line(core, slot, remote))
+        return;
+    if (poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) && write(write_end, "\n", 1) < 0)
+        log_warn("ending a line", "instance", settings->instance, "error", strerror(errno), NULL);
+}
+
 static int open_captured(struct core *core, const struct instance *instance, bool is_err,
-                         int *ret_fd, struct err *err)
+                         bool first, int *ret_fd, struct err *err)
 {
     struct streams_settings settings;
     char name[STORE_NAME_MAX];
@@ -91,11 +167,13 @@ static int open_captured(struct core *core, const struct instance *instance, boo
         core_wake_logger(core);
     }
     *ret_fd = store_get(&core->store, name);
+    if (first)
+        end_line(core, &settings, (size_t)slot, *ret_fd);
     return 0;
 }
 
-static int open_one(struct core *core, const struct instance *instance, bool is_err, int *ret_fd,
-                    struct err *err)
+static int open_one(struct core *core, const struct instance *instance, bool is_err, bool first,
+                    int *ret_fd, struct err *err)
 {
     const char *path = is_err ? instance->stderr_log : instance->stdout_log;
 
@@ -107,13 +185,13 @@ static int open_one(struct core *core, const struct instance *instance, bool is_
         *ret_fd = is_err ? STDERR_FILENO : STDOUT_FILENO;
         return 0;
     }
-    return open_captured(core, instance, is_err, ret_fd, err);
+    return open_captured(core, instance, is_err, first, ret_fd, err);
 }
 
-int outputs_open(struct core *core, const struct instance *instance, int *ret_out, int *ret_err,
-                 struct err *err)
+int outputs_open(struct core *core, const struct instance *instance, bool first, int *ret_out,
+                 int *ret_err, struct err *err)
 {
-    int rc = open_one(core, instance, false, ret_out, err);
+    int rc = open_one(core, instance, false, first, ret_out, err);
 
     if (rc != 0)
         return err_wrap(err, "standard output");
@@ -121,7 +199,7 @@ int outputs_open(struct core *core, const struct instance *instance, int *ret_ou
         *ret_err = *ret_out;
         return 0;
     }
-    rc = open_one(core, instance, true, ret_err, err);
+    rc = open_one(core, instance, true, first, ret_err, err);
     return rc != 0 ? err_wrap(err, "standard error") : 0;
 }
 
@@ -195,7 +273,7 @@ void outputs_update(struct core *core, const struct instance *instance)
         if (slot < 0)
             continue;
         settings_of(instance, i == 1, &settings);
-        if (settings.path[0] == '/')
+        if (settings.path[0] == '/' || streams_target(settings.path, NULL) != STREAMS_FILE)
             refresh(core, (size_t)slot, &settings);
     }
 }
@@ -208,6 +286,28 @@ void outputs_ask(struct core *core, const char *instance)
             streams_order_drain(core->streams, (size_t)slot);
     }
     core_wake_logger(core);
+}
+
+static bool is_target(const char *logfile)
+{
+    return logfile && streams_target(logfile, NULL) != STREAMS_FILE;
+}
+
+void outputs_ended(struct core *core, const char *instance, const struct spec_service *spec)
+{
+    struct streams_settings settings;
+
+    if (!is_target(spec->out.logfile) && !is_target(spec->err.logfile))
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        ssize_t slot = streams_find(core->streams, instance, output_names[i]);
+        uint64_t none = UINT64_MAX;
+        if (slot < 0 || !streams_settings(core->streams, (size_t)slot, &none, &settings) ||
+            streams_target(settings.path, NULL) == STREAMS_FILE)
+            continue;
+        streams_order_drain(core->streams, (size_t)slot);
+        core_wake_logger(core);
+    }
 }
 
 bool outputs_settled(struct core *core, const char *instance)

@@ -9,9 +9,12 @@
 
 /* The descriptors for standard output and error of a process of this instance, borrowed; -1 =
  * /dev/null. A pipe is made at the first start, kept in the store for the life of the instance and
- * used again across restarts.  Settings that changed are handed to the logger. */
-int outputs_open(struct core *core, const struct instance *instance, int *ret_out, int *ret_err,
-                 struct err *err);
+ * used again across restarts.  Settings that changed are handed to the logger.  `first`: no process
+ * of the instance runs, so a line that the last one did not end is ended. */
+int outputs_open(struct core *core, const struct instance *instance, bool first, int *ret_out,
+                 int *ret_err, struct err *err);
+/* A main process has ended: a target that waits for the end of its last line has it now. */
+void outputs_ended(struct core *core, const char *instance, const struct spec_service *spec);
 /* The instance is gone for good: the logger is told to drain and let go. */
 void outputs_close(struct core *core, const char *instance);
 /* Drops the pipes of slots that the logger has freed.  O(descriptors): when there was a close. */

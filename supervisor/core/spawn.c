@@ -313,13 +313,19 @@ static int fill_sockets(struct core *core, struct unit *unit, struct start *star
     return rc;
 }
 
+/* No other process of the instance writes to its output. */
+static bool is_alone(const struct core *core, const struct unit *unit)
+{
+    return !unit->slot->twin && core->ledger.pids[unit->record] == 0;
+}
+
 static int fill_main(struct core *core, struct unit *unit, struct start *start,
                      struct child_spec *spec, struct err *err)
 {
     int out = -1, errors = -1;
     size_t nfds = 0;
 
-    int rc = outputs_open(core, unit->made, &out, &errors, err);
+    int rc = outputs_open(core, unit->made, is_alone(core, unit), &out, &errors, err);
     if (rc == 0)
         rc = open_ready_pipe(core, unit, start, err);
     if (rc != 0)
@@ -398,7 +404,7 @@ static int helper_outputs(struct core *core, struct unit *unit, enum ledger_kind
     int out = -1, errors = -1;
 
     if (kind == LEDGER_HOOK) {
-        int rc = outputs_open(core, unit->made, &out, &errors, err);
+        int rc = outputs_open(core, unit->made, is_alone(core, unit), &out, &errors, err);
         if (rc != 0)
             return rc;
     }

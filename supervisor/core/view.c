@@ -11,6 +11,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/troubles.h"
 #include "supervisor/core/spawn.h"
 
 enum { WHY_EVENTS = 30, WHY_LINES = 20, WHY_BYTES = 8192 };
@@ -91,6 +92,9 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
         json_object_set_new(row, "twin_pid", json_integer(keeper_pid(keeper, slot->twin)));
     if (unit->status[0])
         jsonx_set_text(row, "status", unit->status);
+    json_t *troubles = troubles_json(keeper->core, slot->name);
+    if (troubles)
+        json_object_set_new(row, "log_troubles", troubles);
     return row;
 }
 

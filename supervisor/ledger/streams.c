@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const char magic_text[8] = "SUPSTRM";
-enum { VERSION_NUMBER = 1, READ_TRIES = 1000 };
+enum { VERSION_NUMBER = 2, READ_TRIES = 1000 };
 
 struct header {
     char magic[8];
@@ -24,6 +24,7 @@ struct header {
     _Atomic uint32_t used;       /* core */
     _Atomic uint32_t reopens;    /* core */
     _Atomic uint32_t finishing;  /* core */
+    _Atomic uint32_t troubles;   /* logger */
     _Atomic uint64_t hold_owner; /* logger; slot + 1, 0 = nobody */
 };
 
@@ -34,7 +35,10 @@ struct control {
     _Atomic uint64_t ordered, drained;
     _Atomic uint64_t
         mark; /* sequence << 1 | draining; the sequence's lowest bit: which one counts */
-    uint64_t unused[3];
+    _Atomic uint64_t told_lost; /* core */
+    _Atomic int32_t told_error; /* core */
+    uint32_t unused;
+    uint64_t unused_too;
 };
 _Static_assert(sizeof(struct control) == 64, "one cache line per slot");
 
@@ -112,6 +116,26 @@ struct streams *streams_map(int fd, struct err *err)
         return NULL;
     }
     return streams;
+}
+
+enum streams_target streams_target(const char *path, const char **ret_socket)
+{
+    static const struct {
+        const char *word, *socket;
+        enum streams_target target;
+    } known[] = {
+        { "syslog", "/dev/log", STREAMS_SYSLOG },
+        { "journald", "/run/systemd/journal/socket", STREAMS_JOURNALD },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        size_t len = strlen(known[i].word);
+        if (strncmp(path, known[i].word, len) != 0 || (path[len] && path[len] != ':'))
+            continue;
+        if (ret_socket)
+            *ret_socket = path[len] ? path + len + 1 : known[i].socket;
+        return known[i].target;
+    }
+    return STREAMS_FILE;
 }
 
 void streams_unmap(struct streams *streams)
@@ -328,6 +352,31 @@ bool streams_finishing(const struct streams *streams)
 void streams_error(struct streams *streams, size_t slot, int error)
 {
     atomic_store(&control_of(streams, slot)->error, error);
+    streams_trouble(streams);
+}
+
+void streams_trouble(struct streams *streams)
+{
+    atomic_fetch_add(&streams->table->header.troubles, 1);
+}
+
+uint32_t streams_troubles(const struct streams *streams)
+{
+    return atomic_load(&streams->table->header.troubles);
+}
+
+struct streams_told streams_told(const struct streams *streams, size_t slot)
+{
+    const struct control *control = control_of(streams, slot);
+    return (struct streams_told){ .error = atomic_load(&control->told_error),
+                                  .bytes_lost = atomic_load(&control->told_lost) };
+}
+
+void streams_tell(struct streams *streams, size_t slot, struct streams_told told)
+{
+    struct control *control = control_of(streams, slot);
+    atomic_store(&control->told_error, told.error);
+    atomic_store(&control->told_lost, told.bytes_lost);
 }
 
 void streams_release(struct streams *streams, size_t slot)
@@ -338,6 +387,7 @@ void streams_release(struct streams *streams, size_t slot)
     streams_spill_drop(streams, slot);
     streams_commit(streams, slot, &(struct streams_mark){ 0 }, false);
     atomic_store(&control->error, 0);
+    streams_tell(streams, slot, (struct streams_told){ 0 });
     atomic_store(&control->drained, atomic_load(&control->ordered));
     atomic_store(&control->state, STREAMS_FREE);
 }

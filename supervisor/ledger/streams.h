@@ -25,8 +25,9 @@ enum streams_compress { STREAMS_COMPRESS_NONE, STREAMS_COMPRESS_ZSTD };
 struct streams_settings {
     char instance[STREAMS_NAME_MAX]; /* "web:0", for the json format */
     char output[8];                  /* "stdout", "stderr" */
-    char path[STREAMS_PATH_MAX];     /* absolute */
-    int64_t maxbytes;                /* 0 = no rotation */
+    char path[STREAMS_PATH_MAX];     /* absolute, or a target (below) */
+    int64_t maxbytes;                /* 0 = no rotation by size */
+    int64_t maxage_s;                /* 0 = no rotation by age */
     int32_t backups, format, overflow, compress;
     uint32_t uid, gid; /* owner of new files; (uint32_t)-1 = leave */
 };
@@ -39,6 +40,11 @@ struct streams_progress {
     int32_t error;       /* errno of the last failed write or open, 0 = fine */
     bool has_output;     /* anything was ever written */
 };
+
+/* A `path` that is no file: "syslog", "journald", or these with ":/SOCKET". */
+enum streams_target { STREAMS_FILE, STREAMS_SYSLOG, STREAMS_JOURNALD };
+/* *ret_socket: where it is sent to; NULL is fine. */
+enum streams_target streams_target(const char *path, const char **ret_socket);
 
 struct streams; /* mapped table */
 
@@ -63,6 +69,15 @@ void streams_order_reopen(struct streams *streams); /* all files, after an outsi
 void streams_progress(const struct streams *streams, size_t slot, struct streams_progress *ret);
 /* The slot of an instance's output that a core before us claimed, or -1. */
 ssize_t streams_find(const struct streams *streams, const char *instance, const char *output);
+/* Grows whenever an error or a number of lost bytes has changed, of any slot. */
+uint32_t streams_troubles(const struct streams *streams);
+/* What the core has told of a slot's troubles; kept for the core that follows. */
+struct streams_told {
+    int32_t error;
+    uint64_t bytes_lost;
+};
+struct streams_told streams_told(const struct streams *streams, size_t slot);
+void streams_tell(struct streams *streams, size_t slot, struct streams_told told);
 /* For a core that has just started: calls fn for each slot in use (closing ones are not). */
 void streams_each(const struct streams *streams,
                   void (*fn)(void *context, size_t slot, const struct streams_settings *settings),
@@ -133,6 +148,7 @@ void streams_drain_set(struct streams *streams, size_t slot, uint64_t order);
 uint32_t streams_reopens(const struct streams *streams); /* grows with each order to reopen */
 bool streams_finishing(const struct streams *streams);
 void streams_error(struct streams *streams, size_t slot, int error);
+void streams_trouble(struct streams *streams); /* more bytes were lost */
 /* Forgets the mark and gives the slot back to the core. */
 void streams_release(struct streams *streams, size_t slot);
 

@@ -167,6 +167,14 @@ bool compress_start(struct compress *compress, size_t slot, const char *path, ui
     return false;
 }
 
+void compress_tidy(const char *path)
+{
+    char name[NAME_BYTES];
+
+    if (rotate_name(name, sizeof name, path, 0, ".zst.tmp"))
+        unlink(name);
+}
+
 void compress_moved(struct compress *compress, size_t slot, uint32_t from, uint32_t to)
 {
     if (compress_busy(compress) && compress->slot == slot && compress->number == from)

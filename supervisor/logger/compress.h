@@ -36,6 +36,8 @@ bool compress_busy(const struct compress *compress);
 /* Starts on the newest old file of `path` that is not compressed.  False: there is none, or it
  * cannot be (told once in the log). */
 bool compress_start(struct compress *compress, size_t slot, const char *path, uint32_t backups);
+/* Removes what a child that was killed left of `path`; only while none is at work on it. */
+void compress_tidy(const char *path);
 void compress_moved(struct compress *compress, size_t slot, uint32_t from, uint32_t to);
 /* The child has left (pidfd is readable): puts the result in its place.  False: it failed. */
 bool compress_finish(struct compress *compress);

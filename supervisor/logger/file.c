@@ -35,6 +35,7 @@ int file_look(struct file *file)
     file->dev = (uint64_t)st.st_dev;
     file->ino = (uint64_t)st.st_ino;
     file->size = file->regular ? (uint64_t)st.st_size : 0;
+    file->written_s = (int64_t)st.st_mtim.tv_sec;
     return 0;
 }
 

@@ -11,6 +11,7 @@ struct file {
     bool regular;            /* else a character device: no offset, no rotation */
     bool deleted;            /* no name is left (as of the last look) */
     uint64_t dev, ino, size; /* as of the last look */
+    int64_t written_s;       /* wall clock of the last write, likewise */
 };
 
 void file_init(struct file *file);

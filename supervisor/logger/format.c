@@ -302,12 +302,20 @@ size_t format_cut(const struct format *format, struct streams_line *line, char *
     return (size_t)(put(out, json_partial, sizeof json_partial - 1) - out);
 }
 
+size_t format_notice_words(uint64_t lost, char text[static FORMAT_NOTICE_MAX])
+{
+    int n = snprintf(text, FORMAT_NOTICE_MAX,
+                     "supervisor: %llu bytes dropped here, the log could not be written",
+                     (unsigned long long)lost);
+    return (size_t)n;
+}
+
 size_t format_notice(const struct format *format, struct streams_line *line, uint64_t lost,
                      char *out)
 {
     bool broken = line->broken || (line->midline && format->kind == STREAMS_RAW);
     size_t len = format_end(format, line, out);
-    char *to = out + len, number[24], text[160];
+    char *to = out + len, text[FORMAT_NOTICE_MAX];
     bool json = format->kind == STREAMS_JSON;
 
     if (broken)
@@ -316,10 +324,9 @@ size_t format_notice(const struct format *format, struct streams_line *line, uin
         to = put(to, format->head, format->head_len);
     else
         to = put(put(to, format->time, strlen(format->time)), " ", 1);
-    snprintf(number, sizeof number, "%llu", (unsigned long long)lost);
-    snprintf(text, sizeof text,
-             "supervisor: %s bytes dropped here, the log could not be written%s%s%s\n", number,
-             json ? "\",\"dropped\":" : "", json ? number : "", json ? "}" : "");
-    to = put(to, text, strlen(text));
+    to = put(to, text, format_notice_words(lost, text));
+    if (json)
+        to += snprintf(to, FORMAT_NOTICE_MAX, "\",\"dropped\":%llu}", (unsigned long long)lost);
+    *to++ = '\n';
     return (size_t)(to - out);
 }

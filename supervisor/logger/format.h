@@ -24,6 +24,7 @@ enum {
     FORMAT_OUT_MAX = 256 * 1024,   /* room for the result of one call */
     FORMAT_OBJECT_MAX = 64 * 1024, /* message bytes of one json object */
     FORMAT_HEAD_MAX = 1024,        /* what stands before a line, and the longest notice */
+    FORMAT_NOTICE_MAX = 160,
 };
 
 /* One stream's way of writing, for one batch. */
@@ -61,5 +62,8 @@ size_t format_cut(const struct format *format, struct streams_line *line, char *
 /* A line that says how many bytes the overflow policy dropped at this point. */
 size_t format_notice(const struct format *format, struct streams_line *line, uint64_t lost,
                      char *out);
+
+/* Only its words. */
+size_t format_notice_words(uint64_t lost, char text[static FORMAT_NOTICE_MAX]);
 
 #endif

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+enum { PAGE = 4096 }; /* of a pipe; the first may be partly read */
 
 static int set_nonblocking(int fd)
 {
@@ -97,6 +100,27 @@ ssize_t hold_peek(struct hold *hold, char *data, size_t size)
     if (n < 0)
         return errno == EAGAIN ? 0 : -errno;
     return read_all(hold->scratch_r, data, (size_t)n);
+}
+
+size_t hold_whole_lines(struct hold *hold, int pipe, char *data, size_t size)
+{
+    ssize_t n = 0;
+    int there = 0;
+    if (ioctl(pipe, FIONREAD, &there) != 0)
+        return size;
+    do {
+        n = tee(pipe, hold->scratch_w, size, SPLICE_F_NONBLOCK);
+    } while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return size; /* nothing there, or it cannot be looked at: whoever takes it will see */
+    n = read_all(hold->scratch_r, data, (size_t)n);
+    const char *newline = n > 0 ? memrchr(data, '\n', (size_t)n) : NULL;
+    if (newline)
+        return (size_t)(newline + 1 - data);
+    int room = fcntl(pipe, F_GETPIPE_SZ);
+    size_t full = room > 2 * PAGE ? (size_t)room - PAGE : (size_t)(room > 0 ? room : 0) / 2;
+    bool all_seen = n > 0 && n >= there;
+    return all_seen && (size_t)n < full && (size_t)n < size ? 0 : size;
 }
 
 static int read_away(struct hold *hold)

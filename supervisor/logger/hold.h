@@ -27,6 +27,9 @@ int hold_init(struct hold *hold, int r, int w, struct err *err);
 void hold_done(struct hold *hold);
 
 size_t hold_bytes(const struct hold *hold);
+/* How many bytes of the pipe are whole lines, at most `size`; when it is (nearly) full without the
+ * end of a line, all of them.  `data` has room for `size` bytes. */
+size_t hold_whole_lines(struct hold *hold, int pipe, char *data, size_t size);
 /* Moves up to `max` bytes from the pipe into hold (which is empty).  Bytes moved, 0 at the end of
  * the pipe, -EAGAIN when there is nothing now, or another -errno. */
 ssize_t hold_take(struct hold *hold, int pipe, size_t max);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "supervisor/logger/compress.h"
 
 struct intake *intake_new(struct sink_desk *desk, struct hold *hold, int poke, size_t slot,
                           bool holds_batch)
@@ -29,6 +30,7 @@ struct intake *intake_new(struct sink_desk *desk, struct hold *hold, int poke, s
     struct streams_progress progress;
     streams_progress(desk->table, slot, &progress);
     stream->error = progress.error;
+    stream->told_lost = streams_told(desk->table, slot).bytes_lost;
     return stream;
 }
 
@@ -111,8 +113,10 @@ static void load_settings(struct intake *stream)
 
     if (!streams_settings(table_of(stream), stream->sink.slot, &sequence, &settings))
         return;
+    bool remote = sink_is_remote(&stream->sink);
     if (sink_settings(&stream->sink, &settings) != 0)
         return; /* no memory: the next look tries again */
+    stream->other_kind = remote != sink_is_remote(&stream->sink);
     stream->settings = sequence;
     stream->drop_old = settings.overflow == STREAMS_DROP_OLD;
     stream->compress = settings.compress == STREAMS_COMPRESS_ZSTD;
@@ -121,6 +125,8 @@ static void load_settings(struct intake *stream)
     int rc = sink_ready(&stream->sink);
     if (rc != 0 || !stream->blocked)
         set_error(stream, -rc);
+    if (!stream->started && !sink_is_remote(&stream->sink))
+        compress_tidy(stream->sink.path);
     stream->compress_due |= stream->compress && !stream->started;
     stream->started = true;
 }
@@ -153,7 +159,7 @@ void intake_look(struct intake *stream, bool finish)
 bool intake_listens(const struct intake *stream)
 {
     return stream->pipe >= 0 && stream->started && !stream->ended && !stream->stuck &&
-           (!stream->blocked || stream->drop_old);
+           (!stream->blocked || (stream->drop_old && !stream->patient));
 }
 
 static void block(struct intake *stream, int64_t delay_ms)
@@ -163,9 +169,27 @@ static void block(struct intake *stream, int64_t delay_ms)
     stream->retry_ms = clock_mono_ms() + delay_ms;
 }
 
-static void block_after_error(struct intake *stream)
+/* A target that has no room is no error at once: its socket tells when it has.  With drop-old the
+ * service is kept waiting for a moment only. */
+static void await_target(struct intake *stream)
+{
+    bool again = stream->blocked && stream->awaits;
+
+    stream->patient = !again && stream->drop_old;
+    stream->awaits = true;
+    block(stream, stream->patient ? STREAM_SLOW_MS : STREAM_RETRY_MAX_MS);
+    stream->retry_delay_ms = 0;
+}
+
+static void block_after_error(struct intake *stream, int rc)
 {
     int64_t delay_ms = stream->retry_delay_ms * 2;
+
+    if (rc == -EAGAIN) {
+        await_target(stream);
+        return;
+    }
+    stream->awaits = stream->patient = false;
 
     if (!stream->blocked || delay_ms < STREAM_RETRY_MIN_MS)
         delay_ms = STREAM_RETRY_MIN_MS;
@@ -218,17 +242,17 @@ static void put_held(struct intake *stream)
     int rc = len < 0 ? (int)len : 0;
     if (rc == 0 && !stream->blocked)
         rc = sink_put(&stream->sink, SINK_HOLD, in, (size_t)len);
-    if (rc != 0)
+    if (rc != 0 && rc != -EAGAIN)
         set_error(stream, -rc);
     if (len > 0 && (rc != 0 || stream->blocked)) {
         int spilt = spill(stream, in, (size_t)len);
         stream->stuck = spilt != 0;
         if (rc != 0 || spilt != 0)
-            block_after_error(stream);
+            block_after_error(stream, rc);
     }
     if (len < 0 || stream->stuck) {
         stream->stuck = true;
-        block_after_error(stream);
+        block_after_error(stream, rc);
         return;
     }
     empty_hold(stream);
@@ -252,10 +276,24 @@ void intake_next_pipe(struct intake *stream)
     stream->ended = false;
 }
 
+/* A message of a target is a line: what has no end yet stays in the pipe, unless it must go. */
+static size_t batch_size(struct intake *stream)
+{
+    bool all = !sink_is_remote(&stream->sink) || stream->draining || stream->closing ||
+               stream->finishing || stream->next_pipe >= 0;
+
+    return all ? STREAMS_BATCH_MAX
+               : hold_whole_lines(stream->hold, stream->pipe, stream->sink.desk->in,
+                                  STREAMS_BATCH_MAX);
+}
+
 size_t intake_turn(struct intake *stream)
 {
+    size_t size = batch_size(stream);
+    if (size == 0)
+        return 0;
     streams_hold_own(table_of(stream), stream->sink.slot);
-    ssize_t n = hold_take(stream->hold, stream->pipe, STREAMS_BATCH_MAX);
+    ssize_t n = hold_take(stream->hold, stream->pipe, size);
     if (n > 0) {
         put_held(stream);
         return (size_t)n;
@@ -275,7 +313,7 @@ void intake_recover(struct intake *stream)
     put_held(stream);
 }
 
-static bool put_spilt(struct intake *stream)
+static int put_spilt(struct intake *stream)
 {
     struct sink *sink = &stream->sink;
     size_t len = sink->mark.spill_len;
@@ -283,16 +321,30 @@ static bool put_spilt(struct intake *stream)
                                 len);
     if (rc == 0)
         rc = sink_put(sink, SINK_SPILL, sink->desk->in, len);
-    if (rc != 0) {
+    if (rc == 0)
+        streams_spill_drop(table_of(stream), sink->slot);
+    else if (rc != -EAGAIN)
         set_error(stream, -rc);
-        return false;
-    }
-    streams_spill_drop(table_of(stream), sink->slot);
-    return true;
+    return rc;
+}
+
+/* Bytes were dropped, and that is over now: the core tells how many. */
+static void tell_lost(struct intake *stream)
+{
+    uint64_t lost = stream->sink.mark.bytes_lost;
+
+    if (lost == stream->told_lost)
+        return;
+    stream->told_lost = lost;
+    streams_trouble(table_of(stream));
+    intake_poke(stream);
 }
 
 void intake_retry(struct intake *stream)
 {
+    bool waited_long = stream->awaits && !stream->patient && clock_mono_ms() >= stream->retry_ms;
+    uint32_t before = stream->sink.mark.spill_done;
+
     stream->retry_ms = INT64_MAX;
     if (stream->stuck) {
         stream->stuck = false;
@@ -300,13 +352,26 @@ void intake_retry(struct intake *stream)
         if (stream->stuck)
             return;
     }
-    if (stream->sink.mark.spill_len > 0 && !put_spilt(stream)) {
-        block_after_error(stream);
+    int rc = stream->sink.mark.spill_len > 0 ? put_spilt(stream) : 0;
+    if (rc != 0) {
+        if (rc == -EAGAIN && stream->sink.mark.spill_done != before)
+            stream->awaits = false; /* it moves */
+        else if (rc == -EAGAIN && waited_long)
+            set_error(stream, ETIMEDOUT);
+        block_after_error(stream, rc);
         return;
     }
-    stream->blocked = false;
+    stream->blocked = stream->awaits = stream->patient = false;
     stream->retry_delay_ms = 0;
     set_error(stream, 0);
+    tell_lost(stream);
+}
+
+void intake_room(struct intake *stream)
+{
+    stream->awaited = false;
+    if (stream->awaits && stream->blocked)
+        intake_retry(stream);
 }
 
 static bool reached(const struct intake *stream)

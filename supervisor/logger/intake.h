@@ -23,7 +23,7 @@
 enum {
     STREAM_RETRY_MIN_MS = 200,
     STREAM_RETRY_MAX_MS = 5000,
-    STREAM_SLOW_MS = 200,
+    STREAM_SLOW_MS = 200, /* drop-old: the service waits no longer than that */
     STREAM_PIPE_WAIT_MS =
         5000, /* an order for a stream whose pipe has not come yet waits so long */
 };
@@ -39,8 +39,13 @@ struct intake {
     bool ended;   /* nobody can write to the pipe any more */
     bool polled;  /* kept by the loop: the pipe is in its epoll set */
     bool blocked; /* until retry_ms */
-    bool stuck;   /* even the spill failed: the batch is in hold still, nobody else may use it */
+    bool awaits;  /* a target has no room; kept by the loop: `awaited`, its socket is in epoll */
+    bool awaited;
+    bool patient;       /* it has not been waited for long: nothing is dropped yet */
+    uint64_t told_lost; /* bytes lost when the core was last poked about it */
+    bool stuck; /* even the spill failed: the batch is in hold still, nobody else may use it */
     bool compress, compress_due;
+    bool other_kind;  /* a file before, a target now, or the other way round */
     int error;        /* errno told to the core */
     int64_t retry_ms; /* monotonic; INT64_MAX = none */
     int64_t retry_delay_ms;
@@ -60,7 +65,8 @@ void intake_give_pipe(struct intake *stream, int fd);
 void intake_look(struct intake *stream, bool finish);
 /* Should the pipe be read? */
 bool intake_listens(const struct intake *stream);
-/* Takes one batch from the pipe and writes it.  Returns its size, 0: nothing was there. */
+/* Takes one batch from the pipe and writes it.  Returns its size, 0: nothing was there (for a
+ * target: no whole line, and no order asks for the rest). */
 size_t intake_turn(struct intake *stream);
 /* The pipe is empty (intake_turn found nothing) and not listened to: goes over to the next one, if
  * any.
@@ -72,6 +78,8 @@ void intake_recover(struct intake *stream);
 void intake_retry(struct intake *stream);
 /* Stores drain numbers that are reached.  True: nothing more is to be done for any order. */
 bool intake_answer(struct intake *stream);
+/* The target that is awaited may have room. */
+void intake_room(struct intake *stream);
 /* Ends the line under way (the stream is closed, or the logger leaves for good). */
 void intake_end(struct intake *stream);
 /* Wakes the core. */

@@ -27,8 +27,8 @@ enum {
     SMALL_TURN = 16 * 1024, /* bytes; a turn that took less was hardly worth its system calls */
     BREATH_US = 200,
 };
-/* What an epoll event is about: a stream's slot, or one of these. */
-enum { ABOUT_SIGNAL = STREAMS_SLOTS, ABOUT_CHANNEL, ABOUT_POKE, ABOUT_COMPRESS };
+/* What an epoll event is about: a stream's slot, one of these, or the target of a slot. */
+enum { ABOUT_SIGNAL = STREAMS_SLOTS, ABOUT_CHANNEL, ABOUT_POKE, ABOUT_COMPRESS, ABOUT_TARGET };
 
 struct logger {
     struct store store; /* what we inherited and do not use here stays open in it */
@@ -54,6 +54,26 @@ static bool watch(struct logger *logger, int fd, uint64_t about)
     return epoll_ctl(logger->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+/* The beginning of a line waits in the pipe for its end: only what is new wakes us. */
+static bool watch_lines(struct logger *logger, const struct intake *stream, int op)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.u64 = stream->sink.slot };
+    return epoll_ctl(logger->epoll, op, stream->pipe, &event) == 0;
+}
+
+/* Once; the next time wants another call. */
+static void watch_target(struct logger *logger, struct intake *stream)
+{
+    struct epoll_event event = { .events = EPOLLOUT | EPOLLONESHOT,
+                                 .data.u64 = ABOUT_TARGET + stream->sink.slot };
+    int fd = stream->sink.target.fd;
+
+    if (stream->awaited || fd < 0)
+        return;
+    stream->awaited = epoll_ctl(logger->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ||
+                      epoll_ctl(logger->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static void stop_listening(struct logger *logger, struct intake *stream)
 {
     /* The store has the same open pipe, so closing our descriptor would not end this. */
@@ -76,10 +96,17 @@ static void settle(struct logger *logger, struct intake *stream)
 {
     if (stream->stuck && !logger->stuck)
         become_stuck(logger, stream);
+    if (stream->other_kind)
+        stop_listening(logger, stream);
+    stream->other_kind = false;
     if (!intake_listens(stream) || logger->stuck)
         stop_listening(logger, stream);
     else if (!stream->polled)
-        stream->polled = watch(logger, stream->pipe, stream->sink.slot);
+        stream->polled = sink_is_remote(&stream->sink)
+                             ? watch_lines(logger, stream, EPOLL_CTL_ADD)
+                             : watch(logger, stream->pipe, stream->sink.slot);
+    if (stream->awaits)
+        watch_target(logger, stream);
     bool may_retry = !logger->stuck || logger->stuck == stream;
     if (may_retry && stream->retry_ms < logger->due_ms)
         logger->due_ms = stream->retry_ms;
@@ -118,6 +145,8 @@ static void answer(struct logger *logger, struct intake *stream)
         close_stream(logger, stream);
         return;
     }
+    if (!done && stream->polled && sink_is_remote(&stream->sink))
+        (void)watch_lines(logger, stream, EPOLL_CTL_MOD); /* the rest of it goes now */
     if (!done && stream->pipe < 0 && stream->order_deadline_ms < logger->due_ms)
         logger->due_ms = stream->order_deadline_ms;
     settle(logger, stream);
@@ -297,7 +326,21 @@ static void on_stream(struct logger *logger, size_t slot)
         stop_listening(logger, stream);
         intake_next_pipe(stream);
     }
+    if (taken > 0 && stream->polled && sink_is_remote(&stream->sink))
+        (void)watch_lines(logger, stream, EPOLL_CTL_MOD); /* there may be more */
     answer(logger, stream);
+}
+
+static void on_target(struct logger *logger, size_t slot)
+{
+    struct intake *stream = slot < STREAMS_SLOTS ? logger->by_slot[slot] : NULL;
+
+    if (!stream || (logger->stuck && logger->stuck != stream))
+        return;
+    intake_room(stream);
+    answer(logger, stream);
+    if (logger->stuck && !logger->stuck->stuck)
+        logger->due_ms = 0; /* the others listen again */
 }
 
 static void dispatch(struct logger *logger, uint64_t about)
@@ -316,7 +359,10 @@ static void dispatch(struct logger *logger, uint64_t about)
         on_compressed(logger);
         return;
     default:
-        on_stream(logger, (size_t)about);
+        if (about >= ABOUT_TARGET)
+            on_target(logger, (size_t)(about - ABOUT_TARGET));
+        else
+            on_stream(logger, (size_t)about);
     }
 }
 
@@ -504,6 +550,7 @@ static void close_all(struct logger *logger)
     free(logger->by_slot);
     free(logger->desk.in);
     free(logger->desk.out);
+    free(logger->desk.message);
     hold_done(&logger->hold);
     streams_unmap(logger->table);
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)

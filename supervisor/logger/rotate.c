@@ -21,6 +21,19 @@ struct rotate_step rotate_plan(uint32_t step, uint32_t backups)
     return (struct rotate_step){ .act = ROTATE_OPEN };
 }
 
+enum { MONDAY_S = 3 * 24 * 3600 }; /* 1970 began on a Thursday */
+
+int64_t rotate_period(int64_t wall_s, int64_t east_s, int64_t age_s)
+{
+    int64_t local_s = wall_s + east_s + MONDAY_S;
+    return local_s / age_s - (local_s % age_s < 0);
+}
+
+int64_t rotate_period_end(int64_t period, int64_t east_s, int64_t age_s)
+{
+    return (period + 1) * age_s - east_s - MONDAY_S;
+}
+
 bool rotate_name(char *name, size_t size, const char *path, uint32_t number, const char *suffix)
 {
     int n = number > 0 ? snprintf(name, size, "%s.%u%s", path, number, suffix)

@@ -35,4 +35,10 @@ struct rotate_step rotate_plan(uint32_t step, uint32_t backups);
 /* "PATH", "PATH.N" or, compressed, "PATH.N.zst"; false if it does not fit. */
 bool rotate_name(char *name, size_t size, const char *path, uint32_t number, const char *suffix);
 
+/* Rotation by age: in which period of `age_s` seconds a moment lies, in local time (`east_s`:
+ * seconds east of Greenwich), so that days begin at midnight and weeks on Monday; and when it ends.
+ */
+int64_t rotate_period(int64_t wall_s, int64_t east_s, int64_t age_s);
+int64_t rotate_period_end(int64_t period, int64_t east_s, int64_t age_s);
+
 #endif

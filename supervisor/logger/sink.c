@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,13 +21,17 @@ void sink_init(struct sink *sink, struct sink_desk *desk, size_t slot, bool dirt
 
     *sink = (struct sink){ .desk = desk, .slot = slot };
     file_init(&sink->file);
+    target_init(&sink->target);
     streams_mark(desk->table, slot, &sink->mark, &draining);
     sink->dirty = dirty || sink->mark.ending;
 }
 
+bool sink_is_remote(const struct sink *sink) { return sink->target.kind != STREAMS_FILE; }
+
 void sink_done(struct sink *sink)
 {
     file_close(&sink->file);
+    target_close(&sink->target);
     free(sink->path);
     free(sink->instance);
     sink->path = sink->instance = NULL;
@@ -74,11 +79,16 @@ int sink_settings(struct sink *sink, const struct streams_settings *settings)
         sink_end_line(sink);
     free(sink->path);
     free(sink->instance);
+    if (!sink->path || strcmp(sink->path, path) != 0)
+        target_close(&sink->target);
+    sink->target.kind = streams_target(path, NULL);
     sink->path = path;
     sink->instance = instance;
     memcpy(sink->output, settings->output, sizeof sink->output);
     sink->kind = (enum streams_format)settings->format;
     sink->maxbytes = settings->maxbytes;
+    sink->maxage_s = settings->maxage_s;
+    sink->age_due_s = 0;
     sink->backups = settings->backups < 0                    ? 0
                     : settings->backups > ROTATE_BACKUPS_MAX ? ROTATE_BACKUPS_MAX
                                                              : (uint32_t)settings->backups;
@@ -87,7 +97,11 @@ int sink_settings(struct sink *sink, const struct streams_settings *settings)
     return 0;
 }
 
-void sink_reopen(struct sink *sink) { file_close(&sink->file); }
+void sink_reopen(struct sink *sink)
+{
+    file_close(&sink->file);
+    target_close(&sink->target);
+}
 
 /* Says in the mark that there may be bytes behind the offset although hold has none of this stream.
  */
@@ -276,15 +290,38 @@ static bool rotation_paused(const struct sink *sink)
     return sink->rotate_not_before_ms > 0 && clock_mono_ms() < sink->rotate_not_before_ms;
 }
 
-static bool rotation_due(const struct sink *sink)
+static bool is_too_large(const struct sink *sink)
 {
     uint64_t max = (uint64_t)sink->maxbytes, offset = sink->mark.offset;
 
-    if (sink->maxbytes <= 0 || !sink->file.regular || offset < max)
+    return sink->maxbytes > 0 && offset >= max &&
+           (!sink->mark.line.midline || offset - max >= SINK_LINE_SLACK);
+}
+
+/* Whether its last line is of an earlier period than the next one.  The file knows when that was,
+ * so nothing has to be remembered across loggers, supervisors and boots. */
+static bool is_too_old(struct sink *sink)
+{
+    time_t now = (time_t)(clock_wall_us() / 1000000), then = (time_t)sink->file.written_s;
+    struct tm here, there;
+
+    if (sink->maxage_s <= 0 || sink->mark.offset == 0 || sink->mark.line.midline ||
+        now < sink->age_due_s)
         return false;
-    if (sink->mark.line.midline && offset - max < SINK_LINE_SLACK)
-        return false;
-    return !rotation_paused(sink);
+    localtime_r(&now, &here);
+    localtime_r(&then, &there);
+    int64_t period = rotate_period(now, here.tm_gmtoff, sink->maxage_s);
+    if (rotate_period(then, there.tm_gmtoff, sink->maxage_s) < period)
+        return true;
+    int64_t look = now - now % SINK_AGE_LOOK_S + SINK_AGE_LOOK_S;
+    int64_t end = rotate_period_end(period, here.tm_gmtoff, sink->maxage_s);
+    sink->age_due_s = end < look ? end : look;
+    return false;
+}
+
+static bool rotation_due(struct sink *sink)
+{
+    return sink->file.regular && (is_too_large(sink) || is_too_old(sink)) && !rotation_paused(sink);
 }
 
 /* A rotation that a kill interrupted: what it left of the file is put right first. */
@@ -305,6 +342,7 @@ static int open_file(struct sink *sink)
     if (sink->file.fd >= 0)
         return 0;
     int rc = file_open(&sink->file, sink->path, true, sink->uid, sink->gid);
+    sink->age_due_s = 0;
     if (rc == 0)
         rc = adopt(sink);
     if (rc != 0)
@@ -338,6 +376,11 @@ int sink_ready(struct sink *sink)
 
     if (!sink->path)
         return -ENOMEM;
+    if (sink_is_remote(sink)) {
+        const char *socket;
+        (void)streams_target(sink->path, &socket);
+        return target_open(&sink->target, socket);
+    }
     if (sink->file.fd >= 0)
         rc = check_file(sink);
     if (rc == 0 && sink->file.fd < 0)
@@ -378,6 +421,22 @@ static int write_piece(struct sink *sink, const struct format_piece *piece, size
     return rc;
 }
 
+/* `used` bytes more of the batch are where they belong. */
+static void commit_piece(struct sink *sink, struct streams_mark *next, enum sink_source source,
+                         size_t used, bool last)
+{
+    next->has_output = 1;
+    next->ending = 0;
+    if (source == SINK_HOLD) {
+        next->hold_done = last ? 0 : next->hold_done + (uint32_t)used;
+        next->bytes_in += used;
+    } else {
+        next->spill_done = last ? 0 : next->spill_done + (uint32_t)used;
+        next->spill_len = last ? 0 : next->spill_len;
+    }
+    sink_commit(sink, next, last && source == SINK_HOLD);
+}
+
 /* Writes and commits the next piece of a batch of which `done` bytes are on file.  Bytes or -errno.
  */
 static ssize_t put_piece(struct sink *sink, enum sink_source source, const char *data, size_t len,
@@ -402,30 +461,63 @@ static ssize_t put_piece(struct sink *sink, enum sink_source source, const char 
             announce(sink, sink->dirty);
         return rc;
     }
-    bool last = done + piece.used == len;
-    uint32_t now = last ? 0 : (uint32_t)(done + piece.used);
     next.offset += lead + piece.len;
-    next.has_output = 1;
-    next.ending = 0;
-    if (source == SINK_HOLD) {
-        next.hold_done = now;
-        next.bytes_in += piece.used;
-    } else {
-        next.spill_done = now;
-        next.spill_len = last ? 0 : next.spill_len;
-    }
-    sink_commit(sink, &next, last && source == SINK_HOLD);
+    commit_piece(sink, &next, source, piece.used, done + piece.used == len);
     return (ssize_t)piece.used;
+}
+
+static int send_notice(struct sink *sink)
+{
+    struct streams_mark next = sink->mark;
+    char line[FORMAT_NOTICE_MAX];
+    size_t len = format_notice_words(next.bytes_lost - next.lost_told, line);
+
+    next.lost_told = next.bytes_lost;
+    len = target_message(&sink->target, sink->instance, sink->output, clock_wall_us() / 1000000,
+                         line, len, sink->desk->message);
+    int rc = target_send(&sink->target, sink->desk->message, len);
+    if (rc == 0)
+        sink_commit(sink, &next, false);
+    return rc;
+}
+
+/* As put_piece, for a target.  One try more when the receiver was started anew. */
+static ssize_t send_piece(struct sink *sink, enum sink_source source, const char *data, size_t len,
+                          size_t done)
+{
+    size_t used = target_piece(&sink->target, data + done, len - done);
+    struct sink_desk *desk = sink->desk;
+
+    if (!desk->message && !(desk->message = malloc(TARGET_OUT_MAX)))
+        return -ENOMEM;
+    int rc = sink->mark.bytes_lost > sink->mark.lost_told ? send_notice(sink) : 0;
+    size_t size = target_message(&sink->target, sink->instance, sink->output,
+                                 clock_wall_us() / 1000000, data + done, used, desk->message);
+    if (rc == 0)
+        rc = target_send(&sink->target, desk->message, size);
+    if (rc == -ECONNREFUSED || rc == -ENOTCONN || rc == -EPIPE) {
+        rc = sink_ready(sink);
+        if (rc == 0)
+            rc = target_send(&sink->target, desk->message, size);
+    }
+    if (rc != 0)
+        return rc;
+    struct streams_mark next = sink->mark;
+    commit_piece(sink, &next, source, used, done + used == len);
+    return (ssize_t)used;
 }
 
 int sink_put(struct sink *sink, enum sink_source source, const char *data, size_t len)
 {
     size_t done = source == SINK_HOLD ? sink->mark.hold_done : sink->mark.spill_done;
 
-    stamp(sink);
+    if (!sink_is_remote(sink))
+        stamp(sink);
     while (done < len) {
         int rc = sink_ready(sink);
-        ssize_t n = rc != 0 ? rc : put_piece(sink, source, data, len, done);
+        ssize_t n = rc != 0                ? rc
+                    : sink_is_remote(sink) ? send_piece(sink, source, data, len, done)
+                                           : put_piece(sink, source, data, len, done);
         if (n < 0)
             return (int)n;
         done += (size_t)n;

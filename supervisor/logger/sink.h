@@ -17,12 +17,14 @@
 #include "supervisor/ledger/streams.h"
 #include "supervisor/logger/file.h"
 #include "supervisor/logger/format.h"
+#include "supervisor/logger/target.h"
 
 /* What all sinks of the process use, one after another. */
 struct sink_desk {
     struct streams *table;
-    char *in;  /* STREAMS_BATCH_MAX */
-    char *out; /* SINK_OUT_MAX */
+    char *in;      /* STREAMS_BATCH_MAX */
+    char *out;     /* SINK_OUT_MAX */
+    char *message; /* TARGET_OUT_MAX; allocated when the first target needs it */
     struct format format;
     /* A rotation moved old file number `from` to `to` (0 = it is gone); from 0 to 1 comes last. */
     void (*moved)(void *context, size_t slot, uint32_t from, uint32_t to);
@@ -32,6 +34,7 @@ enum {
     SINK_OUT_MAX = FORMAT_HEAD_MAX + FORMAT_OUT_MAX,
     SINK_LINE_SLACK = 1024 * 1024, /* a line this far over maxbytes is cut by the rotation */
     SINK_ROTATE_PAUSE_MS = 10000,  /* after a rotation that failed */
+    SINK_AGE_LOOK_S = 900,         /* clocks are put on and back at full quarters of an hour */
 };
 
 struct sink {
@@ -39,9 +42,11 @@ struct sink {
     size_t slot;
     struct streams_mark mark; /* as last committed */
     struct file file;
+    struct target target;  /* instead of a file, when its kind says so */
     char *path, *instance; /* owned */
     char output[sizeof((struct streams_settings *)0)->output];
-    int64_t maxbytes;
+    int64_t maxbytes, maxage_s;
+    int64_t age_due_s; /* wall clock: until then the file is not too old */
     uint32_t backups, uid, gid;
     enum streams_format kind;
     bool dirty; /* the file may have bytes behind the offset that are not committed */
@@ -55,8 +60,8 @@ void sink_done(struct sink *sink); /* twice is fine */
  * the old ones stay). */
 int sink_settings(struct sink *sink, const struct streams_settings *settings);
 
-/* Opens the file unless it is open and still ours; recovers; rotates if it is time.  0 or -errno.
- */
+/* Opens the file unless it is open and still ours; recovers; rotates if it is time.  Connects to a
+ * target.  0 or -errno. */
 int sink_ready(struct sink *sink);
 /* For an order to reopen: the next use opens the file by its name. */
 void sink_reopen(struct sink *sink);
@@ -64,8 +69,11 @@ void sink_reopen(struct sink *sink);
 enum sink_source { SINK_HOLD, SINK_SPILL };
 /* Writes a batch that lies in hold (or in the spill area), from where its mark stands.  0: all is
  * on file and committed; for SINK_HOLD the mark is `draining` now and hold is to be emptied.
- * -errno: what is on file so far is committed. */
+ * -errno: what is on file so far is committed; -EAGAIN: a target has no room now. */
 int sink_put(struct sink *sink, enum sink_source source, const char *data, size_t len);
+
+/* Sends lines somewhere instead of writing a file. */
+bool sink_is_remote(const struct sink *sink);
 
 /* Ends the line under way, so that the file can be left. */
 void sink_end_line(struct sink *sink);

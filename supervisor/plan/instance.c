@@ -241,7 +241,8 @@ static const char *default_log(struct maker *m, const char *ending)
 static const char *log_path(struct maker *m, const char *path, bool apart, struct err *err)
 {
     if (*path != '/' && m->service->kind == SPEC_SERVICE) {
-        err_set(err, ERR_INVALID, "\"%.64s\" is not an absolute path, none or inherit", path);
+        err_set(err, ERR_INVALID,
+                "\"%.64s\" is not an absolute path, none, inherit, syslog or journald", path);
         return NULL;
     }
     if (*path != '/') /* as near as can be to supervisord, which takes its own working directory */
@@ -253,11 +254,25 @@ static const char *log_path(struct maker *m, const char *path, bool apart, struc
     return path && apart ? set_apart(m, path) : path;
 }
 
+/* "syslog", "journald", or these with the path of a socket. */
+static bool is_target(const char *path)
+{
+    static const char *const words[] = { "syslog", "journald" };
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t len = strlen(words[i]);
+        if (strncmp(path, words[i], len) == 0 &&
+            (!path[len] || (path[len] == ':' && path[len + 1] == '/')))
+            return true;
+    }
+    return false;
+}
+
 /* Where one stream goes: the spellings of supervisord and containers become ours. */
 static const char *make_log(struct maker *m, const char *key, const struct spec_output *output,
                             const char *ending)
 {
-    static const char *const automatic[] = { "auto", "syslog", NULL };
+    static const char *const automatic[] = { "auto", NULL };
     static const char *const nowhere[] = { "none", "off", "/dev/null", NULL };
     static const char *const outside[] = { "inherit",         "/dev/stdout", "/dev/stderr",
                                            "/dev/fd/1",       "/dev/fd/2",   "/proc/self/fd/1",
@@ -274,6 +289,8 @@ static const char *make_log(struct maker *m, const char *key, const struct spec_
         ret = "none";
     else if (is_one_of(path, outside))
         ret = "inherit";
+    else if (is_target(path))
+        ret = path;
     else
         ret = log_path(m, path, output->apart, &err);
     if (!ret)

@@ -129,8 +129,8 @@ const char *options_supervisord_only(const char *section, const char *key)
         { "program", "stderr_capture_maxbytes", no_effect },
         { "program", "stdout_events_enabled", no_effect },
         { "program", "stderr_events_enabled", no_effect },
-        { "program", "stdout_syslog", "syslog is not supported by this version yet" },
-        { "program", "stderr_syslog", "syslog is not supported by this version yet" },
+        { "program", "stdout_syslog", "has no effect here, use stdout_logfile = syslog" },
+        { "program", "stderr_syslog", "has no effect here, use stderr_logfile = syslog" },
         { "program", "serverurl", no_effect },
         { "supervisord", "logfile", "has no effect here, use log in [supervisor]" },
         { "supervisord", "logfile_maxbytes", no_effect },
@@ -160,13 +160,10 @@ bool options_not_yet(const char *key, const char *value)
         "io_weight",        "no_new_privs", "capabilities", "private_tmp",    "read_only",
         "read_write_paths", "root",         "seccomp",      "release_config", "watchdog",
     };
-    bool logfile = strcmp(key, "stdout_logfile") == 0 || strcmp(key, "stderr_logfile") == 0;
-
     for (size_t i = 0; i < COUNT(later); i++)
         if (strcmp(later[i], key) == 0)
             return true;
     if (!value)
         return false;
-    return (strcmp(key, "ready") == 0 && strncmp(value, "log:", 4) == 0) ||
-           (logfile && strcmp(value, "syslog") == 0);
+    return strcmp(key, "ready") == 0 && strncmp(value, "log:", 4) == 0;
 }

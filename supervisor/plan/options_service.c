@@ -193,7 +193,8 @@ static const struct opt rows[] = {
       .help = "Names of [socket:NAME] sections, passed as LISTEN_FDS from descriptor 3 on." },
     { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile), .flags = INSTANCE,
       .example = "/var/log/web-%(process_num)d.log",
-      .help = "Where its output goes: an absolute path, none, or inherit (the supervisor's own); "
+      .help = "Where its output goes: an absolute path, none, inherit (the supervisor's own), syslog "
+              "(/dev/log) or journald, both also with another socket (syslog:/run/other/log); "
               "without it LOG_DIR/NAME-N.log." },
     { .key = "stderr_logfile", .type = OPT_TEXT, FIELD(err.logfile), .flags = INSTANCE,
       .example = "/var/log/web-%(process_num)d.err.log",
@@ -205,11 +206,19 @@ static const struct opt rows[] = {
     { .key = "stdout_logfile_maxbytes", .type = OPT_SIZE, FIELD(out.maxbytes), .initial = "50MB",
       .min = 0, .max = FILE_MAX, .flags = LIVE,
       .help = "Size at which the output file is rotated; 0 = never." },
+    { .key = "stdout_logfile_maxage", .type = OPT_DURATION, FIELD(out.maxage_ms), .initial = "0s",
+      .min = 0, .max = 3650LL * DAY, .flags = LIVE, .example = "1d",
+      .help = "Age at which the output file is rotated, in steps of local time: 1d at midnight, 7d "
+              "when Monday begins, 1h on the hour; by the first line after it. 0 = never." },
     { .key = "stdout_logfile_backups", .type = OPT_INTEGER, FIELD(out.backups), .initial = "10",
       .min = 0, .max = 10000, .flags = LIVE, .help = "How many rotated output files are kept." },
     { .key = "stderr_logfile_maxbytes", .type = OPT_SIZE, FIELD(err.maxbytes), .initial = "50MB",
       .min = 0, .max = FILE_MAX, .flags = LIVE,
       .help = "Size at which the error file is rotated; 0 = never." },
+    { .key = "stderr_logfile_maxage", .type = OPT_DURATION, FIELD(err.maxage_ms), .initial = "0s",
+      .min = 0, .max = 3650LL * DAY, .flags = LIVE, .example = "1d",
+      .help = "Age at which the error file is rotated, in steps of local time: 1d at midnight, 7d "
+              "when Monday begins, 1h on the hour; by the first line after it. 0 = never." },
     { .key = "stderr_logfile_backups", .type = OPT_INTEGER, FIELD(err.backups), .initial = "10",
       .min = 0, .max = 10000, .flags = LIVE, .help = "How many rotated error files are kept." },
     { .key = "logfile_compress", .type = OPT_CHOICE, SET(logfile_compress), .initial = "none",
@@ -219,8 +228,8 @@ static const struct opt rows[] = {
       .help = "raw: bytes as they come; plain: time, then the line; json: one object per line." },
     { .key = "log_overflow", .type = OPT_CHOICE, SET(log_overflow), .initial = "block",
       .choices = overflows, .flags = LIVE,
-      .help = "When the disk is slower than the service: block it, or drop the oldest output "
-              "(counted and reported)." },
+      .help = "When the disk (or syslog, journald) is slower than the service, or away: block the "
+              "service, or drop the oldest output (counted and reported)." },
     { .key = "nice", .type = OPT_INTEGER, SET(nice), .initial = "0", .min = -20, .max = 19,
       .help = "Scheduling priority, -20 to 19; 0 = as the supervisor." },
     { .key = "oom_score_adj", .type = OPT_INTEGER, SET(oom_score_adj), .min = -1000,

@@ -182,7 +182,7 @@ static void check_stopping(const struct filling *f)
 /* supervisord takes its own working directory, which says little about where a file ends up. */
 static void warn_relative(const struct filling *f, const char *key, const char *path)
 {
-    static const char *const words[] = { "auto", "none", "off", "inherit" };
+    static const char *const words[] = { "auto", "none", "off", "inherit", "syslog", "journald" };
     const struct plan_place *place = &f->lines->places[row_of(key)];
 
     if (!path || *path == '/' || *path == '%' || f->service->kind == SPEC_SERVICE)
@@ -190,6 +190,8 @@ static void warn_relative(const struct filling *f, const char *key, const char *
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcasecmp(path, words[i]) == 0)
             return;
+    if (strncmp(path, "syslog:/", 8) == 0 || strncmp(path, "journald:/", 10) == 0)
+        return;
     plan_build_warn(f->build, place->file, place->line, f->section->title, key,
                     "\"%.64s\" is relative and taken from %.200s", path, f->service->here);
 }

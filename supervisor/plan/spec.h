@@ -75,7 +75,8 @@ int spec_limit_resource(enum spec_limit_name name); /* RLIMIT_... */
 struct spec_output {
     const char *logfile; /* as written; NULL = default; "none", "inherit", a path */
     bool apart;          /* [program:]s that share this file: "-NAME-N" goes into the name */
-    int64_t maxbytes;    /* 0 = no rotation */
+    int64_t maxbytes;    /* 0 = no rotation by size */
+    int64_t maxage_ms;   /* 0 = no rotation by age */
     int64_t backups;
 };
 

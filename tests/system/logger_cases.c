@@ -277,10 +277,15 @@ static void case_compress(struct rig *rig, const char *folder)
 
     settings.compress = STREAMS_COMPRESS_ZSTD;
     size_t slot = rig_stream(rig, &settings);
+    struct streams_settings other = rig_settings(folder, "b", STREAMS_RAW, 1000, 3);
+    (void)rig_stream(rig, &other);
+    snprintf(path, sizeof path, "%s/b.log.zst.tmp", folder); /* of a logger that was killed */
+    RIG_NEED(close(open(path, O_WRONLY | O_CREAT, 0600)) == 0);
     rig_start(rig, false);
     for (int i = 0; i < 1000; i++)
         put_text(rig, slot, "a line that is not very long\n");
     rig_drain(rig, slot);
+    EXPECT(access(path, F_OK) != 0);
     rig_wait(rig, all_compressed, (void *)(uintptr_t)folder);
     snprintf(path, sizeof path, "%s/a.log.4.zst", folder);
     EXPECT(access(path, F_OK) != 0);

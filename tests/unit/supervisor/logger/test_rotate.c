@@ -105,13 +105,34 @@ static void names(void **state)
     assert_false(rotate_name(name, sizeof name, "/l/aaaaaaaa", 1234, ""));
 }
 
+static void periods_follow_the_local_calendar(void **state)
+{
+    enum { HOUR = 3600, DAY = 24 * HOUR, WEEK = 7 * DAY, EAST = 2 * HOUR };
+    const int64_t monday = 1772402400; /* 2026-03-02 00:00 two hours east of Greenwich */
+
+    (void)state;
+    int64_t day = rotate_period(monday, EAST, DAY), week = rotate_period(monday, EAST, WEEK);
+    assert_int_equal(rotate_period(monday - 1, EAST, DAY), day - 1);
+    assert_int_equal(rotate_period(monday + DAY - 1, EAST, DAY), day);
+    assert_int_equal(rotate_period_end(day, EAST, DAY), monday + DAY);
+    assert_int_equal(rotate_period(monday - 1, EAST, WEEK), week - 1);
+    assert_int_equal(rotate_period(monday + WEEK - 1, EAST, WEEK), week);
+    assert_int_equal(rotate_period_end(week, EAST, WEEK), monday + WEEK);
+    assert_int_equal(rotate_period_end(rotate_period(monday + 90, EAST, HOUR), EAST, HOUR),
+                     monday + HOUR);
+    for (int64_t at = -WEEK; at < WEEK; at += 1001) { /* also before 1970 */
+        int64_t period = rotate_period(at, -EAST, DAY);
+        assert_true(rotate_period_end(period, -EAST, DAY) > at);
+        assert_true(rotate_period_end(period - 1, -EAST, DAY) <= at);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_lost_wherever_it_dies),
-        cmocka_unit_test(a_gap_is_filled),
-        cmocka_unit_test(the_number_of_steps_is_bounded),
-        cmocka_unit_test(names),
+        cmocka_unit_test(nothing_is_lost_wherever_it_dies),  cmocka_unit_test(a_gap_is_filled),
+        cmocka_unit_test(the_number_of_steps_is_bounded),    cmocka_unit_test(names),
+        cmocka_unit_test(periods_follow_the_local_calendar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
