@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ struct launch {
     int first_free;   /* above all targets */
     int directory_fd; /* may have been moved out of the way */
     pid_t parent;
+    bool in_cgroup; /* born there */
 };
 
 const char *child_step_name(enum child_step step)
@@ -57,6 +59,7 @@ const char *child_step_name(enum child_step step)
     static const char *const names[CHILD_NSTEPS] = {
         /* clang-format off */
         [CHILD_STEP_NONE]      = "creating the process",
+        [CHILD_STEP_CGROUP]    = "joining its control group",
         [CHILD_STEP_SESSION]   = "making a session or process group",
         [CHILD_STEP_FDS]       = "arranging the descriptors",
         [CHILD_STEP_LIMITS]    = "setting the resource limits",
@@ -85,6 +88,22 @@ static void in_child_reset_signals(void)
 
     for (int signum = 1; signum <= KERNEL_SIGNALS; signum++)
         syscall(SYS_rt_sigaction, signum, initial, NULL, sizeof(uint64_t));
+}
+
+/* Where the kernel, or a filter in front of it, does not know how to be born into a group. */
+static bool in_child_cgroup(const struct launch *launch)
+{
+    if (launch->spec->cgroup_fd <= 0 || launch->in_cgroup)
+        return true;
+    int fd =
+        (int)syscall(SYS_openat, launch->spec->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool ok = syscall(SYS_write, fd, "0", 1) == 1;
+    int error = errno;
+    syscall(SYS_close, fd);
+    errno = error;
+    return ok;
 }
 
 static bool in_child_session(const struct child_spec *spec)
@@ -258,6 +277,8 @@ static bool in_child_step(struct launch *launch, enum child_step step)
     const struct child_spec *spec = launch->spec;
 
     switch (step) {
+    case CHILD_STEP_CGROUP:
+        return in_child_cgroup(launch);
     case CHILD_STEP_SESSION:
         return in_child_session(spec);
     case CHILD_STEP_FDS:
@@ -294,7 +315,7 @@ static int in_child(void *argument)
     in_child_reset_signals();
     if (launch->spec->listen_pid)
         in_child_digits(syscall(SYS_getpid), launch->spec->listen_pid);
-    for (int step = CHILD_STEP_SESSION; step <= CHILD_STEP_EXEC; step++) {
+    for (int step = CHILD_STEP_CGROUP; step <= CHILD_STEP_EXEC; step++) {
         report->step = step;
         if (!in_child_step(launch, (enum child_step)step)) {
             report->error = errno;
@@ -319,18 +340,56 @@ static int check(const struct child_spec *spec, struct err *err)
     return 0;
 }
 
-static pid_t run_clone(struct launch *launch, char *stack_top)
+/* On a copy of our own stack, so it needs no assembly. */
+static pid_t clone_into_cgroup(struct launch *launch)
 {
     const struct child_spec *spec = launch->spec;
-    int flags = spec->share_memory ? CLONE_VM | CLONE_VFORK : 0;
-    uint64_t before;
+    struct clone_args args = {
+        .flags = CLONE_INTO_CGROUP | (spec->sibling ? CLONE_PARENT : 0) |
+                 (spec->pid_slot ? CLONE_PARENT_SETTID : 0),
+        .parent_tid = (uintptr_t)spec->pid_slot,
+        .exit_signal = spec->sibling ? 0 : SIGCHLD, /* anything else is refused for a sibling */
+        .cgroup = (uint64_t)spec->cgroup_fd,
+    };
+
+    launch->in_cgroup = true;
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        for (int status = in_child(launch);;)
+            syscall(SYS_exit_group, status);
+    launch->in_cgroup = pid > 0;
+    return pid;
+}
+
+static bool is_unknown_call(int error)
+{
+    return error == ENOSYS || error == EINVAL || error == E2BIG || error == EPERM;
+}
+
+static pid_t clone_plain(struct launch *launch, char *stack_top)
+{
+    const struct child_spec *spec = launch->spec;
+    bool share = spec->share_memory && spec->cgroup_fd <= 0;
+    int flags = share ? CLONE_VM | CLONE_VFORK : 0;
 
     /* A sibling reports to our parent with the signal that we would. */
     flags |= spec->sibling ? CLONE_PARENT : SIGCHLD;
     if (spec->pid_slot)
         flags |= CLONE_PARENT_SETTID;
+    return clone(in_child, stack_top, flags, launch, spec->pid_slot, NULL, NULL);
+}
+
+static pid_t run_clone(struct launch *launch, char *stack_top)
+{
+    uint64_t before;
+    pid_t pid = -1;
+
     set_mask(UINT64_MAX, &before);
-    pid_t pid = clone(in_child, stack_top, flags, launch, spec->pid_slot, NULL, NULL);
+    bool born = launch->spec->cgroup_fd > 0 && !launch->spec->cgroup_join;
+    if (born)
+        pid = clone_into_cgroup(launch);
+    if (pid < 0 && (!born || is_unknown_call(errno)))
+        pid = clone_plain(launch, stack_top);
     int error = errno;
     set_mask(before, NULL);
     errno = error;
@@ -343,7 +402,7 @@ int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
     if (rc < 0)
         return rc;
     AUTO_FREE int *sources = calloc(spec->nfds + 1, sizeof(*sources));
-    struct launch launch = { spec, sources, STDERR_FILENO + 1, -1, getpid() };
+    struct launch launch = { spec, sources, STDERR_FILENO + 1, -1, getpid(), false };
     if (!sources)
         return err_set(err, ERR_MEMORY, "starting %s: no memory", spec->path);
     for (size_t i = 0; i < spec->nfds; i++)

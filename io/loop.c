@@ -250,6 +250,8 @@ static void on_poll(uv_poll_t *handle, int status, int ready)
         events |= LOOP_WRITE;
     if (ready & UV_DISCONNECT)
         events |= LOOP_HANGUP;
+    if (ready & UV_PRIORITIZED)
+        events |= LOOP_URGENT;
     watch->fn(watch->context, events);
 }
 
@@ -264,6 +266,8 @@ void loop_watch_set(struct loop_watch *watch, unsigned events)
         wanted |= UV_WRITABLE;
     if (events & LOOP_HANGUP)
         wanted |= UV_DISCONNECT;
+    if (events & LOOP_URGENT)
+        wanted |= UV_PRIORITIZED;
     if (wanted != 0)
         uv_poll_start(&watch->handle, wanted, on_poll);
     else

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "io/loop.h"
+#include "supervisor/core/cgroup.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/recorder.h"
 #include "supervisor/ledger/store.h"
@@ -36,8 +37,11 @@ struct core {
     uint32_t log_troubles_seen;  /* troubles.h */
     size_t log_troubles;         /* streams that have an error or lost bytes */
     int64_t started_ms;
-    int log_fd;        /* of our own log; up to STDERR_FILENO: none to close */
-    char log_name[80]; /* identifier and role, in front of each line */
+    struct cgroup cgroup;
+    uint64_t host_oom_kills; /* of the whole host, as read at ... */
+    int64_t host_oom_ms;     /* ... this time; 0 = not yet */
+    int log_fd;              /* of our own log; up to STDERR_FILENO: none to close */
+    char log_name[80];       /* identifier and role, in front of each line */
 
     struct events *events;
     struct keeper *keeper;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "io/durable.h"
 #include "io/jsonx.h"
+#include "supervisor/core/core_cgroup.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/outputs.h"
@@ -316,6 +317,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     core->plan = plan;
     core_plan_settings(core);
     control_again(core, problems);
+    core_cgroup_begin(core);
     sockets_configure(core, plan, problems);
     struct err later = { 0 };
     if (keeper_configure(core->keeper, before, &later) != 0 ||

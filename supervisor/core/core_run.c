@@ -18,6 +18,7 @@
 #include "io/listen.h"
 #include "supervisor/core/control.h"
 #include "supervisor/core/core.h"
+#include "supervisor/core/core_cgroup.h"
 #include "supervisor/core/core_plan.h"
 #include "supervisor/core/core_upgrade.h"
 #include "supervisor/core/events.h"
@@ -162,6 +163,7 @@ static void finish(struct run *run)
     if (run->finished || !run->shutting_down || !keeper_all_down(core->keeper))
         return;
     log_info("all services are down", NULL);
+    core_cgroup_end(core);
     streams_order_finish(core->streams);
     core_wake_logger(core);
     if (core->socket[0] == '/') {
@@ -571,6 +573,7 @@ static int take_up(struct run *run, struct err *err)
     struct err_list problems;
 
     run->adopted = keeper_adopt(core->keeper) > 0 || core->ledger.header->core_restarts > 0;
+    core_cgroup_begin(core);
     err_list_init(&problems);
     sockets_configure(core, core->plan, &problems);
     err_list_done(&problems);

@@ -18,6 +18,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/unit_group.h"
 #include "supervisor/plan/options.h"
 
 /* A turn that keeps producing facts is cut here; the rest is done in the next turn. */
@@ -341,7 +342,9 @@ static void describe_exit(struct unit *unit, const struct ledger_record *record)
         return; /* the reason for the stop says more than the signal it ended by */
     else if (last->signal)
         keeper_reason(unit, "killed by signal %s%s", signals_name(last->signal),
-                      last->dumped ? " (core dumped)" : "");
+                      last->oom == UNIT_OOM_YES ? " (out of memory)"
+                      : last->dumped            ? " (core dumped)"
+                                                : "");
     else
         keeper_reason(unit, "exited with code %d", last->code);
     (void)record;
@@ -362,6 +365,7 @@ static void note_exit(struct unit *unit, const struct ledger_record *record)
         .known = record->exited == LEDGER_EXITED,
         .dumped = record->exit_code == CLD_DUMPED,
     };
+    last->oom = (uint8_t)unit_group_oom(unit->keeper->core, unit, signalled, record->exit_status);
     bool by_itself = unit->body.lc.cause == LIFECYCLE_BY_ITSELF;
     snprintf(unit->body.cause, sizeof unit->body.cause, "%.*s", UNIT_CAUSE_MAX - 1,
              by_itself ? "" : unit->body.reason);
@@ -384,6 +388,8 @@ static void publish_exit(struct keeper *keeper, const struct unit *unit,
         jsonx_set_int(details, "code", last->code);
     if (last->dumped)
         jsonx_set_bool(details, "core", true);
+    if (last->oom != UNIT_OOM_NO)
+        json_object_set_new(details, "oom", last->oom == UNIT_OOM_YES ? json_true() : json_null());
     if (last->error)
         jsonx_set_text(details, "error", unit->body.reason);
     jsonx_set_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);

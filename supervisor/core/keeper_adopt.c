@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/unit_group.h"
 
 static uint32_t generation_of(const struct keeper *keeper, const struct unit *unit)
 {
@@ -252,6 +253,7 @@ static void rebuild_one(void *context, pid_t pid, const char *name, unsigned gen
     keeper->core->ledger.pids[unit->record] = pid;
     unit->body.pristine = false;
     unit->body.main_pid = pid;
+    unit_group_adopt(keeper->core, unit, pid);
     unit->body.lc.wanted = unit->body.lc.reached = true;
     unit->body.lc.state = LIFECYCLE_RUNNING;
     unit->body.lc.ready = keeper_policy(unit).delay_ready;

@@ -9,7 +9,9 @@
 
 #include "base/log.h"
 #include "io/child.h"
+#include "supervisor/core/cgroup_path.h"
 #include "supervisor/core/leftovers.h"
+#include "supervisor/core/unit_group.h"
 
 enum { LEFTOVERS_MAX = 1024, QUIET_SCANS = 2 };
 
@@ -73,9 +75,24 @@ static void signal_group(struct keeper *keeper, struct unit *unit, int signum)
         kill(-pid, signum);
 }
 
+/* All of a group are of the unit, whatever they did; KILL reaches them in one call. */
+static void signal_members(struct keeper *keeper, struct unit *unit, int signum)
+{
+    if (signum == SIGKILL)
+        unit_group_kill(keeper->core, unit);
+    else
+        unit_group_signal(keeper->core, unit, signum, keeper->core->ledger.pids[unit->record]);
+}
+
 static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum, bool quick)
 {
     pid_t pids[LEFTOVERS_MAX];
+    char group[CGROUP_NAME_MAX];
+
+    if (unit_group_name(keeper->core, unit, group, sizeof group)) {
+        signal_members(keeper, unit, signum);
+        return 0;
+    }
     struct leftovers *seen = look(keeper, quick);
 
     if (!seen)
@@ -132,6 +149,36 @@ void keeper_clean(struct keeper *keeper, struct unit *unit)
     keeper->sweep_due = true;
 }
 
+static void empty(struct keeper *keeper, struct unit *unit)
+{
+    unit->cleaning = false;
+    keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
+}
+
+static void on_group(void *context, unsigned events)
+{
+    struct unit *unit = context;
+
+    (void)events;
+    if (unit->cleaning)
+        unit->keeper->sweep_due = true;
+    else
+        unit_group_forget(unit);
+}
+
+static void sweep_group(struct keeper *keeper, struct unit *unit)
+{
+    if (!unit_group_populated(keeper->core, unit, on_group)) {
+        empty(keeper, unit);
+        return;
+    }
+    size_t count =
+        unit_group_signal(keeper->core, unit, unit->rest_told ? 0 : SIGTERM, unit->body.main_pid);
+    unit->rest_told = true;
+    if (count > 0) /* else the last one is on its way out */
+        keeper_reason(unit, "%zu process%s left behind", count, count == 1 ? "" : "es");
+}
+
 static void sweep_unit(struct keeper *keeper, struct unit *unit, const struct leftovers *seen)
 {
     pid_t pids[LEFTOVERS_MAX];
@@ -139,12 +186,10 @@ static void sweep_unit(struct keeper *keeper, struct unit *unit, const struct le
                                 pids, LEFTOVERS_MAX);
 
     if (count == 0) {
-        if (++unit->quiet_scans >= QUIET_SCANS) {
-            unit->cleaning = false;
-            keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
-        } else {
+        if (++unit->quiet_scans >= QUIET_SCANS)
+            empty(keeper, unit);
+        else
             keeper->sweep_due = true;
-        }
         return;
     }
     unit->quiet_scans = 0;
@@ -156,19 +201,38 @@ static void sweep_unit(struct keeper *keeper, struct unit *unit, const struct le
         leftovers_signal(seen, pids[i], SIGTERM);
 }
 
+/* Returns whether it must be looked for in /proc. */
+static bool sweep_or_ask(struct keeper *keeper, struct unit *unit)
+{
+    if (!unit || !unit->cleaning)
+        return false;
+    if (unit->body.group == 0 || keeper->core->cgroup.fd < 0)
+        return true;
+    sweep_group(keeper, unit);
+    return false;
+}
+
+static void sweep_seen(struct keeper *keeper, struct unit *unit, const struct leftovers *seen)
+{
+    if (unit && unit->cleaning && (unit->body.group == 0 || keeper->core->cgroup.fd < 0))
+        sweep_unit(keeper, unit, seen);
+}
+
 void keeper_sweep(struct keeper *keeper)
 {
+    bool any = false;
+
     keeper->sweep_due = false;
-    struct leftovers *seen = look(keeper, true);
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        any |= sweep_or_ask(keeper, keeper->slots[i]->main);
+        any |= sweep_or_ask(keeper, keeper->slots[i]->twin);
+    }
+    struct leftovers *seen = any ? look(keeper, true) : NULL;
     if (!seen)
         return; /* the deadline of each unit comes round and asks again */
     for (size_t i = 0; i < keeper->nslots; i++) {
-        struct slot *slot = keeper->slots[i];
-
-        if (slot->main->cleaning)
-            sweep_unit(keeper, slot->main, seen);
-        if (slot->twin && slot->twin->cleaning)
-            sweep_unit(keeper, slot->twin, seen);
+        sweep_seen(keeper, keeper->slots[i]->main, seen);
+        sweep_seen(keeper, keeper->slots[i]->twin, seen);
     }
     leftovers_free(seen);
 }

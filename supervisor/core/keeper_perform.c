@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/unit_group.h"
 
 /* --- ASK: is everything there that this unit waits for? --- */
 
@@ -127,11 +128,16 @@ static void ask(struct keeper *keeper, struct unit *unit)
 {
     const char *problem = unit->slot->removed ? NULL : keeper->user_problems[unit->slot->service];
 
+    char limits[UNIT_GROUP_WHY_MAX];
+
     if (keeper->stopping_all || unit->slot->removed) {
         keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
         return;
     }
-    if (problem) {
+    if (keeper->core->plan->supervisor.cgroups == SPEC_CGROUPS_REQUIRED &&
+        unit_group_problem(keeper->core, unit->slot->spec, limits, sizeof limits)) {
+        keeper_reason(unit, "a remedy: %s", limits);
+    } else if (problem) {
         keeper_reason(unit, "a remedy: %s", problem);
     } else if (needs_met(keeper, unit) && release_there(keeper, unit) &&
                restart_allowed(keeper, unit)) {

@@ -9,6 +9,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/unit_group.h"
 
 size_t keeper_slots_of(const struct keeper *keeper, size_t service, struct slot *const **ret)
 {
@@ -250,6 +251,7 @@ static void refresh_running(struct keeper *keeper, struct unit *unit)
     if (made && err.code == 0)
         outputs_update(keeper->core, made);
     arena_done(&scratch);
+    unit_group_limit(keeper->core, unit);
     if (lifecycle_has_process((enum lifecycle_state)unit->body.lc.state))
         keeper_begin_checks(keeper, unit);
 }

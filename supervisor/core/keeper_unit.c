@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "supervisor/core/checks.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/unit_group.h"
 
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_MAX, "a unit fits its record");
 _Static_assert(offsetof(struct unit_body, cause) <= LEDGER_BODY_NEAR, "only words may be lost");
@@ -36,7 +37,7 @@ struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledg
     unit->keeper = keeper;
     unit->slot = slot;
     unit->hook_record = -1;
-    unit->ready_fd = -1;
+    unit->ready_fd = unit->events_fd = -1;
     unit->body.number = slot->number;
     arena_init(&unit->arena);
     unit->timer = loop_timer_new(keeper->core->loop, on_deadline, unit);
@@ -72,6 +73,7 @@ void keeper_unit_free(struct unit *unit)
         if (keeper->facts[i].unit == unit)
             keeper->facts[i].unit = NULL;
     keeper_end_checks(unit);
+    unit_group_free(keeper->core, unit);
     loop_timer_free(unit->timer);
     snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
     core_drop(keeper->core, name);

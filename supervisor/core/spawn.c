@@ -15,6 +15,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/sockets.h"
+#include "supervisor/core/unit_group.h"
 
 enum {
     LISTEN_FIRST_FD = 3,
@@ -34,7 +35,7 @@ struct start {
     char **envp;        /* in the arena */
     size_t nenv;
     char *path; /* malloc'ed */
-    int release_fd;
+    int release_fd, group_fd;
     int ready_write; /* our copy of the write end of fd:N */
 };
 
@@ -42,7 +43,7 @@ static void start_init(struct start *start)
 {
     memset(start, 0, sizeof *start);
     arena_init(&start->arena);
-    start->release_fd = start->ready_write = -1;
+    start->release_fd = start->group_fd = start->ready_write = -1;
 }
 
 static void start_done(struct start *start)
@@ -51,6 +52,8 @@ static void start_done(struct start *start)
     arena_done(&start->arena);
     if (start->release_fd >= 0)
         close(start->release_fd);
+    if (start->group_fd > 0)
+        close(start->group_fd);
     if (start->ready_write >= 0)
         close(start->ready_write);
 }
@@ -344,12 +347,18 @@ static int fill_main(struct core *core, struct unit *unit, struct start *start,
     return rc;
 }
 
-static int launch(struct core *core, size_t index, struct child_spec *spec, struct start *start,
-                  struct err *err)
+static int launch(struct core *core, struct unit *unit, size_t index, struct child_spec *spec,
+                  struct start *start, struct err *err)
 {
     struct ledger_record *record = &core->ledger.records[index];
     pid_t pid;
 
+    start->group_fd = unit_group_enter(core, unit, &spec->cgroup_join, err);
+    if (start->group_fd < 0)
+        return start->group_fd;
+    if (index == unit->record)
+        unit_group_count_oom(core, unit);
+    spec->cgroup_fd = start->group_fd;
     start->envp[start->nenv] = NULL;
     spec->envp = start->envp;
     spec->pid_slot = &core->ledger.pids[index];
@@ -393,7 +402,7 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
         rc = fill_main(core, unit, &start, &spec, err);
     }
     if (rc == 0)
-        rc = launch(core, unit->record, &spec, &start, err);
+        rc = launch(core, unit, unit->record, &spec, &start, err);
     start_done(&start);
     return rc;
 }
@@ -439,7 +448,7 @@ int spawn_helper(struct core *core, struct unit *unit, const struct users_identi
         rc = helper_outputs(core, unit, kind, &start, &spec, err);
     }
     if (rc == 0)
-        rc = launch(core, (size_t)index, &spec, &start, err);
+        rc = launch(core, unit, (size_t)index, &spec, &start, err);
     start_done(&start);
     if (rc != 0)
         ledger_release(&core->ledger, (size_t)index);

@@ -18,6 +18,9 @@
 
 enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 160, UNIT_CAUSE_MAX = 80 };
 
+/* Whether the kernel killed for want of memory. */
+enum unit_oom { UNIT_OOM_NO, UNIT_OOM_YES, UNIT_OOM_UNKNOWN };
+
 /* How the last process ended. */
 struct unit_exit {
     int32_t code;        /* exit code, or -1 */
@@ -27,6 +30,7 @@ struct unit_exit {
     int64_t uptime_ms;
     uint8_t known; /* 0: the kernel told nobody */
     uint8_t dumped;
+    uint8_t oom; /* enum unit_oom */
 };
 
 /* Kept in the ledger as it is, so that a new core carries on from here.  Texts come last: empty
@@ -50,6 +54,9 @@ struct unit_body {
     uint8_t ended_all;              /* on_exit = shutdown: its end has to be answered */
     uint8_t unproven;               /* runs, but the other process of its instance may have
                                      * answered its checks: once that is gone they begin again */
+    uint8_t group;                  /* number of its control group, 0 = in none */
+    uint8_t oom_source;             /* what oom_base was read from, see unit_group.c */
+    uint64_t oom_base;              /* OOM kills that were counted when it started */
     int32_t main_pid;               /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
@@ -79,7 +86,12 @@ struct unit {
     bool cleaning;         /* its leftovers are looked for */
     bool rest_told;        /* TERM was sent to them */
     unsigned quiet_scans;  /* scans in a row that found nothing */
-    int ready_fd;          /* read end of an fd:N pipe (in the store), -1 = none */
+    int events_fd;         /* of its control group while it is emptied, else -1 */
+    struct loop_watch *events_watch;
+    bool group_clean;    /* its control group was made by us and never killed */
+    uint32_t limits_sum; /* of what was written to its group, 0 = unknown */
+    char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
+    int ready_fd;        /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *ready_watch;
     char status[128];            /* STATUS= of sd_notify */
     char check[UNIT_REASON_MAX]; /* why the latest check failed; "" = it passed */

@@ -33,7 +33,9 @@ static json_t *exit_json(const struct unit_body *body)
                         last->known && !last->signal ? json_integer(last->code) : json_null());
     jsonx_set_text(row, "signal", last->signal ? signals_name(last->signal) : NULL);
     jsonx_set_text(row, "at", clock_text(last->at_wall_us, at));
-    jsonx_set_bool(row, "oom", false);
+    json_object_set_new(row, "oom",
+                        last->oom == UNIT_OOM_UNKNOWN ? json_null()
+                                                      : json_boolean(last->oom == UNIT_OOM_YES));
     jsonx_set_bool(row, "core", last->dumped);
     jsonx_set_bool(row, "known", last->known);
     jsonx_set_real(row, "uptime_s", (double)last->uptime_ms / 1000.0);
@@ -88,6 +90,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
                    unit->check[0] && keeper_pid(keeper, unit) > 0 ? unit->check : NULL);
     jsonx_set_text(row, "restart_mode",
                    slot->spec->set->restart_mode == SPEC_OVERLAP ? "overlap" : "stop-first");
+    if (unit->limit_problem)
+        jsonx_set_text(row, "limits_not_enforced", unit->limit_problem);
     if (slot->twin)
         json_object_set_new(row, "twin_pid", json_integer(keeper_pid(keeper, slot->twin)));
     if (unit->status[0])
@@ -103,7 +107,11 @@ json_t *view_guarantees(const struct core *core)
     json_t *row = json_object();
 
     jsonx_set_text(row, "crash_of_core", "services, exits and output survive it");
-    jsonx_set_text(row, "containment", "process group, session, parent tree and environment");
+    jsonx_set_text(row, "containment",
+                   core->cgroup.fd >= 0 ? "a control group for each instance"
+                                        : "process group, session, parent tree and environment");
+    if (core->cgroup.fd < 0)
+        jsonx_set_text(row, "no_control_groups", core->cgroup.why_not);
     jsonx_set_text(row, "output",
                    core->logs_inherited ? "inherited: the log folder cannot be written"
                                         : "captured, nothing lost by a crash");

@@ -8,6 +8,7 @@
 enum { SECOND = 1000, MINUTE = 60 * SECOND, DAY = 24 * 60 * MINUTE };
 
 static const char *const readers[] = { "owner", "all", NULL };
+static const char *const cgroups[] = { "auto", "off", "required", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 #define FIELD(member) OPT_FIELD(struct spec_supervisor, member)
@@ -42,6 +43,10 @@ static const struct opt supervisor_rows[] = {
       .min = 1, .max = 100000,
       .help = "Circuit breaker: more automatic restarts than this at once, over all services, are "
               "spaced out." },
+    { .key = "cgroups", .type = OPT_CHOICE, FIELD(cgroups), .initial = "auto", .choices = cgroups,
+      .help = "Control groups (version 2) for instances: auto (where they can be made; limits that "
+              "cannot be enforced are told), off, or required (a service with a limit that cannot "
+              "be enforced does not start)." },
     { .key = "identifier", .type = OPT_TEXT, FIELD(identifier), .initial = "supervisor",
       .help = "Name of this supervisor in its own log, where several write to one." },
     /* clang-format on */
@@ -156,9 +161,8 @@ const char *options_supervisord_only(const char *section, const char *key)
 bool options_not_yet(const char *key, const char *value)
 {
     static const char *const later[] = {
-        "memory_max",       "memory_high",  "cpu_max",      "cpu_weight",     "pids_max",
-        "io_weight",        "no_new_privs", "capabilities", "private_tmp",    "read_only",
-        "read_write_paths", "root",         "seccomp",      "release_config", "watchdog",
+        "no_new_privs", "capabilities", "private_tmp",    "read_only", "read_write_paths",
+        "root",         "seccomp",      "release_config", "watchdog",
     };
     for (size_t i = 0; i < COUNT(later); i++)
         if (strcmp(later[i], key) == 0)

@@ -11,6 +11,13 @@
 #include "base/unit.h"
 #include "supervisor/plan/spec.h"
 
+enum {
+    MEMORY_MIN = 1024 * 1024,
+    CPU_PERIOD_US = 100000,
+    CPU_MIN_US = 1000, /* what the kernel takes */
+    CPU_MAX = 10000,   /* processors */
+};
+
 int options_parse_autorestart(const char *text, struct arena *arena, void *field, struct err *err)
 {
     bool always;
@@ -176,5 +183,57 @@ int options_parse_limit_time(const char *text, struct arena *arena, void *field,
         return err_set(err, ERR_INVALID, "\"%.64s\" is not a limit, try 1s or more, or unlimited",
                        text);
     set_limit(field, (rlim_t)(ms / 1000));
+    return 0;
+}
+
+int options_parse_limit_memory(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int64_t bytes;
+
+    (void)arena;
+    if (unlimited(text, field))
+        return 0;
+    if (unit_size(text, &bytes, NULL) < 0 || bytes < MEMORY_MIN)
+        return err_set(err, ERR_INVALID,
+                       "\"%.64s\" is not a limit, try 512MB (at least 1MB) or unlimited", text);
+    set_limit(field, (rlim_t)bytes);
+    return 0;
+}
+
+int options_parse_limit_pids(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int64_t count;
+
+    (void)arena;
+    if (unlimited(text, field))
+        return 0;
+    if (unit_integer(text, 10, &count, NULL) < 0 || count < 1)
+        return err_set(err, ERR_INVALID,
+                       "\"%.64s\" is not a limit, try 512 (at least 1) or unlimited", text);
+    set_limit(field, (rlim_t)count);
+    return 0;
+}
+
+int options_parse_limit_processors(const char *text, struct arena *arena, void *field,
+                                   struct err *err)
+{
+    char number[32] = "";
+    size_t len = strlen(text);
+    double count = 0;
+
+    (void)arena;
+    if (unlimited(text, field))
+        return 0;
+    bool percent = len > 0 && text[len - 1] == '%';
+    if (len < sizeof number)
+        memcpy(number, text, percent ? len - 1 : len);
+    if (!plain_decimal(number, &count))
+        count = 0;
+    if (percent)
+        count /= 100;
+    if (count * CPU_PERIOD_US < CPU_MIN_US || count > CPU_MAX)
+        return err_set(err, ERR_INVALID,
+                       "\"%.64s\" is not a share of processors, try 50%%, 1.5 or unlimited", text);
+    set_limit(field, (rlim_t)(count * CPU_PERIOD_US + 0.5));
     return 0;
 }

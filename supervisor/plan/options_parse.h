@@ -19,6 +19,14 @@ int options_parse_jitter(const char *text, struct arena *arena, void *field, str
 int options_parse_limit_count(const char *text, struct arena *arena, void *field, struct err *err);
 /* A size or "unlimited": struct spec_limit. */
 int options_parse_limit_size(const char *text, struct arena *arena, void *field, struct err *err);
+/* At least a megabyte, or "unlimited": struct spec_limit. */
+int options_parse_limit_memory(const char *text, struct arena *arena, void *field, struct err *err);
+/* At least 1, or "unlimited": struct spec_limit. */
+int options_parse_limit_pids(const char *text, struct arena *arena, void *field, struct err *err);
+/* "150%" of a processor, "1.5" processors or "unlimited": struct spec_limit, microseconds in each
+ * 100 ms. */
+int options_parse_limit_processors(const char *text, struct arena *arena, void *field,
+                                   struct err *err);
 /* A duration in whole seconds or "unlimited": struct spec_limit. */
 int options_parse_limit_time(const char *text, struct arena *arena, void *field, struct err *err);
 

@@ -28,6 +28,7 @@ static const char *const compressions[] = { "none", "zstd", NULL };
 #define FIELD(member) OPT_FIELD(struct spec_filling, service.member)
 #define SET(member)   OPT_FIELD(struct spec_filling, set.member)
 #define LIMIT(index)  SET(limits[index])
+#define GROUP(member) SET(cgroup.member)
 #define FILE_MAX      (1LL << 50)
 
 static const struct opt rows[] = {
@@ -259,6 +260,25 @@ static const struct opt rows[] = {
     { .key = "rlimit_cpu", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_CPU),
       .parse = options_parse_limit_time, .example = "1h",
       .help = "Processor time, a duration or unlimited." },
+    { .key = "memory_max", .type = OPT_CUSTOM, GROUP(memory_max),
+      .parse = options_parse_limit_memory, .flags = LIVE, .example = "512MB",
+      .help = "Memory of the whole instance, a size or unlimited; over it the kernel kills one of "
+              "its processes." },
+    { .key = "memory_high", .type = OPT_CUSTOM, GROUP(memory_high),
+      .parse = options_parse_limit_memory, .flags = LIVE, .example = "400MB",
+      .help = "Memory above which the instance is slowed down and made to give some back." },
+    { .key = "cpu_max", .type = OPT_CUSTOM, GROUP(cpu_max),
+      .parse = options_parse_limit_processors, .flags = LIVE, .example = "150%",
+      .help = "Processor time of the whole instance: 150% or 1.5 is one and a half processors." },
+    { .key = "cpu_weight", .type = OPT_INTEGER, GROUP(cpu_weight), .min = 1, .max = 10000,
+      .flags = LIVE, .example = "200",
+      .help = "Share of the processors when they are short; the others have 100." },
+    { .key = "pids_max", .type = OPT_CUSTOM, GROUP(pids_max), .parse = options_parse_limit_pids,
+      .flags = LIVE, .example = "512",
+      .help = "Processes and threads of the whole instance, a number or unlimited." },
+    { .key = "io_weight", .type = OPT_INTEGER, GROUP(io_weight), .min = 1, .max = 10000,
+      .flags = LIVE, .example = "50",
+      .help = "Share of the disks when they are busy; the others have 100." },
     { .key = "on_exit", .type = OPT_CHOICE, SET(on_exit), .initial = "none",
       .choices = on_exits, .flags = LIVE,
       .help = "shutdown: when it ends for good the supervisor leaves, with its exit code." },

@@ -72,6 +72,14 @@ enum spec_limit_name {
 };
 int spec_limit_resource(enum spec_limit_name name); /* RLIMIT_... */
 
+/* What the control group of an instance is held to. */
+struct spec_cgroup {
+    struct spec_limit memory_max, memory_high; /* bytes */
+    struct spec_limit cpu_max;                 /* microseconds of a processor in 100 ms */
+    struct spec_limit pids_max;
+    int64_t cpu_weight, io_weight; /* 0 = not set */
+};
+
 struct spec_output {
     const char *logfile; /* as written; NULL = default; "none", "inherit", a path */
     bool apart;          /* [program:]s that share this file: "-NAME-N" goes into the name */
@@ -112,6 +120,7 @@ struct spec_settings {
     bool set_oom_score;
     int64_t oom_score_adj;
     struct spec_limit limits[SPEC_NLIMITS];
+    struct spec_cgroup cgroup;
     int on_exit;
 };
 
@@ -168,6 +177,7 @@ struct spec_group {
     int64_t priority;
 };
 
+enum spec_cgroups { SPEC_CGROUPS_AUTO, SPEC_CGROUPS_OFF, SPEC_CGROUPS_REQUIRED };
 enum spec_control_read { SPEC_READ_OWNER, SPEC_READ_ALL };
 struct spec_supervisor {
     const char *socket; /* NULL = by the rule of CONTRACT.md */
@@ -178,6 +188,7 @@ struct spec_supervisor {
     int log_level; /* enum log_level */
     int64_t shutdown_timeout_ms;
     int64_t restart_burst;
+    int cgroups; /* enum spec_cgroups */
     struct opt_names include;
     /* Texts of all keys as written, by row of options_supervisor; NULL = default. */
     const char **texts;

@@ -42,9 +42,9 @@ def pids_of(supervisor):
     return [int(line) for line in supervisor.text_of("pids").split()]
 
 
-def start(host, name, extra=""):
+def start(host, name, extra="", cgroups="auto"):
     supervisor = host(start=False)
-    supervisor.write(service(name, supervisor.folder, extra))
+    supervisor.write(service(name, supervisor.folder, extra), settings=f"cgroups = {cgroups}\n")
     supervisor.start()
     supervisor.wait_ready(f"{name}:0")
     return supervisor
@@ -69,10 +69,13 @@ STRIPPED = "stripped"
 FOUND = [name for name in WAYS if name != STRIPPED]
 
 
-@pytest.mark.parametrize("name,mode", [(name, "mixed") for name in FOUND]
-                         + [(name, "control-group") for name in WAYS])
-def test_nothing_survives_a_stop(host, name, mode):
-    supervisor = start(host, name, f"kill_mode = {mode}\n")
+@pytest.mark.parametrize("name,mode,cgroups", [(name, "mixed", "off") for name in FOUND]
+                         + [(name, "control-group", "off") for name in WAYS]
+                         + [(name, "mixed", "auto") for name in WAYS]
+                         + [("stripped", "control-group", "auto")])
+def test_nothing_survives_a_stop(host, name, mode, cgroups):
+    supervisor = start(host, name, f"kill_mode = {mode}\n", cgroups)
+    need_groups(supervisor, name == STRIPPED and mode == "mixed")
     pids = pids_of(supervisor)
     assert pids and all(alive(pid) for pid in pids)
     supervisor.call("stop", names=[name])
@@ -81,10 +84,18 @@ def test_nothing_survives_a_stop(host, name, mode):
     assert marked(supervisor, name) == []
 
 
-@pytest.mark.parametrize("name", FOUND)
-def test_nothing_survives_the_end_of_the_main_process(host, name):
+def need_groups(supervisor, needed=True):
+    if needed and "no_control_groups" in supervisor.call("status")["supervisor"]["guarantees"]:
+        pytest.skip("no control groups to be had here: "
+                    + supervisor.call("status")["supervisor"]["guarantees"]["no_control_groups"])
+
+
+@pytest.mark.parametrize("name,cgroups", [(name, "off") for name in FOUND]
+                         + [(name, "auto") for name in WAYS])
+def test_nothing_survives_the_end_of_the_main_process(host, name, cgroups):
     """It dies by itself: the rest goes before the next one starts."""
-    supervisor = start(host, name)
+    supervisor = start(host, name, cgroups=cgroups)
+    need_groups(supervisor, name == STRIPPED)
     before = pids_of(supervisor)
     pid = supervisor.instance(f"{name}:0")["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -174,6 +185,7 @@ def test_process_leaves_the_rest_as_supervisord_does(host):
 
 def test_stopasgroup(host):
     supervisor = family(host, "program", "stopasgroup = true\n")
+    wait_for(lambda: got(supervisor) == ["child", "main"], "TERM to both")  # nobody waits for one
     assert got(supervisor) == ["child", "main"]
 
 
