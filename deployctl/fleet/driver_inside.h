@@ -49,6 +49,7 @@ struct driver_host {
     int step;             /* of the act */
     int64_t act_ms;       /* when it began */
     bool request_told;
+    bool parked;      /* its connection was closed because it is not needed now */
     bool refused;     /* a step of the act failed, it goes on to clean up */
     bool waits;       /* STAGE: for a free place among `parallel` */
     const char *from; /* in the arena; NULL = first release */
@@ -105,9 +106,18 @@ void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct
 /* Keeps the text as the host's error and tells it. */
 void driver_blame(struct driver_host *host, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-void driver_connect(struct driver_host *host);
+/* Errors of a session begin with the host's name, which is shown anyway. */
+const char *driver_without_name(const struct driver_host *host, const char *text);
 void driver_stop(struct driver *driver, enum rollout_outcome outcome); /* DECIDE says no */
 void driver_go(struct driver *driver);                                 /* DECIDE says yes */
+
+/* driver_link.c */
+void driver_connect(struct driver_host *host);
+void driver_link_retry(void *context); /* a driver_host's timer */
+/* CONTRACT.md: once all hosts hold bytes and record, no more than `parallel` connections stay open;
+ * the record keeps other rollouts out.  A parked host is connected to again, locked and fenced,
+ * when something is asked of it. */
+void driver_link_park(struct driver *driver);
 
 /* driver_acts.c: what a host is asked, step by step */
 void driver_acts_begin(struct driver_host *host, enum rollout_act act);

@@ -110,10 +110,10 @@ class Fleet:
         self.drop("crash", "never-ready", "dies-after-a-while")
         self.put("version", f"{self.number}\n")
 
-    def write(self, extra="", hosts=None):
+    def write(self, extra="", hosts=None, fleet=""):
         with open(self.recipe, "w") as file:
             file.write("[deploy]\napp = web\nservice = web\nsource = ./src\n[fleet]\nhosts = "
-                       + " ".join(hosts or [h.name for h in self.hosts]) + "\n")
+                       + " ".join(hosts or [h.name for h in self.hosts]) + f"\n{fleet}\n")
             for host in self.hosts:
                 file.write(f"[host:{host.name}]\npath = {host.root}\n"
                            f"transport = local:{host.supervisor.socket}\n")
@@ -191,6 +191,28 @@ def test_a_second_release_begins_with_the_canary(fleet):
     assert process.returncode == 0
     assert re.search(r"hard gates alone .*: [1-9][0-9]* probes were seen", rest), rest
     assert fleet.one_release() != before
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def test_connections_beyond_parallel_close_after_staging(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.write(fleet="parallel = 1")
+    try:
+        process = fleet.start("release", "--bake", "2s")
+        text = read_until(process, "watching the canary")
+        wait_for(lambda: len(children(process.pid)) == 1, "one connection is left")
+        text += process.communicate(timeout=60)[0]
+        assert process.returncode == 0, text
+        assert "again" not in text  # nobody lost anything
+    finally:
+        fleet.write()
+    assert fleet.one_release() != before
+    fleet.run("status")
 
 
 @pytest.mark.parametrize("fault", ["crash", "never-ready", "dies-after-a-while"])

@@ -1,0 +1,251 @@
+/* driver_link.c - connections of the driver: opened, lost and had again, closed while not needed.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "deployctl/fleet/driver_inside.h"
+#include "io/jsonx.h"
+
+static void begin_waiting_hosts(struct driver *driver);
+
+static size_t opening(const struct driver *driver)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < driver->count; i++)
+        n += driver->hosts[i].link == DRIVER_LINK_OPENING;
+    return n;
+}
+
+static void give_up(struct driver_host *host)
+{
+    host->link = DRIVER_LINK_GONE;
+    host->act = ROLLOUT_ACT_NONE;
+    upload_free(host->upload);
+    host->upload = NULL;
+    driver_fact(host->driver,
+                &(struct rollout_event){ .kind = ROLLOUT_EV_LOST, .host = host->index });
+    driver_acts_next_stage(host->driver);
+}
+
+/* While the rollout may still need the host, a lost connection is tried again for a while; a lost
+ * answer is asked for again, never guessed. */
+static bool worth_another_try(struct driver_host *host)
+{
+    int64_t now = loop_now_ms(host->driver->loop);
+    if (!host->lock_wanted || host->driver->rollout.stage == ROLLOUT_OVER)
+        return false;
+    if (host->rejoin_end_ms == 0)
+        host->rejoin_end_ms = now + DRIVER_REJOIN_MS;
+    return now < host->rejoin_end_ms;
+}
+
+static void lost(struct driver_host *host, const struct err *err)
+{
+    session_free(host->session);
+    host->session = NULL;
+    upload_free(host->upload);
+    host->upload = NULL;
+    bool again = worth_another_try(host);
+    bool first = host->link != DRIVER_LINK_BROKEN && host->link != DRIVER_LINK_OPENING;
+    if (again && first)
+        driver_tell(host->driver, DRIVER_NEWS_HOST, host, "lost", "%s; connecting again",
+                    driver_without_name(host, err->text));
+    if (again) {
+        snprintf(host->error, sizeof host->error, "%s", driver_without_name(host, err->text));
+        host->link = DRIVER_LINK_BROKEN;
+        loop_timer_arm(host->retry, DRIVER_REJOIN_EVERY_MS);
+    } else {
+        driver_blame(host, "%s", err->text);
+        give_up(host);
+    }
+    begin_waiting_hosts(host->driver);
+}
+
+static void on_close(void *context, const struct err *err) { lost(context, err); }
+
+static void joined(struct driver_host *host)
+{
+    host->link = DRIVER_LINK_OPEN;
+    host->rejoin_end_ms = 0;
+    host->error[0] = '\0';
+    if (!host->parked)
+        driver_tell(host->driver, DRIVER_NEWS_HOST, host, "again", "connected again");
+    host->parked = false;
+    driver_acts_again(host);
+}
+
+static void join_failed(struct driver_host *host, const struct err *err)
+{
+    struct err own = *err;
+    host->link = DRIVER_LINK_OPENING; /* still the same trouble */
+    lost(host, &own);
+}
+
+static void on_joined(void *context, const json_t *answer, const struct err *err)
+{
+    struct driver_host *host = context;
+    if (!answer)
+        return;
+    if (host->lock_err.code)
+        join_failed(host, &host->lock_err); /* what comes after it only fails because of it */
+    else if (err)
+        join_failed(host, err);
+    else
+        joined(host);
+}
+
+/* An agent that hangs on the other side may still hold the lock; the next try may have it. */
+static void on_locked_again(void *context, const json_t *answer, const struct err *err)
+{
+    struct driver_host *host = context;
+    const json_t *holder = json_object_get(answer, "holder");
+    if (err && err->code == ERR_EXISTS)
+        err_set(&host->lock_err, ERR_EXISTS,
+                "an agent that does not answer any more still holds the lock (since %s, step %s)",
+                jsonx_text(holder, "since", "?"), jsonx_text(holder, "step", "?"));
+    else if (answer && err)
+        host->lock_err = *err;
+    if (answer && !host->fence_wanted)
+        on_joined(context, answer, err);
+}
+
+/* look, lock and fence again; the agent answers in order, so the last answer tells. */
+static void join(struct driver_host *host)
+{
+    struct driver *driver = host->driver;
+    json_t *look = json_object(), *services = json_array();
+    for (size_t i = 0; i < driver->recipe->deploy.services.count; i++)
+        json_array_append_new(services, json_string(driver->recipe->deploy.services.names[i]));
+    json_object_set_new(look, "services", services);
+    session_ask(host->session, "look", look, DRIVER_QUICK_MS, NULL, NULL);
+    json_t *lock = json_object();
+    jsonx_set_text(lock, "who", driver->order.who);
+    jsonx_set_text(lock, "rollout", driver->name);
+    host->lock_err = (struct err){ 0 };
+    session_ask(host->session, "lock", lock, DRIVER_QUICK_MS, on_locked_again, host);
+    if (!host->fence_wanted)
+        return;
+    json_t *fence = json_object();
+    jsonx_set_int(fence, "epoch", driver->epoch);
+    jsonx_set_text(fence, "rollout", driver->name);
+    session_ask(host->session, "fence", fence, DRIVER_QUICK_MS, on_joined, host);
+}
+
+static void on_ready(void *context, const json_t *hello)
+{
+    struct driver_host *host = context;
+    (void)hello;
+    if (host->lock_wanted) {
+        host->link = DRIVER_LINK_JOINING;
+        join(host);
+    } else {
+        host->link = DRIVER_LINK_OPEN;
+        driver_acts_again(host);
+    }
+    begin_waiting_hosts(host->driver);
+}
+
+static void on_event(void *context, const char *name, const json_t *event)
+{
+    driver_acts_event(context, name, event);
+}
+
+static void on_drain(void *context)
+{
+    struct driver_host *host = context;
+    if (host->upload)
+        upload_room(host->upload);
+}
+
+static void open_session(struct driver_host *host)
+{
+    static const struct session_events events = { on_ready, on_event, on_drain, on_close };
+    struct driver *driver = host->driver;
+    const struct recipe_host *spec = host->spec;
+    const struct recipe_fleet *fleet = &driver->recipe->fleet;
+    struct err err;
+    if (spec->port > 0)
+        snprintf(host->port, sizeof host->port, "%u", (unsigned)(spec->port & 0xffff));
+    struct transport_target target = {
+        .children = driver->children,
+        .host = spec->name,
+        .local = spec->local,
+        .local_socket = spec->local_socket,
+        .address = spec->address,
+        .user = spec->user,
+        .port = spec->port > 0 ? host->port : NULL,
+        .ssh_config = fleet->ssh_config,
+        .ssh_options = driver->recipe->ssh_options,
+        .connect_timeout_ms = fleet->connect_timeout_ms,
+        .remote_path = fleet->remote_path,
+        .path = spec->path,
+    };
+    host->link = DRIVER_LINK_OPENING;
+    host->session = session_open(driver->loop, &target, &events, host, &err);
+    if (!host->session)
+        lost(host, &err);
+}
+
+void driver_connect(struct driver_host *host)
+{
+    if (host->session)
+        return;
+    if (opening(host->driver) >= (size_t)host->driver->recipe->fleet.parallel)
+        return; /* begin_waiting_hosts() comes back to it */
+    open_session(host);
+}
+
+static void begin_waiting_hosts(struct driver *driver)
+{
+    for (size_t i = 0; i < driver->count; i++) {
+        struct driver_host *host = &driver->hosts[i];
+        bool waits = host->link == DRIVER_LINK_NONE ||
+                     (host->link == DRIVER_LINK_GONE && host->act == ROLLOUT_ACT_UNDO);
+        if (waits && host->act != ROLLOUT_ACT_NONE && !host->session)
+            driver_connect(host);
+    }
+}
+
+void driver_link_retry(void *context)
+{
+    struct driver_host *host = context;
+    if (host->link == DRIVER_LINK_BROKEN)
+        open_session(host);
+    else if (host->link == DRIVER_LINK_OPEN)
+        driver_acts_look_again(host);
+}
+
+/* --- parking ---------------------------------------------------------------------------------- */
+
+/* Nothing is asked of it now, and its health decides nothing. */
+static bool may_park(const struct driver_host *host)
+{
+    enum rollout_host_state state = host->driver->rollout.hosts[host->index].state;
+    return host->link == DRIVER_LINK_OPEN && host->act == ROLLOUT_ACT_NONE &&
+           (state == ROLLOUT_HOST_OLD || state == ROLLOUT_HOST_CONFIRMED);
+}
+
+static void park(struct driver_host *host)
+{
+    session_free(host->session);
+    host->session = NULL;
+    host->link = DRIVER_LINK_NONE;
+    host->parked = true;
+    host->watching = false;
+}
+
+void driver_link_park(struct driver *driver)
+{
+    enum rollout_stage stage = driver->rollout.stage;
+    size_t most = (size_t)driver->recipe->fleet.parallel, open = 0;
+    if (driver->count <= most || stage < ROLLOUT_CANARY || stage > ROLLOUT_CLOSING)
+        return;
+    for (size_t i = 0; i < driver->count; i++)
+        open += driver->hosts[i].session != NULL;
+    for (size_t i = driver->count; i-- > 0 && open > most;) {
+        if (!may_park(&driver->hosts[i]))
+            continue;
+        park(&driver->hosts[i]);
+        open--;
+    }
+}
