@@ -14,15 +14,18 @@
 #include "base/clock.h"
 
 enum { POOL_THREADS = 4 }; /* libuv's default */
+enum { NOT_ARMED = UINT32_MAX, FIRST_TIMERS = 16 };
 
+/* Timers are many and mostly asleep, so they are small: one handle of libuv's rings for all. */
 struct loop_timer {
-    uv_timer_t handle;
     struct loop *loop;
     void (*fn)(void *context);
     void *context;
-    bool soon;          /* is in loop->soon instead of libuv's heap */
-    uint64_t soon_turn; /* the turn it was armed in */
+    uint64_t due;   /* on libuv's clock; of one in loop->soon: the turn it was armed in */
+    uint64_t order; /* of two that are due at the same time the one armed first rings first */
     TAILQ_ENTRY(loop_timer) link;
+    uint32_t place; /* in loop->heap */
+    bool soon;      /* is in loop->soon instead */
 };
 TAILQ_HEAD(timer_list, loop_timer);
 
@@ -32,7 +35,10 @@ struct loop {
     uv_idle_t awake;         /* active: uv_run() does not block */
     bool called;             /* a timer has fired in this uv_run() */
     struct timer_list soon;
-    uint64_t turn;
+    uv_timer_t alarm;         /* for the first of heap */
+    struct loop_timer **heap; /* armed ones; room for all there are, so that arming cannot fail */
+    size_t nheap, ntimers, room;
+    uint64_t turn, armed; /* counts */
     bool stopped, ending, have_pool;
 };
 struct loop_watch {
@@ -90,6 +96,8 @@ struct loop *loop_new(struct err *err)
     loop->keep_alive.data = loop;
     uv_prepare_start(&loop->keep_alive, before_poll);
     uv_idle_init(&loop->uv, &loop->awake);
+    uv_timer_init(&loop->uv, &loop->alarm);
+    loop->alarm.data = loop;
     return loop;
 }
 
@@ -106,10 +114,12 @@ void loop_free(struct loop *loop)
     loop->ending = true;
     uv_close((uv_handle_t *)&loop->keep_alive, NULL);
     uv_close((uv_handle_t *)&loop->awake, NULL);
+    uv_close((uv_handle_t *)&loop->alarm, NULL);
     /* What somebody forgot to free may leak, but must not keep us here. */
     uv_walk(&loop->uv, unref_handle, NULL);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* a stop that nobody has seen yet ends here */
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    free(loop->heap);
     if (uv_loop_close(&loop->uv) == 0)
         free(loop);
 }
@@ -120,7 +130,7 @@ static void run_soon(struct loop *loop)
     struct loop_timer *timer;
     uint64_t turn = loop->turn++;
 
-    while ((timer = TAILQ_FIRST(&loop->soon)) != NULL && timer->soon_turn <= turn) {
+    while ((timer = TAILQ_FIRST(&loop->soon)) != NULL && timer->due <= turn) {
         loop_timer_disarm(timer);
         timer->fn(timer->context);
     }
@@ -153,26 +163,100 @@ int64_t loop_now_ms(const struct loop *loop)
     return clock_mono_ms();
 }
 
+/* --- timers: a heap, the earliest at its top --- */
+
+static bool is_earlier(const struct loop_timer *a, const struct loop_timer *b)
+{
+    return a->due < b->due || (a->due == b->due && a->order < b->order);
+}
+
+static void put(struct loop *loop, struct loop_timer *timer, size_t place)
+{
+    loop->heap[place] = timer;
+    timer->place = (uint32_t)place;
+}
+
+static void move_up(struct loop *loop, struct loop_timer *timer, size_t place)
+{
+    while (place > 0 && is_earlier(timer, loop->heap[(place - 1) / 2])) {
+        put(loop, loop->heap[(place - 1) / 2], place);
+        place = (place - 1) / 2;
+    }
+    put(loop, timer, place);
+}
+
+static void move_down(struct loop *loop, struct loop_timer *timer, size_t place)
+{
+    for (size_t child; (child = place * 2 + 1) < loop->nheap; place = child) {
+        if (child + 1 < loop->nheap && is_earlier(loop->heap[child + 1], loop->heap[child]))
+            child++;
+        if (!is_earlier(loop->heap[child], timer))
+            break;
+        put(loop, loop->heap[child], place);
+    }
+    put(loop, timer, place);
+}
+
+static void remove_from_heap(struct loop *loop, struct loop_timer *timer)
+{
+    size_t place = timer->place;
+    struct loop_timer *last = loop->heap[--loop->nheap];
+
+    timer->place = NOT_ARMED;
+    if (last == timer)
+        return;
+    if (place > 0 && is_earlier(last, loop->heap[(place - 1) / 2]))
+        move_up(loop, last, place);
+    else
+        move_down(loop, last, place);
+}
+
+static void set_alarm(struct loop *loop);
+
+/* Those that were due when it rang; what they arm comes later. */
+static void on_alarm(uv_timer_t *handle)
+{
+    struct loop *loop = handle->data;
+    uint64_t now = uv_now(&loop->uv);
+
+    loop->called = true;
+    while (loop->nheap > 0 && loop->heap[0]->due <= now) {
+        struct loop_timer *timer = loop->heap[0];
+        remove_from_heap(loop, timer);
+        timer->fn(timer->context);
+    }
+    set_alarm(loop);
+}
+
+static void set_alarm(struct loop *loop)
+{
+    if (loop->nheap == 0) {
+        uv_timer_stop(&loop->alarm);
+        return;
+    }
+    uint64_t now = uv_now(&loop->uv), due = loop->heap[0]->due;
+    uv_timer_start(&loop->alarm, on_alarm, due > now ? due - now : 0, 0);
+}
+
 struct loop_timer *loop_timer_new(struct loop *loop, void (*fn)(void *context), void *context)
 {
+    if (loop->ntimers == loop->room) {
+        size_t room = loop->room ? loop->room * 2 : FIRST_TIMERS;
+        struct loop_timer **heap = realloc(loop->heap, room * sizeof(*heap));
+        if (!heap)
+            return NULL;
+        loop->heap = heap;
+        loop->room = room;
+    }
     struct loop_timer *timer = calloc(1, sizeof(*timer));
-
     if (!timer)
         return NULL;
-    uv_timer_init(&loop->uv, &timer->handle);
-    timer->handle.data = timer;
+    loop->ntimers++;
     timer->loop = loop;
     timer->fn = fn;
     timer->context = context;
+    timer->place = NOT_ARMED;
     return timer;
-}
-
-static void on_timer(uv_timer_t *handle)
-{
-    struct loop_timer *timer = handle->data;
-
-    timer->loop->called = true;
-    timer->fn(timer->context);
 }
 
 void loop_timer_arm(struct loop_timer *timer, int64_t delay_ms)
@@ -182,25 +266,36 @@ void loop_timer_arm(struct loop_timer *timer, int64_t delay_ms)
     loop_timer_disarm(timer);
     if (delay_ms <= 0) {
         timer->soon = true;
-        timer->soon_turn = loop->turn;
+        timer->due = loop->turn;
         TAILQ_INSERT_TAIL(&loop->soon, timer, link);
         return;
     }
     uv_update_time(&loop->uv); /* the delay counts from now, not from the beginning of the turn */
-    uv_timer_start(&timer->handle, on_timer, (uint64_t)delay_ms, 0);
+    timer->due = uv_now(&loop->uv) + (uint64_t)delay_ms;
+    timer->order = loop->armed++;
+    loop->nheap++;
+    move_up(loop, timer, loop->nheap - 1);
+    if (loop->heap[0] == timer)
+        set_alarm(loop);
 }
 
 void loop_timer_disarm(struct loop_timer *timer)
 {
+    struct loop *loop = timer->loop;
+    bool first = timer->place == 0;
+
     if (timer->soon)
-        TAILQ_REMOVE(&timer->loop->soon, timer, link);
+        TAILQ_REMOVE(&loop->soon, timer, link);
+    else if (timer->place != NOT_ARMED)
+        remove_from_heap(loop, timer);
     timer->soon = false;
-    uv_timer_stop(&timer->handle);
+    if (first) /* nobody wakes up for it in vain */
+        set_alarm(loop);
 }
 
 bool loop_timer_armed(const struct loop_timer *timer)
 {
-    return timer->soon || uv_is_active((const uv_handle_t *)&timer->handle);
+    return timer->soon || timer->place != NOT_ARMED;
 }
 
 void loop_timer_free(struct loop_timer *timer)
@@ -208,7 +303,8 @@ void loop_timer_free(struct loop_timer *timer)
     if (!timer)
         return;
     loop_timer_disarm(timer);
-    uv_close((uv_handle_t *)&timer->handle, free_handle);
+    timer->loop->ntimers--;
+    free(timer);
 }
 
 struct loop_watch *loop_watch_new(struct loop *loop, int fd,

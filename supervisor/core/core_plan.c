@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,14 @@ static int keep_source(struct core *core, const struct plan_source *source, cons
                  : err_set(err, ERR_LIMIT, "the configuration is too large to keep");
     buf_done(&text);
     return rc != 0 ? rc : core_keep(core, name, fd, err);
+}
+
+/* What a plan was made with is several times its size, and lies between what stays. */
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 /* --- scales that survive a restart of the whole supervisor --- */
@@ -162,7 +171,9 @@ int core_plan_load(struct core *core, struct err_list *errors)
         err_list_add(errors, "no memory for the configuration");
         return ERR_MEMORY;
     }
-    return kept >= 0 ? load_kept(core, kept, errors) : load_disk(core, errors);
+    int rc = kept >= 0 ? load_kept(core, kept, errors) : load_disk(core, errors);
+    give_memory_back();
+    return rc;
 }
 
 static bool writable_dir(const char *dir, mode_t mode)
@@ -327,6 +338,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     }
     keeper_outdated(core->keeper);
     keeper_autostart(core->keeper);
+    give_memory_back();
     keeper_next_turns(core->keeper); /* what they wait for may be there, or needed no more */
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "supervisor/core/releases.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/words.h"
 #include "supervisor/plan/options.h"
 
 /* A turn that keeps producing facts is cut here; the rest is done in the next turn. */
@@ -136,18 +137,18 @@ static void publish_state(struct keeper *keeper, struct unit *unit, enum lifecyc
         jsonx_set_text(details, "release", unit->body.release);
     if (unit->slot->twin == unit)
         jsonx_set_bool(details, "twin", true);
-    if (unit->body.reason[0])
-        jsonx_set_text(details, "why", unit->body.reason);
+    if (unit->reason[0])
+        jsonx_set_text(details, "why", unit->reason);
     events_publish(keeper->core->events, "state", details);
     log_info("state", "instance", unit->slot->name, "from", lifecycle_detail_name(before), "to",
-             lifecycle_detail_name(after), unit->body.reason[0] ? "why" : NULL, unit->body.reason,
-             NULL);
+             lifecycle_detail_name(after), unit->reason[0] ? "why" : NULL, unit->reason, NULL);
 }
 
 void keeper_tell_release(struct keeper *keeper, struct unit *unit)
 {
     struct slot *slot = unit->slot;
     const struct lifecycle *lc = &unit->body.lc;
+    char reason[UNIT_REASON_MAX]; /* a copy: what is told may give the unit another one */
 
     if (slot->removed || !slot->spec->release || slot->twin == unit || !unit->body.release[0])
         return;
@@ -159,9 +160,10 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
     if (lc->ready && (lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED))
         releases_ready(keeper->core->releases, slot->service, instance, unit->body.release);
     else if (lc->state == LIFECYCLE_BACKOFF || lc->state == LIFECYCLE_FAILED ||
-             lc->state == LIFECYCLE_EXITED || lc->state == LIFECYCLE_RUNNING)
-        releases_down(keeper->core->releases, slot->service, instance, unit->body.release,
-                      unit->body.reason);
+             lc->state == LIFECYCLE_EXITED || lc->state == LIFECYCLE_RUNNING) {
+        snprintf(reason, sizeof reason, "%s", unit->reason);
+        releases_down(keeper->core->releases, slot->service, instance, unit->body.release, reason);
+    }
 }
 
 /* Whoever waits for this service looks again. */
@@ -216,7 +218,7 @@ static void not_ready_in_time(struct unit *unit)
 static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
 {
     if (event == LIFECYCLE_EV_READY || event == LIFECYCLE_EV_GO)
-        unit->body.reason[0] = '\0';
+        words_clear(&unit->reason);
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_STOPPING &&
              unit->body.lc.cause == LIFECYCLE_BY_FAULT)
         not_ready_in_time(unit);
@@ -338,7 +340,7 @@ static void describe_exit(struct unit *unit, const struct ledger_record *record)
     else if (last->error != 0)
         keeper_reason(unit, "cannot start %s: %s: %s", program_of(unit, program, sizeof program),
                       child_step_name((enum child_step)last->step), strerror(last->error));
-    else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->body.reason[0])
+    else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->reason[0])
         return; /* the reason for the stop says more than the signal it ended by */
     else if (last->signal)
         keeper_reason(unit, "killed by signal %s%s", signals_name(last->signal),
@@ -367,8 +369,7 @@ static void note_exit(struct unit *unit, const struct ledger_record *record)
     };
     last->oom = (uint8_t)unit_group_oom(unit->keeper->core, unit, signalled, record->exit_status);
     bool by_itself = unit->body.lc.cause == LIFECYCLE_BY_ITSELF;
-    snprintf(unit->body.cause, sizeof unit->body.cause, "%.*s", UNIT_CAUSE_MAX - 1,
-             by_itself ? "" : unit->body.reason);
+    words_set(&unit->cause, UNIT_CAUSE_MAX, "%s", by_itself ? "" : unit->reason);
     describe_exit(unit, record);
 }
 
@@ -391,7 +392,7 @@ static void publish_exit(struct keeper *keeper, const struct unit *unit,
     if (last->oom != UNIT_OOM_NO)
         json_object_set_new(details, "oom", last->oom == UNIT_OOM_YES ? json_true() : json_null());
     if (last->error)
-        jsonx_set_text(details, "error", unit->body.reason);
+        jsonx_set_text(details, "error", unit->reason);
     jsonx_set_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);
     jsonx_set_real(details, "cpu_s", (double)(record->user_us + record->system_us) / 1e6);
     jsonx_set_int(details, "max_rss_kb", (json_int_t)record->max_rss_kb);

@@ -134,6 +134,7 @@ void keeper_arm(struct unit *unit);
 struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledger_kind kind,
                              ssize_t record, struct err *err);
 void keeper_unit_free(struct unit *unit);
+struct slot *keeper_slot_alloc(const char *name); /* zeroed but for its name, or NULL */
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
 /* Frees unit->made unless something still needs it. */

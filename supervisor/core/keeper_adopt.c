@@ -15,6 +15,7 @@
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/words.h"
 
 static uint32_t generation_of(const struct keeper *keeper, const struct unit *unit)
 {
@@ -35,10 +36,9 @@ static struct slot *adopt_slot(struct keeper *keeper, const char *name)
         keeper->slots = grown;
         keeper->slots_cap = cap;
     }
-    slot = calloc(1, sizeof *slot);
+    slot = keeper_slot_alloc(name);
     if (!slot)
         return NULL;
-    snprintf(slot->name, sizeof slot->name, "%s", name);
     slot->spec = &keeper->fallback.service;
     slot->user = &keeper->nobody_set;
     slot->removed = true; /* until a plan claims it */
@@ -88,7 +88,12 @@ static void adopt_record(struct keeper *keeper, size_t index)
         log_error("cannot adopt", "instance", record->instance, "error", err.text, NULL);
         return;
     }
-    if (!ledger_body_get(&keeper->core->ledger, index, &unit->body, sizeof unit->body)) {
+    struct unit_saved saved;
+    if (ledger_body_get(&keeper->core->ledger, index, &saved, sizeof saved)) {
+        unit->body = saved.body;
+        words_set(&unit->cause, UNIT_CAUSE_MAX, "%.*s", UNIT_CAUSE_MAX - 1, saved.cause);
+        words_set(&unit->reason, UNIT_REASON_MAX, "%.*s", UNIT_REASON_MAX - 1, saved.reason);
+    } else {
         memset(&unit->body, 0, sizeof unit->body);
         unit->body.pristine = true; /* claimed, and the core died before the first word */
     }

@@ -209,7 +209,7 @@ static void trial_changed(struct keeper *keeper, struct slot *slot, const struct
         if (slot->replace_again)
             return;
         snprintf(reason, sizeof reason, "%s",
-                 twin->body.reason[0] ? twin->body.reason : "it did not become ready");
+                 twin->reason[0] ? twin->reason : "it did not become ready");
         finish(keeper, slot, false, reason);
     }
 }
@@ -243,11 +243,15 @@ static void main_changed(struct keeper *keeper, struct slot *slot)
     bool up = lc->ready && !slot->main->body.next_release[0] &&
               (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED);
     bool unproven = slot->main->body.unproven;
+    char reason[UNIT_REASON_MAX];
 
     if (up && !unproven)
         finish(keeper, slot, true, "");
-    else if (state == LIFECYCLE_BACKOFF || lifecycle_settled(state) || (!up && unproven))
-        finish(keeper, slot, false, slot->main->body.reason);
+    else if (state == LIFECYCLE_BACKOFF || lifecycle_settled(state) || (!up && unproven)) {
+        /* A copy: what is told may give the unit another reason. */
+        snprintf(reason, sizeof reason, "%s", slot->main->reason);
+        finish(keeper, slot, false, reason);
+    }
 }
 
 void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct unit *unit)

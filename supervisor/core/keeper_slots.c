@@ -101,17 +101,27 @@ static void point(struct keeper *keeper, struct slot *slot, size_t service)
     slot->user = &keeper->users[service];
 }
 
+struct slot *keeper_slot_alloc(const char *name)
+{
+    struct slot *slot = calloc(1, sizeof *slot + strlen(name) + 1);
+
+    if (slot)
+        memcpy(slot->name, name, strlen(name));
+    return slot;
+}
+
 static struct slot *slot_new(struct keeper *keeper, size_t service, int64_t number, struct err *err)
 {
-    struct slot *slot = calloc(1, sizeof *slot);
+    char name[SLOT_NAME_MAX];
 
+    slot_name(name, sizeof name, &keeper->core->plan->services[service], number);
+    struct slot *slot = keeper_slot_alloc(name);
     if (!slot) {
         err_set(err, ERR_MEMORY, "no memory for an instance");
         return NULL;
     }
     slot->number = number;
     point(keeper, slot, service);
-    slot_name(slot->name, sizeof slot->name, slot->spec, number);
     slot->main = keeper_unit_new(keeper, slot, LEDGER_SERVICE, -1, err);
     if (!slot->main) {
         free(slot);
@@ -131,6 +141,11 @@ struct merge {
     size_t count;
 };
 
+static int has_name(const void *name, const void *slot)
+{
+    return strcmp(name, (*(struct slot *const *)slot)->name);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp((*(struct slot *const *)a)->name, (*(struct slot *const *)b)->name);
@@ -138,12 +153,9 @@ static int by_name(const void *a, const void *b)
 
 static struct slot **find_old(struct merge *merge, const char *name)
 {
-    struct slot key, *at = &key;
-
     if (merge->nold == 0) /* the list itself may not be there yet */
         return NULL;
-    snprintf(key.name, sizeof key.name, "%s", name);
-    return bsearch(&at, merge->old, merge->nold, sizeof(struct slot *), by_name);
+    return bsearch(name, merge->old, merge->nold, sizeof(struct slot *), has_name);
 }
 
 static void forget_old(struct merge *merge, struct slot **found)
@@ -167,7 +179,7 @@ static void claim_again(struct slot *slot)
 
 static void merge_one(struct merge *merge, size_t service, int64_t number)
 {
-    char name[SPEC_NAME_MAX * 2];
+    char name[SLOT_NAME_MAX];
     struct err err = { 0 };
 
     slot_name(name, sizeof name, &merge->keeper->core->plan->services[service], number);

@@ -14,9 +14,10 @@
 #include "supervisor/core/checks.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/words.h"
 
-_Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_MAX, "a unit fits its record");
-_Static_assert(offsetof(struct unit_body, cause) <= LEDGER_BODY_NEAR, "only words may be lost");
+_Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
+_Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_NEAR, "only words may be lost");
 
 static void on_deadline(void *context)
 {
@@ -40,6 +41,10 @@ struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledg
     unit->ready_fd = unit->events_fd = -1;
     unit->body.number = slot->number;
     arena_init(&unit->arena);
+    words_init(&unit->reason);
+    words_init(&unit->cause);
+    words_init(&unit->status);
+    words_init(&unit->check);
     unit->timer = loop_timer_new(keeper->core->loop, on_deadline, unit);
     if (!unit->timer) {
         err_set(err, ERR_MEMORY, "no memory for %s", slot->name);
@@ -80,6 +85,10 @@ void keeper_unit_free(struct unit *unit)
     keeper->by_record[unit->record] = NULL;
     ledger_release(&keeper->core->ledger, unit->record);
     spawn_forget(unit);
+    words_clear(&unit->reason);
+    words_clear(&unit->cause);
+    words_clear(&unit->status);
+    words_clear(&unit->check);
     free(unit);
 }
 
@@ -93,13 +102,15 @@ static void wipe_rest(char *text, size_t size)
 
 void keeper_save(struct unit *unit)
 {
-    struct unit_body *body = &unit->body;
+    struct unit_saved saved;
 
-    wipe_rest(body->release, sizeof body->release);
-    wipe_rest(body->next_release, sizeof body->next_release);
-    wipe_rest(body->cause, sizeof body->cause);
-    wipe_rest(body->reason, sizeof body->reason);
-    ledger_body_put(&unit->keeper->core->ledger, unit->record, body, sizeof *body);
+    wipe_rest(unit->body.release, sizeof unit->body.release);
+    wipe_rest(unit->body.next_release, sizeof unit->body.next_release);
+    memset(&saved, 0, sizeof saved);
+    saved.body = unit->body;
+    snprintf(saved.cause, sizeof saved.cause, "%s", unit->cause);
+    snprintf(saved.reason, sizeof saved.reason, "%s", unit->reason);
+    ledger_body_put(&unit->keeper->core->ledger, unit->record, &saved, sizeof saved);
 }
 
 void keeper_arm(struct unit *unit)
@@ -119,7 +130,7 @@ void keeper_reason(struct unit *unit, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(unit->body.reason, sizeof unit->body.reason, fmt, args);
+    words_vset(&unit->reason, UNIT_REASON_MAX, fmt, args);
     va_end(args);
 }
 
@@ -199,7 +210,7 @@ static void on_counted(void *context, bool ok, const char *reason)
 {
     struct unit *unit = context;
 
-    snprintf(unit->check, sizeof unit->check, "%s", ok ? "" : reason);
+    words_set(&unit->check, UNIT_REASON_MAX, "%s", ok ? "" : reason);
     unit->body.probes++;
     if (!ok)
         unit->body.probe_failures++;

@@ -267,14 +267,14 @@ static void judge_start(struct wait *wait, struct item *item)
         item_done(wait, item, true, NULL);
         break;
     case LIFECYCLE_EXITED:
-        item_done(wait, item, lc->expected, lc->expected ? NULL : unit->body.reason);
+        item_done(wait, item, lc->expected, lc->expected ? NULL : unit->reason);
         break;
     case LIFECYCLE_FAILED:
     case LIFECYCLE_STOPPED:
-        item_done(wait, item, false, unit->body.reason[0] ? unit->body.reason : "was stopped");
+        item_done(wait, item, false, unit->reason[0] ? unit->reason : "was stopped");
         break;
     case LIFECYCLE_BACKOFF:
-        snprintf(text, sizeof text, "%s; trying again in %.1f s", unit->body.reason,
+        snprintf(text, sizeof text, "%s; trying again in %.1f s", unit->reason,
                  (double)(lc->deadline_ms - loop_now_ms(wait->orders->core->loop)) / 1000.0);
         item_done(wait, item, false, text);
         break;
@@ -309,7 +309,7 @@ static bool waits_in_vain(const struct orders *orders, const struct slot *slot)
                 return false;
         }
     }
-    return slot->main->body.reason[0] != '\0';
+    return slot->main->reason[0] != '\0';
 }
 
 static void judge(struct wait *wait, struct item *item)
@@ -333,7 +333,7 @@ static void judge(struct wait *wait, struct item *item)
     }
     judge_start(wait, item);
     if (item->state == ITEM_WAITING && waits_in_vain(wait->orders, slot)) {
-        snprintf(text, sizeof text, "waits for %s", slot->main->body.reason);
+        snprintf(text, sizeof text, "waits for %s", slot->main->reason);
         item_done(wait, item, false, text);
     }
 }

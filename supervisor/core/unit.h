@@ -16,7 +16,8 @@
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/plan/instance.h"
 
-enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 160, UNIT_CAUSE_MAX = 80 };
+enum { SLOT_NAME_MAX = SPEC_NAME_MAX * 2 };
+enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 160, UNIT_CAUSE_MAX = 80, UNIT_STATUS_MAX = 128 };
 
 /* Whether the kernel killed for want of memory. */
 enum unit_oom { UNIT_OOM_NO, UNIT_OOM_YES, UNIT_OOM_UNKNOWN };
@@ -33,8 +34,7 @@ struct unit_exit {
     uint8_t oom; /* enum unit_oom */
 };
 
-/* Kept in the ledger as it is, so that a new core carries on from here.  Texts come last: empty
- * ones need no memory there, and the releases, which must not be lost, come before the words. */
+/* Kept in the ledger as it is, so that a new core carries on from here. */
 struct unit_body {
     struct lifecycle lc;
     struct unit_exit last;
@@ -60,8 +60,12 @@ struct unit_body {
     int32_t main_pid;               /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
-    char cause[UNIT_CAUSE_MAX];   /* why we made the last process end; "" = it ended by itself */
-    char reason[UNIT_REASON_MAX]; /* why it is in its state, in words */
+};
+/* In the ledger.  Empty texts at the end need no memory there, and may be lost without it. */
+struct unit_saved {
+    struct unit_body body;
+    char cause[UNIT_CAUSE_MAX];
+    char reason[UNIT_REASON_MAX];
 };
 
 /* Remembered as soon as it is heard, whether the startup check has passed or not. */
@@ -93,13 +97,15 @@ struct unit {
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
     int ready_fd;        /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *ready_watch;
-    char status[128];            /* STATUS= of sd_notify */
-    char check[UNIT_REASON_MAX]; /* why the latest check failed; "" = it passed */
+    /* Words (words.h), "" = none. */
+    const char *reason; /* why it is in its state; kept in the ledger */
+    const char *cause;  /* why we made the last process end; likewise */
+    const char *status; /* STATUS= of sd_notify */
+    const char *check;  /* why the latest check failed */
 };
 
 /* One instance of a service. */
 struct slot {
-    char name[SPEC_NAME_MAX * 2];
     size_t service; /* index into core->plan->services; meaningless when removed */
     int64_t number;
     const struct spec_service *spec; /* in the plan in force; of a removed one: in a retired plan */
@@ -112,6 +118,7 @@ struct slot {
     bool replacing, replace_queued;
     bool replace_again; /* another release was asked for: the trial is being called off */
     char replace_release[UNIT_RELEASE_MAX]; /* "" = the one it has */
+    char name[];                            /* "web:0" */
 };
 
 #endif

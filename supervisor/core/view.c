@@ -20,9 +20,9 @@ static const char *const health_names[] = {
     [UNIT_HEALTH_UNKNOWN] = "unknown", [UNIT_HEALTH_OK] = "ok", [UNIT_HEALTH_BAD] = "bad"
 };
 
-static json_t *exit_json(const struct unit_body *body)
+static json_t *exit_json(const struct unit *unit)
 {
-    const struct unit_exit *last = &body->last;
+    const struct unit_exit *last = &unit->body.last;
     char at[CLOCK_TEXT_MAX];
     json_t *row;
 
@@ -39,7 +39,7 @@ static json_t *exit_json(const struct unit_body *body)
     jsonx_set_bool(row, "core", last->dumped);
     jsonx_set_bool(row, "known", last->known);
     jsonx_set_real(row, "uptime_s", (double)last->uptime_ms / 1000.0);
-    jsonx_set_text(row, "cause", body->cause[0] ? body->cause : NULL);
+    jsonx_set_text(row, "cause", unit->cause[0] ? unit->cause : NULL);
     if (last->error) {
         jsonx_set_text(row, "step", child_step_name((enum child_step)last->step));
         jsonx_set_text(row, "error", strerror(last->error));
@@ -76,10 +76,9 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     put_times(keeper, unit, row);
     jsonx_set_text(row, "release", unit->body.release[0] ? unit->body.release : NULL);
     jsonx_set_text(row, "waiting_for",
-                   lc->state == LIFECYCLE_WAITING && unit->body.reason[0] ? unit->body.reason
-                                                                          : NULL);
-    json_object_set_new(row, "last_exit", exit_json(&unit->body));
-    jsonx_set_text(row, "reason", unit->body.reason[0] ? unit->body.reason : NULL);
+                   lc->state == LIFECYCLE_WAITING && unit->reason[0] ? unit->reason : NULL);
+    json_object_set_new(row, "last_exit", exit_json(unit));
+    jsonx_set_text(row, "reason", unit->reason[0] ? unit->reason : NULL);
     jsonx_set_text(row, "detail", lifecycle_detail_name(keeper_state(slot)));
     jsonx_set_bool(row, "wanted", lc->wanted);
     jsonx_set_bool(row, "expected", lc->state == LIFECYCLE_EXITED && lc->expected);

@@ -448,6 +448,58 @@ static void a_timer_that_is_overdue_is_followed_by_a_turn(void **state)
     loop_free(overdue.loop);
 }
 
+struct swarm {
+    struct loop *loop;
+    struct loop_timer *timers[200];
+    int64_t due[200], last;
+    size_t rung, left;
+};
+struct bee {
+    struct swarm *swarm;
+    size_t number;
+};
+
+static void on_bee(void *context)
+{
+    struct bee *bee = context;
+    struct swarm *swarm = bee->swarm;
+
+    /* In the order of their time; the clock may have gone on while they were armed. */
+    assert_true(swarm->due[bee->number] + 2 >= swarm->last);
+    assert_true(swarm->due[bee->number] <= loop_now_ms(swarm->loop));
+    swarm->last = swarm->due[bee->number];
+    swarm->rung++;
+    if (--swarm->left == 0)
+        loop_stop(swarm->loop);
+}
+
+static void many_timers_ring_in_their_order(void **state)
+{
+    static struct bee bees[200];
+    struct swarm swarm = { .loop = loop_new(NULL) };
+    const int64_t began = loop_now_ms(swarm.loop);
+
+    (void)state;
+    for (size_t i = 0; i < 200; i++) {
+        int64_t delay = 1 + (int64_t)(i * 7919 % 40);
+        bees[i] = (struct bee){ &swarm, i };
+        swarm.timers[i] = loop_timer_new(swarm.loop, on_bee, &bees[i]);
+        loop_timer_arm(swarm.timers[i], i % 3 ? delay : 1000000);
+        swarm.due[i] = began + delay;
+        swarm.left += i % 3 != 0 && i % 7 != 0;
+    }
+    for (size_t i = 0; i < 200; i += 7)
+        loop_timer_disarm(swarm.timers[i]);
+    size_t expected = swarm.left;
+    loop_run(swarm.loop, NULL, NULL);
+    assert_int_equal(swarm.rung, expected);
+    for (size_t i = 0; i < 200; i++) {
+        assert_int_equal(loop_timer_armed(swarm.timers[i]), i % 3 == 0 && i % 7 != 0);
+        loop_timer_free(swarm.timers[i]);
+    }
+    loop_free(swarm.loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +509,7 @@ int main(void)
         TEST(timer_that_arms_itself_waits_for_the_next_turn),
         TEST(turn_comes_after_a_timer_that_was_due_before_the_sleep),
         TEST(timers_may_be_freed_by_one_another),
+        TEST(many_timers_ring_in_their_order),
         TEST(later_deadline_replaces_the_earlier),
         TEST(readiness_is_told_until_it_is_used),
         TEST(broken_pipe_shows_as_hangup),
