@@ -1,6 +1,7 @@
 /* cmd_run.c - supervisor run: becomes the guardian. */
 #include "supervisor/cli/commands.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,6 +56,9 @@ int cmd_run(struct cli *cli)
         client_tell(&err);
         return CLIENT_FAILED;
     }
+#ifdef __GLIBC__
+    malloc_trim(0); /* the guardian lives long and needs little */
+#endif
     const struct guardian_options options = { .config = config,
                                               .socket = socket,
                                               .verbose = cli_flag(cli, "verbose") };

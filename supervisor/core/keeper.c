@@ -19,7 +19,7 @@
 #include "supervisor/core/releases.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/words.h"
+#include "supervisor/core/remark.h"
 #include "supervisor/plan/options.h"
 
 /* A turn that keeps producing facts is cut here; the rest is done in the next turn. */
@@ -218,7 +218,7 @@ static void not_ready_in_time(struct unit *unit)
 static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
 {
     if (event == LIFECYCLE_EV_READY || event == LIFECYCLE_EV_GO)
-        words_clear(&unit->reason);
+        remark_clear(&unit->reason);
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_STOPPING &&
              unit->body.lc.cause == LIFECYCLE_BY_FAULT)
         not_ready_in_time(unit);
@@ -369,7 +369,7 @@ static void note_exit(struct unit *unit, const struct ledger_record *record)
     };
     last->oom = (uint8_t)unit_group_oom(unit->keeper->core, unit, signalled, record->exit_status);
     bool by_itself = unit->body.lc.cause == LIFECYCLE_BY_ITSELF;
-    words_set(&unit->cause, UNIT_CAUSE_MAX, "%s", by_itself ? "" : unit->reason);
+    remark_set(&unit->cause, UNIT_CAUSE_MAX, "%s", by_itself ? "" : unit->reason);
     describe_exit(unit, record);
 }
 

@@ -15,7 +15,7 @@
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/words.h"
+#include "supervisor/core/remark.h"
 
 static uint32_t generation_of(const struct keeper *keeper, const struct unit *unit)
 {
@@ -91,8 +91,8 @@ static void adopt_record(struct keeper *keeper, size_t index)
     struct unit_saved saved;
     if (ledger_body_get(&keeper->core->ledger, index, &saved, sizeof saved)) {
         unit->body = saved.body;
-        words_set(&unit->cause, UNIT_CAUSE_MAX, "%.*s", UNIT_CAUSE_MAX - 1, saved.cause);
-        words_set(&unit->reason, UNIT_REASON_MAX, "%.*s", UNIT_REASON_MAX - 1, saved.reason);
+        remark_set(&unit->cause, UNIT_CAUSE_MAX, "%.*s", UNIT_CAUSE_MAX - 1, saved.cause);
+        remark_set(&unit->reason, UNIT_REASON_MAX, "%.*s", UNIT_REASON_MAX - 1, saved.reason);
     } else {
         memset(&unit->body, 0, sizeof unit->body);
         unit->body.pristine = true; /* claimed, and the core died before the first word */

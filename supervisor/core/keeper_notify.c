@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "supervisor/core/words.h"
+#include "supervisor/core/remark.h"
 
 static struct unit *unit_of_pid(struct keeper *keeper, pid_t pid)
 {
@@ -38,7 +38,7 @@ void keeper_notified(struct keeper *keeper, const struct notify_message *message
         return;
     }
     if (message->status[0])
-        words_set(&unit->status, UNIT_STATUS_MAX, "%s", message->status);
+        remark_set(&unit->status, UNIT_STATUS_MAX, "%s", message->status);
     if (message->ready && lifecycle_has_process((enum lifecycle_state)unit->body.lc.state))
         keeper_told_ready(unit, UNIT_TOLD_NOTIFY);
 }

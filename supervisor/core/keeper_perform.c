@@ -9,7 +9,7 @@
 #include "supervisor/core/releases.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/words.h"
+#include "supervisor/core/remark.h"
 
 /* --- ASK: is everything there that this unit waits for? --- */
 
@@ -143,7 +143,7 @@ static void ask(struct keeper *keeper, struct unit *unit)
     } else if (needs_met(keeper, unit) && release_there(keeper, unit) &&
                restart_allowed(keeper, unit)) {
         unit->body.fresh = false;
-        words_clear(&unit->reason);
+        remark_clear(&unit->reason);
         keeper_fact(keeper, unit, LIFECYCLE_EV_GO);
     }
     keeper_save(unit);
@@ -200,10 +200,10 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.told = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;
-    words_clear(&unit->check);
+    remark_clear(&unit->check);
     unit->body.probes = unit->body.probe_failures = 0;
     unit->body.main_pid = 0;
-    words_clear(&unit->status);
+    remark_clear(&unit->status);
     if (unit->body.lc.starts > 1)
         unit->body.restarts++;
     keeper_save(unit); /* a core killed after the clone leaves what the process was started with */

@@ -14,7 +14,7 @@
 #include "supervisor/core/checks.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/words.h"
+#include "supervisor/core/remark.h"
 
 _Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_NEAR, "only words may be lost");
@@ -41,10 +41,10 @@ struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledg
     unit->ready_fd = unit->events_fd = -1;
     unit->body.number = slot->number;
     arena_init(&unit->arena);
-    words_init(&unit->reason);
-    words_init(&unit->cause);
-    words_init(&unit->status);
-    words_init(&unit->check);
+    remark_init(&unit->reason);
+    remark_init(&unit->cause);
+    remark_init(&unit->status);
+    remark_init(&unit->check);
     unit->timer = loop_timer_new(keeper->core->loop, on_deadline, unit);
     if (!unit->timer) {
         err_set(err, ERR_MEMORY, "no memory for %s", slot->name);
@@ -85,10 +85,10 @@ void keeper_unit_free(struct unit *unit)
     keeper->by_record[unit->record] = NULL;
     ledger_release(&keeper->core->ledger, unit->record);
     spawn_forget(unit);
-    words_clear(&unit->reason);
-    words_clear(&unit->cause);
-    words_clear(&unit->status);
-    words_clear(&unit->check);
+    remark_clear(&unit->reason);
+    remark_clear(&unit->cause);
+    remark_clear(&unit->status);
+    remark_clear(&unit->check);
     free(unit);
 }
 
@@ -130,7 +130,7 @@ void keeper_reason(struct unit *unit, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    words_vset(&unit->reason, UNIT_REASON_MAX, fmt, args);
+    remark_vset(&unit->reason, UNIT_REASON_MAX, fmt, args);
     va_end(args);
 }
 
@@ -210,7 +210,7 @@ static void on_counted(void *context, bool ok, const char *reason)
 {
     struct unit *unit = context;
 
-    words_set(&unit->check, UNIT_REASON_MAX, "%s", ok ? "" : reason);
+    remark_set(&unit->check, UNIT_REASON_MAX, "%s", ok ? "" : reason);
     unit->body.probes++;
     if (!ok)
         unit->body.probe_failures++;

@@ -97,7 +97,7 @@ struct unit {
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
     int ready_fd;        /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *ready_watch;
-    /* Words (words.h), "" = none. */
+    /* Remarks (remark.h), "" = none. */
     const char *reason; /* why it is in its state; kept in the ledger */
     const char *cause;  /* why we made the last process end; likewise */
     const char *status; /* STATUS= of sd_notify */
