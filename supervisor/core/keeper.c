@@ -17,9 +17,9 @@
 #include "supervisor/core/events.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/remark.h"
 #include "supervisor/plan/options.h"
 
 /* A turn that keeps producing facts is cut here; the rest is done in the next turn. */

@@ -13,9 +13,9 @@
 
 #include "base/log.h"
 #include "supervisor/core/leftovers.h"
+#include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/remark.h"
 
 static uint32_t generation_of(const struct keeper *keeper, const struct unit *unit)
 {

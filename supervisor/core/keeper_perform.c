@@ -7,9 +7,9 @@
 
 #include "base/log.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/remark.h"
 
 /* --- ASK: is everything there that this unit waits for? --- */
 

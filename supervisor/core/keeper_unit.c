@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervisor/core/checks.h"
+#include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
-#include "supervisor/core/remark.h"
 
 _Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_NEAR, "only words may be lost");

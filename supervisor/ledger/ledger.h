@@ -29,7 +29,7 @@ enum {
     LEDGER_RECORDS = 16384,
     LEDGER_NAME_MAX = 128,
     LEDGER_BODY_MAX = 1024, /* bytes the core may keep per record */
-    LEDGER_BODY_NEAR = 208, /* of these, bytes that lie in the record itself */
+    LEDGER_BODY_NEAR = 232, /* of these, bytes in the record itself; grows with struct unit_body */
 };
 
 enum ledger_kind {
