@@ -4,6 +4,7 @@
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/config.h"
+#include "supervisor/cli/explain.h"
 
 /* "FILE:LINE: warning: ...", as editors know it from compilers. */
 static void print_warning(const char *line)
@@ -24,6 +25,26 @@ static void print_warnings(const struct err_list *warnings)
         printf("... and %zu more warnings\n", warnings->total - warnings->count);
 }
 
+static int print_lines(const struct config *config)
+{
+    print_warnings(&config->warnings);
+    if (config->plan)
+        printf("%zu service%s, no errors\n", config->plan->nservices,
+               config->plan->nservices == 1 ? "" : "s");
+    else
+        config_print_errors(config, stdout);
+    return client_print("");
+}
+
+static int print_json(const struct config *config)
+{
+    json_t *value = explain_config(config);
+    int rc = client_print_json(value);
+
+    json_decref(value);
+    return rc;
+}
+
 int cmd_check(struct cli *cli)
 {
     char path[PLACES_PATH_MAX];
@@ -39,12 +60,7 @@ int cmd_check(struct cli *cli)
     bool ok = config_load(path, &config);
     if (ok)
         config_look_around(&config);
-    print_warnings(&config.warnings);
-    if (ok)
-        printf("%zu service%s, no errors\n", config.plan->nservices,
-               config.plan->nservices == 1 ? "" : "s");
-    else
-        config_print_errors(&config, stdout);
+    int told = cli_flag(cli, "json") ? print_json(&config) : print_lines(&config);
     config_done(&config);
-    return client_print("") != CLIENT_OK || !ok ? CLIENT_FAILED : CLIENT_OK;
+    return ok ? told : CLIENT_FAILED;
 }

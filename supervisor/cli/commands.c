@@ -26,7 +26,7 @@ static const struct cli_option globals[] = {
 static const struct cli_option run_options[] = { OPTION_CONFIG,
                                                  { "verbose", 'v', NULL, "Log more." },
                                                  OPTION_END };
-static const struct cli_option check_options[] = { OPTION_CONFIG, OPTION_END };
+static const struct cli_option check_options[] = { OPTION_CONFIG, OPTION_JSON, OPTION_END };
 static const struct cli_option json_options[] = { OPTION_JSON, OPTION_END };
 static const struct cli_option order_options[] = {
     { "no-wait", 0, NULL, "Give the order and leave." }, OPTION_JSON, OPTION_END
@@ -96,7 +96,9 @@ static const struct cli_command commands[] = {
               "/tmp/supervisor-UID/control.sock, else the abstract @supervisor-UID." },
     { .name = "check", .words = "", .options = check_options, .run = cmd_check,
       .help = "Validate a configuration without running it.\n\n"
-              "Every error is a line FILE:LINE: message. Exit code: 0 no errors, 1 errors." },
+              "Every error is a line FILE:LINE: message; warnings are what works but is most "
+              "likely not meant. With --json every service with the value of each key, and where "
+              "it was given. Exit code: 0 no errors, 1 errors." },
     { .name = "status", .words = "[NAME...]", .options = json_options, .run = cmd_status,
       .help = "Show what runs.\n\n"
               "Exit code: 0 all that is wanted is running and ready, 3 some of it is not, 4 "

@@ -17,7 +17,7 @@ bool config_load(const char *path, struct config *config)
     err_list_init(&config->warnings);
     if (plan_source_read(path, environ, &config->source, &config->errors) != 0)
         return false;
-    config->plan = plan_make(&config->source, &config->errors, &config->warnings);
+    config->plan = plan_make_with_places(&config->source, &config->errors, &config->warnings);
     return config->plan != NULL;
 }
 

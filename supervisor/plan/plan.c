@@ -49,10 +49,12 @@ static void run_steps(struct plan_build *build)
                         "there is no [service:NAME] or [program:NAME] in it");
 }
 
-struct plan *plan_make(const struct plan_source *source, struct err_list *errors,
-                       struct err_list *warnings)
+static struct plan *make(const struct plan_source *source, bool keep_places,
+                         struct err_list *errors, struct err_list *warnings)
 {
-    struct plan_build build = { .source = source, .plan = calloc(1, sizeof(struct plan)) };
+    struct plan_build build = { .source = source,
+                                .plan = calloc(1, sizeof(struct plan)),
+                                .keep_places = keep_places };
     size_t before = errors->total;
 
     if (!build.plan) {
@@ -72,6 +74,18 @@ struct plan *plan_make(const struct plan_source *source, struct err_list *errors
         return build.plan;
     plan_free(build.plan);
     return NULL;
+}
+
+struct plan *plan_make(const struct plan_source *source, struct err_list *errors,
+                       struct err_list *warnings)
+{
+    return make(source, false, errors, warnings);
+}
+
+struct plan *plan_make_with_places(const struct plan_source *source, struct err_list *errors,
+                                   struct err_list *warnings)
+{
+    return make(source, true, errors, warnings);
 }
 
 void plan_free(struct plan *plan)

@@ -73,6 +73,9 @@ struct plan {
  * already applied to numprocs.  Users, groups and files on disk are not looked at here. */
 struct plan *plan_make(const struct plan_source *source, struct err_list *errors,
                        struct err_list *warnings);
+/* As plan_make, and every service knows where each of its keys was given. */
+struct plan *plan_make_with_places(const struct plan_source *source, struct err_list *errors,
+                                   struct err_list *warnings);
 void plan_free(struct plan *plan);
 /* Index of a service by name, or -1.  O(log n). */
 ssize_t plan_find(const struct plan *plan, const char *service);

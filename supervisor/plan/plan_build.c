@@ -82,7 +82,7 @@ static void add(struct plan_build *build, struct plan_notes *notes, size_t file,
 }
 
 static void __attribute__((format(printf, 6, 0)))
-note(struct plan_build *build, struct plan_notes *notes, struct plan_place place, const char *title,
+note(struct plan_build *build, struct plan_notes *notes, struct spec_place place, const char *title,
      const char *key, const char *fmt, va_list args)
 {
     char text[NOTE_TEXT_MAX], where[256] = "";
@@ -107,7 +107,7 @@ note(struct plan_build *build, struct plan_notes *notes, struct plan_place place
 void plan_build_error(struct plan_build *build, size_t file, int line, const char *title,
                       const char *key, const char *fmt, ...)
 {
-    struct plan_place place = { file, line };
+    struct spec_place place = { file, line };
     va_list args;
 
     va_start(args, fmt);
@@ -118,7 +118,7 @@ void plan_build_error(struct plan_build *build, size_t file, int line, const cha
 void plan_build_warn(struct plan_build *build, size_t file, int line, const char *title,
                      const char *key, const char *fmt, ...)
 {
-    struct plan_place place = { file, line };
+    struct spec_place place = { file, line };
     va_list args;
 
     va_start(args, fmt);
@@ -126,13 +126,13 @@ void plan_build_warn(struct plan_build *build, size_t file, int line, const char
     va_end(args);
 }
 
-static struct plan_place place_of(const struct plan_lines *lines, const char *key)
+static struct spec_place place_of(const struct plan_lines *lines, const char *key)
 {
     const struct opt *row = key ? opt_find(&options_service, key) : NULL;
 
     if (row && lines->places[row - options_service.rows].line)
         return lines->places[row - options_service.rows];
-    return (struct plan_place){ lines->section->file, lines->section->line };
+    return (struct spec_place){ lines->section->file, lines->section->line };
 }
 
 void plan_build_service_error(struct plan_build *build, size_t index, const char *key,

@@ -60,10 +60,7 @@ struct plan_notes {
 /* Where the keys of one service were given, by row of options_service; 0 = default. */
 struct plan_lines {
     const struct plan_section *section;
-    struct plan_place {
-        size_t file;
-        int line;
-    } * places;
+    struct spec_place *places;
 };
 
 struct plan_build {
@@ -80,6 +77,7 @@ struct plan_build {
         size_t group; /* index of plan->groups */
     } * members;      /* sorted by program */
     size_t nmembers;
+    bool keep_places; /* in the plan, for those who explain it */
     bool no_memory;
 };
 

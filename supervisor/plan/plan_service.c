@@ -33,7 +33,7 @@ static bool given(const struct filling *f, const char *key)
 static void complain(const struct filling *f, const char *key, const char *what, const char *value)
 {
     size_t row = row_of(key);
-    struct plan_place place = { f->section->file, f->section->line };
+    struct spec_place place = { f->section->file, f->section->line };
 
     if (row < options_service.count && f->lines->places[row].line)
         place = f->lines->places[row];
@@ -81,7 +81,7 @@ static void fill_one(const struct filling *f, const struct plan_key *key, char *
         return;
     size_t row = row_of(key->key);
     f->texts[row] = plan_build_text(f->build, key->value);
-    f->lines->places[row] = (struct plan_place){ key->file, key->line };
+    f->lines->places[row] = (struct spec_place){ key->file, key->line };
 }
 
 static char **names_of(const struct filling *f, size_t file, int64_t numprocs)
@@ -183,7 +183,7 @@ static void check_stopping(const struct filling *f)
 static void warn_relative(const struct filling *f, const char *key, const char *path)
 {
     static const char *const words[] = { "auto", "none", "off", "inherit", "syslog", "journald" };
-    const struct plan_place *place = &f->lines->places[row_of(key)];
+    const struct spec_place *place = &f->lines->places[row_of(key)];
 
     if (!path || *path == '/' || *path == '%' || f->service->kind == SPEC_SERVICE)
         return;
@@ -261,7 +261,9 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
 
     f.texts = plan_build_scratch(build, options_service.count, sizeof(*f.texts));
     lines->section = section;
-    lines->places = plan_build_scratch(build, options_service.count, sizeof(*lines->places));
+    lines->places = build->keep_places
+                        ? plan_build_keep(build, options_service.count, sizeof(*lines->places))
+                        : plan_build_scratch(build, options_service.count, sizeof(*lines->places));
     if (build->no_memory)
         return;
     f.service = &filling->service;
@@ -272,6 +274,7 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
     f.service->kind = section->kind == PLAN_KIND_PROGRAM ? SPEC_PROGRAM : SPEC_SERVICE;
     f.service->file = plan_build_path(build, section->file);
     f.service->line = section->line;
+    f.service->places = build->keep_places ? lines->places : NULL;
     f.service->here = plan_build_here(build, section->file);
     if (build->no_memory || !fill_defaults(&f)) {
         build->no_memory = true;

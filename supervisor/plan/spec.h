@@ -48,6 +48,12 @@ enum spec_log_format { SPEC_LOG_RAW, SPEC_LOG_PLAIN, SPEC_LOG_JSON };
 enum spec_overflow { SPEC_OVERFLOW_BLOCK, SPEC_OVERFLOW_DROP_OLD };
 enum spec_compress { SPEC_COMPRESS_NONE, SPEC_COMPRESS_ZSTD };
 
+/* Where a key was given. */
+struct spec_place {
+    size_t file; /* index in the source */
+    int line;    /* 0 = not given */
+};
+
 /* Expected exits: codes 0-255 as bits, signals as bits. */
 struct spec_exits {
     uint64_t codes[4];
@@ -134,6 +140,8 @@ struct spec_service {
     /* All keys that were given, in the order of the option table; for the diff. */
     const struct spec_text *texts;
     size_t ntexts;
+    /* Where all keys were given, by row; NULL unless the plan was made with places. */
+    const struct spec_place *places;
 
     const char *command; /* as written */
     const char *directory, *user, *user_group, *environment, *environment_file, *process_name;
