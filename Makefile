@@ -217,7 +217,7 @@ install: all
 deps: deps-check
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest zstd openssh-server \
-  openssh-client iproute2 procps nginx-light redis-server
+  openssh-client iproute2 procps nginx-light redis-server supervisor
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)

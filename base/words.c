@@ -14,6 +14,7 @@ struct reader {
     const char *at;
     char *out; /* in the arena, as long as what is left of the text when the word began */
     size_t len;
+    bool shlex; /* Python's rules */
     struct err *err;
 };
 
@@ -37,7 +38,7 @@ static int read_double(struct reader *r)
     for (; *r->at != '"'; r->at++) {
         if (*r->at == '\0')
             return err_set(r->err, ERR_INVALID, "a \" quote is not closed");
-        if (*r->at == '\\' && r->at[1] && strchr("$`\"\\\n", r->at[1])) {
+        if (*r->at == '\\' && r->at[1] && strchr(r->shlex ? "\"\\" : "$`\"\\\n", r->at[1])) {
             r->at++;
             if (*r->at == '\n')
                 continue;
@@ -62,7 +63,7 @@ static int read_piece(struct reader *r)
         if (c == '\0')
             return err_set(r->err, ERR_INVALID, "nothing follows the last backslash");
         r->at++;
-        if (c == '\n')
+        if (c == '\n' && !r->shlex)
             return 0;
     }
     r->out[r->len++] = c;
@@ -100,17 +101,17 @@ static char *word_room(struct arena *arena, const char *text)
     return arena_array(arena, strlen(text) + 2, 1);
 }
 
-int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t *ret_count,
-                struct err *err)
+static int split(const char *text, bool shlex, struct arena *arena, char ***ret_argv,
+                 size_t *ret_count, struct err *err)
 {
-    struct reader r = { .at = text, .out = word_room(arena, text), .err = err };
+    struct reader r = { .at = text, .out = word_room(arena, text), .shlex = shlex, .err = err };
     struct list list = { 0 };
     int rc = 0;
 
     if (!r.out)
         return err_set(err, ERR_MEMORY, "out of memory");
     while (rc == 0) {
-        while (is_blank(*r.at) || (r.at[0] == '\\' && r.at[1] == '\n'))
+        while (is_blank(*r.at) || (!shlex && r.at[0] == '\\' && r.at[1] == '\n'))
             r.at += *r.at == '\\' ? 2 : 1;
         if (*r.at == '\0')
             break;
@@ -128,6 +129,18 @@ int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t 
     *ret_argv = list.words;
     *ret_count = list.count;
     return 0;
+}
+
+int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t *ret_count,
+                struct err *err)
+{
+    return split(text, false, arena, ret_argv, ret_count, err);
+}
+
+int words_split_shlex(const char *text, struct arena *arena, char ***ret_argv, size_t *ret_count,
+                      struct err *err)
+{
+    return split(text, true, arena, ret_argv, ret_count, err);
 }
 
 /* How much of the text before any of `stops` a message repeats. */
@@ -207,6 +220,100 @@ int words_environment(const char *text, struct arena *arena, char ***ret_pairs, 
         else
             rc = list_add(&list, r.out, arena, err);
         r.out += r.len + 1;
+    }
+    if (rc == 0)
+        rc = list_add(&list, NULL, arena, err);
+    if (rc < 0)
+        return rc;
+    *ret_pairs = list.words;
+    *ret_count = list.count;
+    return 0;
+}
+
+/* One token of shlex without POSIX rules; it lies in the text, quotes included.  Returns 0 with len
+ * 0 at the end of the text. */
+static int next_token(const char **at, const char **ret_token, size_t *ret_len, struct err *err)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "_/.+-():\"'";
+    const char *from = *at, *end;
+
+    while (is_blank(*from) || *from == '#')
+        from += *from == '#' ? strcspn(from, "\n") : 1;
+    if (*from == '"' || *from == '\'') {
+        end = strchr(from + 1, *from);
+        if (!end)
+            return err_set(err, ERR_INVALID, "a %c quote is not closed", *from);
+        end++;
+    } else {
+        end = from + strspn(from, letters);
+        if (end == from && *end) /* a sign on its own, in UTF-8 */
+            for (end++; ((unsigned char)*end & 0xc0) == 0x80;)
+                end++;
+    }
+    *ret_token = from;
+    *ret_len = (size_t)(end - from);
+    *at = end;
+    return 0;
+}
+
+/* "KEY = value" at *at as "KEY=value" without quotes at the ends; *ret NULL at the end. */
+static int next_pair(const char **at, struct reader *r, char **ret, struct err *err)
+{
+    const char *tokens[3] = { NULL };
+    size_t lens[3];
+    int rc = 0;
+
+    for (int i = 0; i < 3 && rc == 0; i++) {
+        rc = next_token(at, &tokens[i], &lens[i], err);
+        if (rc == 0 && i == 0 && lens[0] == 0) {
+            *ret = NULL;
+            return 0;
+        }
+        if (rc == 0 && (lens[i] == 0 || (i == 1 && *tokens[1] != '=')))
+            return err_set(err, ERR_INVALID,
+                           "\"%.*s\" is not KEY=VALUE (put quotes around a value with other signs "
+                           "than letters, digits and _/.+-():, and a comma between pairs)",
+                           shown(tokens[0], "\n"), tokens[0]);
+    }
+    if (rc < 0)
+        return rc;
+    for (; lens[2] && strchr("\"'", *tokens[2]); lens[2]--)
+        tokens[2]++;
+    while (lens[2] && strchr("\"'", tokens[2][lens[2] - 1]))
+        lens[2]--;
+    memcpy(r->out, tokens[0], lens[0]);
+    r->out[lens[0]] = '=';
+    memcpy(r->out + lens[0] + 1, tokens[2], lens[2]);
+    r->len = lens[0] + 1 + lens[2];
+    r->out[r->len] = '\0';
+    *ret = r->out;
+    r->out += r->len + 1;
+    return 0;
+}
+
+int words_environment_shlex(const char *text, struct arena *arena, char ***ret_pairs,
+                            size_t *ret_count, struct err *err)
+{
+    struct reader r = { .out = word_room(arena, text), .err = err };
+    struct list list = { 0 };
+    const char *separator;
+    size_t len;
+    char *pair = NULL;
+    int rc = 0;
+
+    if (!r.out)
+        return err_set(err, ERR_MEMORY, "out of memory");
+    while ((rc = next_pair(&text, &r, &pair, err)) == 0 && pair) {
+        char **before = same_key(&list, pair);
+        if (before)
+            *before = pair;
+        else
+            rc = list_add(&list, pair, arena, err);
+        if (rc == 0) /* whatever it is, as there */
+            rc = next_token(&text, &separator, &len, err);
+        if (rc < 0)
+            break;
     }
     if (rc == 0)
         rc = list_add(&list, NULL, arena, err);

@@ -12,9 +12,19 @@ enum { WORDS_MAX = 4096 };
 int words_split(const char *text, struct arena *arena, char ***ret_argv, size_t *ret_count,
                 struct err *err);
 
+/* As Python's shlex.split: a backslash in "..." keeps its meaning only before " and \, and the end
+ * of a line is a letter like any other. */
+int words_split_shlex(const char *text, struct arena *arena, char ***ret_argv, size_t *ret_count,
+                      struct err *err);
+
 /* supervisord's environment syntax: KEY="val",KEY2='v,2',KEY3=plain; the same rules for
  * quotes; commas or newlines between pairs.  *ret_pairs: NULL-terminated "KEY=value". */
 int words_environment(const char *text, struct arena *arena, char ***ret_pairs, size_t *ret_count,
                       struct err *err);
+/* The same text exactly as supervisord takes it apart (shlex without POSIX rules, every fourth
+ * token a separator): a backslash is a letter, all quotes at both ends of a value go, # begins a
+ * comment, and a value with odd signs in it must stand in quotes. */
+int words_environment_shlex(const char *text, struct arena *arena, char ***ret_pairs,
+                            size_t *ret_count, struct err *err);
 
 #endif

@@ -129,8 +129,8 @@ static json_t *keys_of(const struct config *config, const struct spec_service *s
     for (size_t i = 0; i < options_service.count; i++) {
         const struct opt *row = &options_service.rows[i];
         json_t *key = json_object();
-        const char *initial = service->kind == SPEC_PROGRAM ? options_program_initial(row->key)
-                                                            : NULL;
+        const char *initial =
+            service->kind == SPEC_PROGRAM ? options_program_initial(row->key) : NULL;
         const char *given = spec_text(service, i), *text = given ? given : initial;
         json_object_set_new(key, "value", value_of(row, &filling, text));
         set_place(key, config, service->places ? &service->places[i] : NULL);
@@ -302,7 +302,8 @@ json_t *explain_config(const struct config *config)
     jsonx_set_text(ret, "config", config->source.config);
     json_object_set_new(ret, "errors", notes_value(config, &config->errors));
     json_object_set_new(ret, "warnings", notes_value(config, &config->warnings));
-    json_object_set_new(ret, "supervisor", plan ? supervisor_value(&plan->supervisor) : json_null());
+    json_object_set_new(ret, "supervisor",
+                        plan ? supervisor_value(&plan->supervisor) : json_null());
     json_object_set_new(ret, "services", services);
     json_object_set_new(ret, "sockets", sockets);
     json_object_set_new(ret, "groups", groups);

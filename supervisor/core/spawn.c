@@ -37,18 +37,21 @@ struct start {
     char *path; /* malloc'ed */
     int release_fd, group_fd;
     int ready_write; /* our copy of the write end of fd:N */
+    int stdin_fd;    /* our copy of stdin = open */
 };
 
 static void start_init(struct start *start)
 {
     memset(start, 0, sizeof *start);
     arena_init(&start->arena);
-    start->release_fd = start->group_fd = start->ready_write = -1;
+    start->release_fd = start->group_fd = start->ready_write = start->stdin_fd = -1;
 }
 
 static void start_done(struct start *start)
 {
     free(start->path);
+    if (start->stdin_fd >= 0)
+        close(start->stdin_fd);
     arena_done(&start->arena);
     if (start->release_fd >= 0)
         close(start->release_fd);
@@ -294,7 +297,8 @@ static int fill_sockets(struct core *core, struct unit *unit, struct start *star
     size_t count = 0;
     struct buf names;
 
-    if (unit->made->service->nsockets == 0)
+    if (unit->made->service->nsockets == 0 ||
+        unit->made->service->set->standard_input == SPEC_STDIN_SOCKET)
         return 0;
     buf_init(&names, 64 * 1024);
     int rc = sockets_of(core, unit->made->service, fds, &count, &names, err);
@@ -322,18 +326,84 @@ static bool is_alone(const struct core *core, const struct unit *unit)
     return !unit->slot->twin && core->ledger.pids[unit->record] == 0;
 }
 
+/* Descriptor 0, for [fcgi-program:] and others that take their socket from there. */
+static int socket_as_stdin(struct core *core, const struct spec_service *service, int *ret_fd,
+                           struct err *err)
+{
+    int fds[SOCKETS_PER_SERVICE_MAX];
+    size_t count = 0;
+    struct buf names;
+
+    buf_init(&names, 64 * 1024);
+    int rc = sockets_of(core, service, fds, &count, &names, err);
+    buf_done(&names);
+    if (rc == 0 && count != 1)
+        return err_set(err, ERR_STATE, "stdin = socket wants one socket, there are %zu", count);
+    if (rc == 0) { /* such programs wait in accept() */
+        *ret_fd = fds[0];
+        (void)fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) & ~O_NONBLOCK);
+    }
+    return rc;
+}
+
+/* The read end of a pipe whose other end stays in the store: it never ends, also while there is no
+ * core.  One pipe does for all, because nothing is ever written to it; each process gets an open
+ * file of its own, so that none can make it non-blocking for the others. */
+static int open_stdin(struct core *core, int *ret_fd, struct err *err)
+{
+    static const char name[] = "stdin", end_name[] = "stdin.end";
+    char path[64];
+    int ends[2];
+
+    if (store_get(&core->store, name) < 0 || store_get(&core->store, end_name) < 0) {
+        core_drop(core, name);
+        core_drop(core, end_name);
+        if (pipe2(ends, O_CLOEXEC) != 0)
+            return err_sys(err, errno, "making the pipe for stdin");
+        int rc = core_keep(core, end_name, ends[1], err);
+        if (rc == 0)
+            rc = core_keep(core, name, ends[0], err);
+        else
+            close(ends[0]);
+        if (rc != 0)
+            return rc;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", store_get(&core->store, name));
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+static int fill_stdin(struct core *core, struct unit *unit, struct start *start, int *ret_fd,
+                      struct err *err)
+{
+    const struct spec_service *service = unit->made->service;
+    int rc = 0;
+
+    *ret_fd = -1; /* /dev/null */
+    if (service->set->standard_input == SPEC_STDIN_SOCKET)
+        return socket_as_stdin(core, service, ret_fd, err);
+    if (service->set->standard_input != SPEC_STDIN_OPEN)
+        return 0;
+    rc = open_stdin(core, &start->stdin_fd, err);
+    if (rc == 0) /* without /proc the shared one does */
+        *ret_fd = start->stdin_fd >= 0 ? start->stdin_fd : store_get(&core->store, "stdin");
+    return rc;
+}
+
 static int fill_main(struct core *core, struct unit *unit, struct start *start,
                      struct child_spec *spec, struct err *err)
 {
-    int out = -1, errors = -1;
+    int in = -1, out = -1, errors = -1;
     size_t nfds = 0;
 
     int rc = outputs_open(core, unit->made, is_alone(core, unit), &out, &errors, err);
     if (rc == 0)
+        rc = fill_stdin(core, unit, start, &in, err);
+    if (rc == 0)
         rc = open_ready_pipe(core, unit, start, err);
     if (rc != 0)
         return rc;
-    start->fds[nfds++] = (struct child_fd){ -1, STDIN_FILENO };
+    start->fds[nfds++] = (struct child_fd){ in, STDIN_FILENO };
     start->fds[nfds++] = (struct child_fd){ out, STDOUT_FILENO };
     start->fds[nfds++] = (struct child_fd){ errors, STDERR_FILENO };
     rc = fill_sockets(core, unit, start, spec, &nfds, err);

@@ -160,6 +160,16 @@ int instance_environment(const char *text, char *const *names, char *const *envp
     return rc;
 }
 
+int instance_environment_shlex(const char *text, char *const *names, char *const *envp,
+                               struct arena *arena, char ***ret_pairs, struct err *err)
+{
+    const char *expanded;
+    size_t count;
+    int rc = instance_expand(text, names, envp, arena, &expanded, err);
+
+    return rc < 0 ? rc : words_environment_shlex(expanded, arena, ret_pairs, &count, err);
+}
+
 /* environment = ..., which the expansions of all other keys see too. */
 static void make_environment(struct maker *m)
 {
@@ -169,8 +179,12 @@ static void make_environment(struct maker *m)
     m->environment = (char **)m->plan->environment;
     if (!m->service->environment)
         return;
-    if (instance_environment(m->service->environment, m->names, outer, m->arena, &m->own, &err) <
-        0) {
+    int rc = m->service->kind == SPEC_PROGRAM
+                 ? instance_environment_shlex(m->service->environment, m->names, outer, m->arena,
+                                              &m->own, &err)
+                 : instance_environment(m->service->environment, m->names, outer, m->arena, &m->own,
+                                        &err);
+    if (rc < 0) {
         failed(m, "environment", &err);
         return;
     }
@@ -189,7 +203,9 @@ static char **make_words(struct maker *m, const char *key, const char *text)
 
     if (!expanded)
         return NULL;
-    int rc = words_split(expanded, m->arena, &words, &count, &err);
+    int rc = m->service->kind == SPEC_PROGRAM
+                 ? words_split_shlex(expanded, m->arena, &words, &count, &err)
+                 : words_split(expanded, m->arena, &words, &count, &err);
     if (rc == 0 && (count == 0 || !*words[0]))
         rc = err_set(&err, ERR_INVALID, "is empty, try /usr/bin/PROGRAM ARG");
     if (rc < 0) {
@@ -327,6 +343,8 @@ static int first_free_fd(const struct maker *m)
 {
     int fd = 3;
 
+    if (m->service->set->standard_input == SPEC_STDIN_SOCKET)
+        return fd;
     for (size_t i = 0; i < m->service->nsockets; i++)
         fd += (int)m->plan->sockets[m->service->socket_index[i]].naddrs;
     return fd;

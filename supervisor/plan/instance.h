@@ -65,6 +65,9 @@ char **instance_overlay(char *const *base, char *const *more, struct arena *aren
  * another variable. */
 int instance_environment(const char *text, char *const *names, char *const *envp,
                          struct arena *arena, char ***ret_pairs, struct err *err);
+/* The same of a section of supervisord, which fills in first and then splits. */
+int instance_environment_shlex(const char *text, char *const *names, char *const *envp,
+                               struct arena *arena, char ***ret_pairs, struct err *err);
 
 /* One check target: "http://127.0.0.1:80/health", "tcp://...", "unix:/path", "exec:cmd",
  * "notify", "fd:3", "delay". */

@@ -15,9 +15,9 @@ enum { EXPANDED_MAX = 1024 * 1024, NAME_LEN_MAX = 128, WIDTH_MAX = 64, KNOWN_MAX
 /* One "%(name)05d". */
 struct reference {
     char name[NAME_LEN_MAX];
-    bool left, zero;
-    int width;
-    char kind; /* 's' or 'd' */
+    bool left, zero, sign, blank;
+    int width, precision; /* -1 = none */
+    char kind;            /* 's', 'd', 'x', 'X' or 'o' */
 };
 
 static const char *lookup(char *const *pairs, const char *name)
@@ -39,6 +39,15 @@ static int malformed(const char *at, struct err *err)
                    at);
 }
 
+static int read_width(const char **at)
+{
+    int width = 0;
+
+    for (; isdigit((unsigned char)**at) && width <= WIDTH_MAX; ++*at)
+        width = width * 10 + (**at - '0');
+    return width;
+}
+
 /* Reads the reference at `at` ("%("); the first letter behind it goes to *ret_end. */
 static int read_reference(const char *at, struct reference *ret, const char **ret_end,
                           struct err *err)
@@ -53,12 +62,14 @@ static int read_reference(const char *at, struct reference *ret, const char **re
     for (; *p && strchr("-0 +#", *p); p++) {
         ret->left |= *p == '-';
         ret->zero |= *p == '0';
+        ret->sign |= *p == '+';
+        ret->blank |= *p == ' ';
     }
-    for (; isdigit((unsigned char)*p) && ret->width <= WIDTH_MAX; p++)
-        ret->width = ret->width * 10 + (*p - '0');
-    if (ret->width > WIDTH_MAX || !*p || !strchr("sdi", *p))
+    ret->width = read_width(&p);
+    ret->precision = *p == '.' ? (p++, read_width(&p)) : -1;
+    if (ret->width > WIDTH_MAX || ret->precision > WIDTH_MAX || !*p || !strchr("sdiuxXo", *p))
         return malformed(at, err);
-    ret->kind = *p == 's' ? 's' : 'd';
+    ret->kind = *p == 'i' || *p == 'u' ? 'd' : *p;
     *ret_end = p + 1;
     return 0;
 }
@@ -101,22 +112,41 @@ static int unknown(const char *name, char *const *names, struct err *err)
     return ERR_INVALID;
 }
 
+/* A number as Python's formats print it: sign, zeros up to the width, the digits. */
+static void put_number(struct buf *out, const struct reference *ref, int64_t number)
+{
+    unsigned long long size =
+        number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number;
+    const char *sign = number < 0 ? "-" : ref->sign ? "+" : ref->blank ? " " : "";
+    int least = ref->precision > 1 ? ref->precision : 1;
+    unsigned base = ref->kind == 'o' ? 8 : ref->kind == 'd' ? 10 : 16;
+    const char *digits = ref->kind == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+    char text[WIDTH_MAX + 32], *at = text + sizeof(text) - 1;
+
+    if (ref->zero && !ref->left && ref->width - (int)strlen(sign) > least)
+        least = ref->width - (int)strlen(sign);
+    *at = '\0';
+    for (; size || least > 0; size /= base, least--)
+        *--at = digits[size % base];
+    if (*sign)
+        *--at = *sign;
+    buf_printf(out, ref->left ? "%-*s" : "%*s", ref->width, at);
+}
+
 static int put_reference(struct buf *out, const struct reference *ref, const char *value,
                          struct err *err)
 {
     int64_t number;
 
     if (ref->kind == 's') {
-        buf_printf(out, ref->left ? "%-*s" : "%*s", ref->width, value);
+        int most = ref->precision < 0 ? (int)strlen(value) : ref->precision;
+        buf_printf(out, ref->left ? "%-*.*s" : "%*.*s", ref->width, most, value);
         return 0;
     }
     if (unit_integer(value, 10, &number, NULL) < 0)
         return err_set(err, ERR_INVALID, "%%(%s)d: \"%.64s\" is not a number, try %%(%s)s",
                        ref->name, value, ref->name);
-    if (ref->left)
-        buf_printf(out, "%-*lld", ref->width, (long long)number);
-    else
-        buf_printf(out, ref->zero ? "%0*lld" : "%*lld", ref->width, (long long)number);
+    put_number(out, ref, number);
     return 0;
 }
 

@@ -141,15 +141,13 @@ const char *options_supervisord_only(const char *section, const char *key)
         { "supervisord", "logfile_maxbytes", no_effect },
         { "supervisord", "logfile_backups", no_effect },
         { "supervisord", "pidfile", no_effect },
-        { "supervisord", "umask", "has no effect here, use umask in each program" },
         { "supervisord", "nodaemon", "has no effect here, it always stays in the foreground" },
         { "supervisord", "silent", no_effect },
         { "supervisord", "minfds", "has no effect here, the highest limit is always used" },
         { "supervisord", "minprocs", no_effect },
         { "supervisord", "nocleanup", "has no effect here, log files are never wiped" },
-        { "supervisord", "user", "has no effect here, start it as that user" },
-        { "supervisord", "directory", "has no effect here, use directory in each program" },
         { "supervisord", "strip_ansi", no_effect },
+        { "supervisord", "profile_options", no_effect },
         /* clang-format on */
     };
     for (size_t i = 0; i < COUNT(known); i++)

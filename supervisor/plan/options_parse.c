@@ -86,7 +86,7 @@ int options_parse_retries(const char *text, struct arena *arena, void *field, st
         *(int64_t *)field = SPEC_UNLIMITED;
         return 0;
     }
-    if (unit_integer(text, 10, &count, NULL) < 0 || count < 0 || count > 1000000000)
+    if (unit_integer(text, 10, &count, NULL) < 0 || count < 0)
         return err_set(err, ERR_INVALID, "\"%.64s\" is not a number of retries, try 3 or unlimited",
                        text);
     *(int64_t *)field = count;

@@ -11,6 +11,7 @@ enum {
     MINUTE = 60 * SECOND,
     HOUR = 60 * MINUTE,
     DAY = 24 * HOUR,
+    YEARS = 36500, /* days: what people write for "for ever" */
     LIVE = OPTIONS_LIVE,
     PER_RELEASE = OPTIONS_PER_RELEASE,
     INSTANCE = OPTIONS_INSTANCE,
@@ -19,6 +20,7 @@ enum {
 static const char *const types[] = { "service", "oneshot", NULL };
 static const char *const kill_modes[] = { "mixed", "control-group", "process", NULL };
 static const char *const restart_modes[] = { "stop-first", "overlap", NULL };
+static const char *const stdins[] = { "none", "open", "socket", NULL };
 static const char *const live_failures[] = { "restart", "none", NULL };
 static const char *const on_exits[] = { "none", "shutdown", NULL };
 static const char *const log_formats[] = { "raw", "plain", "json", NULL };
@@ -75,7 +77,7 @@ static const struct opt rows[] = {
       .parse = options_parse_exits, .flags = LIVE, .example = "0, 2, TERM",
       .help = "Exits that are expected: codes, and signals by name." },
     { .key = "startsecs", .type = OPT_DURATION, SET(startsecs_ms), .initial = "1s", .min = 0,
-      .max = 30LL * DAY, .flags = LIVE | PER_RELEASE,
+      .max = (int64_t)YEARS * DAY, .flags = LIVE | PER_RELEASE,
       .help = "When no readiness check is given: up this long counts as started." },
     { .key = "startretries", .type = OPT_CUSTOM, SET(startretries), .initial = "unlimited",
       .parse = options_parse_retries, .flags = LIVE,
@@ -98,7 +100,7 @@ static const struct opt rows[] = {
     { .key = "stopsignal", .type = OPT_SIGNAL, SET(stopsignal), .initial = "TERM",
       .flags = LIVE, .help = "Signal that asks it to leave." },
     { .key = "stopwaitsecs", .type = OPT_DURATION, SET(stopwaitsecs_ms), .initial = "10s",
-      .min = 0, .max = 30LL * DAY, .flags = LIVE | PER_RELEASE,
+      .min = 0, .max = (int64_t)YEARS * DAY, .flags = LIVE | PER_RELEASE,
       .help = "How long it may take to leave after stopsignal, before KILL." },
     { .key = "kill_mode", .type = OPT_CHOICE, SET(kill_mode), .initial = "mixed",
       .choices = kill_modes, .flags = LIVE,
@@ -192,6 +194,11 @@ static const struct opt rows[] = {
               "more when the old one, which may have answered it, has left." },
     { .key = "sockets", .type = OPT_NAMES, SET(sockets), .example = "web",
       .help = "Names of [socket:NAME] sections, passed as LISTEN_FDS from descriptor 3 on." },
+    { .key = "stdin", .type = OPT_CHOICE, SET(standard_input), .initial = "none",
+      .choices = stdins,
+      .help = "Its standard input. none: /dev/null; open: a pipe that never ends and never has "
+              "anything in it, as supervisord's programs have; socket: its only socket, as "
+              "FastCGI wants." },
     { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile), .flags = INSTANCE,
       .example = "/var/log/web-%(process_num)d.log",
       .help = "Where its output goes: an absolute path, none, inherit (the supervisor's own), syslog "
@@ -309,6 +316,7 @@ const char *options_program_initial(const char *key)
         { "backoff_reset",   "0s" },
         { "kill_mode",       "process" },
         { "redirect_stderr", "false" },
+        { "stdin",           "open" },
         { "log_format",      "raw" },
         /* clang-format on */
     };

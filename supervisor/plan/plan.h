@@ -46,6 +46,9 @@ struct plan_source {
  * cases. */
 int plan_source_read(const char *config, char *const *environment, struct plan_source *ret,
                      struct err_list *errors);
+/* Whether a file was not named on the command line nor found in the folder named there, but came by
+ * an include. */
+bool plan_source_included(const struct plan_source *source, size_t index);
 void plan_source_free(struct plan_source *source);
 /* Sets or replaces one scale; false without memory. */
 bool plan_source_scale(struct plan_source *source, const char *service, int64_t count);

@@ -17,9 +17,11 @@
 #include "supervisor/plan/plan.h"
 
 enum plan_kind {
+    PLAN_KIND_DEFAULT, /* supervisord's: behind all of its sections */
     PLAN_KIND_SUPERVISOR,
     PLAN_KIND_SERVICE,
     PLAN_KIND_PROGRAM,
+    PLAN_KIND_FASTCGI, /* becomes a program and its socket, see plan_fastcgi_split */
     PLAN_KIND_SOCKET,
     PLAN_KIND_GROUP,
     PLAN_KIND_INCLUDE,
@@ -63,6 +65,7 @@ struct plan_lines {
     struct spec_place *places;
 };
 
+enum { PLAN_INHERITED_MAX = 3 };
 struct plan_build {
     const struct plan_source *source;
     struct plan *plan;
@@ -71,12 +74,15 @@ struct plan_build {
     struct plan_notes errors, warnings;
     struct plan_section *sections;
     size_t nsections;
-    struct plan_lines *lines; /* by index of plan->services; moves with them */
+    const struct plan_section *defaults; /* [DEFAULT], or NULL */
+    struct plan_lines *lines;            /* by index of plan->services; moves with them */
     struct plan_membership {
         const char *program;
         size_t group; /* index of plan->groups */
     } * members;      /* sorted by program */
     size_t nmembers;
+    struct plan_key inherited[PLAN_INHERITED_MAX]; /* of [supervisord], for programs without */
+    size_t ninherited;
     bool keep_places; /* in the plan, for those who explain it */
     bool no_memory;
 };
@@ -105,6 +111,8 @@ const char *plan_build_here(struct plan_build *build, size_t file);
 
 void plan_sections_collect(struct plan_build *build);
 const struct plan_key *plan_sections_key(const struct plan_section *section, const char *key);
+/* Each [fcgi-program:NAME] becomes a program and a socket that is its standard input. */
+void plan_fastcgi_split(struct plan_build *build);
 /* Of the sections of one kind, how many. */
 size_t plan_sections_count(const struct plan_build *build, enum plan_kind kind);
 
@@ -117,6 +125,11 @@ void plan_fill_services(struct plan_build *build); /* needs groups and environme
 bool plan_fill_key(struct plan_build *build, const struct plan_section *section,
                    const struct opt_table *table, const struct plan_key *key, char *const *names,
                    void *target);
+/* `value` of a section of supervisord as our types spell it: what Python reads as a number, brought
+ * into our range with a warning; other texts are returned as they are. */
+const char *plan_python_number(struct plan_build *build, const struct plan_section *section,
+                               const struct plan_key *key, const struct opt *row,
+                               const char *value);
 /* What %(...)s in a key of `file` knows outside services; NULL without memory. */
 char **plan_fill_names(struct plan_build *build, size_t file);
 void plan_fill_check_name(struct plan_build *build, const struct plan_section *section);

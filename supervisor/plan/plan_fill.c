@@ -92,6 +92,8 @@ bool plan_fill_key(struct plan_build *build, const struct plan_section *section,
     }
     if (!*value && !may_be_empty(row)) {
         bool told_later = strcmp(row->key, "command") == 0;
+        if (is_lenient(section) && strcmp(row->key, "exitcodes") == 0) /* none is expected */
+            return opt_set(table, key->key, "", &build->plan->arena, target, &err) == 0;
         if (!told_later && (!is_lenient(section) || row->type != OPT_TEXT))
             plan_build_error(build, key->file, key->line, section->title, key->key,
                              "is empty, remove the line for the default");
@@ -102,6 +104,8 @@ bool plan_fill_key(struct plan_build *build, const struct plan_section *section,
     if (expands && !(row->flags & (OPTIONS_INSTANCE | OPTIONS_PATTERNS)))
         rc = instance_expand(value, names, (char *const *)build->plan->environment, &build->scratch,
                              &value, &err);
+    if (rc == 0 && is_lenient(section))
+        value = plan_python_number(build, section, key, row, value);
     if (rc == 0)
         rc = opt_set(table, key->key, value, &build->plan->arena, target, &err);
     if (rc < 0)
@@ -126,7 +130,10 @@ static void add_environment(struct plan_build *build, const struct plan_section 
     char **pairs;
     struct err err;
 
-    if (instance_environment(key->value, names, outer, arena, &pairs, &err) < 0) {
+    int rc = section->kind == PLAN_KIND_SUPERVISORD
+                 ? instance_environment_shlex(key->value, names, outer, arena, &pairs, &err)
+                 : instance_environment(key->value, names, outer, arena, &pairs, &err);
+    if (rc < 0) {
         plan_build_error(build, key->file, key->line, section->title, key->key, "%s", err.text);
         return;
     }
@@ -149,6 +156,18 @@ static const char *level_name(const char *level)
     return level;
 }
 
+/* What supervisord itself would take on, and what all of its programs inherit from it then. */
+static bool is_default(const char *key)
+{
+    return strcmp(key, "user") == 0 || strcmp(key, "umask") == 0 || strcmp(key, "directory") == 0;
+}
+
+static void take_default(struct plan_build *build, const struct plan_key *key)
+{
+    if (is_default(key->key) && build->ninherited < PLAN_INHERITED_MAX)
+        build->inherited[build->ninherited++] = *key;
+}
+
 /* The keys of [supervisord] that have a meaning here, under our names. */
 static void fill_supervisord(struct plan_build *build, const struct plan_section *section)
 {
@@ -169,6 +188,7 @@ static void fill_supervisord(struct plan_build *build, const struct plan_section
         }
         if (!names)
             return;
+        take_default(build, &section->keys[i]);
         if (strcmp(key.key, "log_level") == 0)
             key.value = level_name(key.value);
         if (strcmp(key.key, "environment") == 0)
@@ -176,7 +196,7 @@ static void fill_supervisord(struct plan_build *build, const struct plan_section
         else if (known)
             plan_fill_key(build, section, &options_supervisor, &key, names,
                           &build->plan->supervisor);
-        else
+        else if (!is_default(key.key))
             refuse_key(build, section, &options_supervisor, &section->keys[i]);
     }
 }
@@ -261,10 +281,14 @@ static void fill_include(struct plan_build *build, const struct plan_section *se
     bool lenient = false;
 
     for (size_t i = 0; i < section->nkeys; i++) {
-        char **names = plan_fill_names(build, section->keys[i].file);
-        if (names)
-            lenient |=
-                plan_fill_key(build, section, &options_include, &section->keys[i], names, &files);
+        const struct plan_key *key = &section->keys[i];
+        char **names = plan_fill_names(build, key->file);
+        if (names && plan_fill_key(build, section, &options_include, key, names, &files))
+            lenient = true;
+        if (plan_source_included(build->source, key->file))
+            plan_build_warn(build, key->file, key->line, section->title, key->key,
+                            "is not followed, because this file was included itself; try include "
+                            "in [supervisor]");
     }
     if (!lenient && section->nkeys == 0)
         plan_build_error(build, section->file, section->line, section->title, "files",
@@ -284,6 +308,21 @@ static const char **copy_environment(struct plan_build *build)
         build->no_memory |= !ret[i];
     }
     return ret;
+}
+
+/* Of sections of supervisord that have no meaning here. */
+static const char *why_ignored(const char *title)
+{
+    static const char *const known[][2] = {
+        { "eventlistener:", "is not run: it speaks a protocol of supervisord's own; supervisor "
+                            "events -f tells what happens as JSON lines" },
+        { "unix_http_server", "is ignored: commands use the socket of [supervisor]" },
+        { "inet_http_server", "is ignored: no network port is opened" },
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (strncmp(title, known[i][0], strlen(known[i][0])) == 0)
+            return known[i][1];
+    return "has no meaning here and is ignored";
 }
 
 void plan_fill_supervisor(struct plan_build *build)
@@ -311,8 +350,8 @@ void plan_fill_supervisor(struct plan_build *build)
         else if (section->kind == PLAN_KIND_INCLUDE)
             fill_include(build, section);
         else if (section->kind == PLAN_KIND_FOREIGN)
-            plan_build_warn(build, section->file, section->line, section->title, NULL,
-                            "has no meaning here yet and is ignored");
+            plan_build_warn(build, section->file, section->line, section->title, NULL, "%s",
+                            why_ignored(section->title));
     }
 }
 
@@ -320,12 +359,13 @@ void plan_fill_check_name(struct plan_build *build, const struct plan_section *s
 {
     const char *at = section->name;
 
-    while (isalnum((unsigned char)*at) || (*at && strchr("._-", *at)))
+    while (isalnum((unsigned char)*at) || (*at && strchr("._-+@", *at)))
         at++;
-    if (*at || !isalnum((unsigned char)*section->name))
-        plan_build_error(build, section->file, section->line, section->title, NULL,
-                         "the name may only have letters, digits, . _ and - in it, and begins with "
-                         "a letter or digit");
+    if (*at || (!isalnum((unsigned char)*section->name) && *section->name != '_'))
+        plan_build_error(
+            build, section->file, section->line, section->title, NULL,
+            "the name may only have letters, digits and . _ - + @ in it, and begins with "
+            "a letter, digit or _");
     else if (strlen(section->name) >= SPEC_NAME_MAX)
         plan_build_error(build, section->file, section->line, section->title, NULL,
                          "the name is longer than %d letters", SPEC_NAME_MAX - 1);

@@ -73,7 +73,7 @@ static const char *socket_name(size_t i, const void *context)
     return ((const struct spec_socket *)context)[i].name;
 }
 
-/* An [fcgi-program:] or [eventlistener:]. */
+/* An [eventlistener:]. */
 static bool is_foreign(const struct plan_build *build, const char *name)
 {
     for (size_t i = 0; i < build->nsections; i++)
@@ -98,8 +98,7 @@ static void resolve_groups(struct plan_build *build)
                 continue;
             if (is_foreign(build, programs->names[k])) {
                 plan_build_warn(build, key->file, key->line, section->title, key->key,
-                                "\"%.64s\" has no meaning here yet and is ignored",
-                                programs->names[k]);
+                                "\"%.64s\" is not run here and is ignored", programs->names[k]);
                 continue;
             }
             const char *nearest =
@@ -149,13 +148,37 @@ static void resolve_sockets(struct plan_build *build, size_t index, bool *used)
     }
 }
 
+/* Only one descriptor can be 0. */
+static void check_stdin(struct plan_build *build, size_t index)
+{
+    const struct spec_service *service = &build->plan->services[index];
+    size_t addresses = 0;
+
+    if (service->set->standard_input != SPEC_STDIN_SOCKET ||
+        service->nsockets < service->set->sockets.count)
+        return;
+    for (size_t i = 0; i < service->nsockets; i++) {
+        const struct spec_socket *socket = &build->plan->sockets[service->socket_index[i]];
+        addresses += socket->naddrs;
+        if (socket->naddrs < socket->listen.count)
+            return; /* what is wrong with it was told */
+    }
+    if (addresses != 1)
+        plan_build_service_error(build, index, "stdin",
+                                 "wants one socket with one address, there are %zu; name it in "
+                                 "sockets",
+                                 addresses);
+}
+
 static void resolve_all_sockets(struct plan_build *build)
 {
     struct plan *plan = build->plan;
     bool *used = plan_build_scratch(build, plan->nsockets, sizeof(*used));
 
-    for (size_t i = 0; used && i < plan->nservices; i++)
+    for (size_t i = 0; used && i < plan->nservices; i++) {
         resolve_sockets(build, i, used);
+        check_stdin(build, i);
+    }
     for (size_t i = 0; used && i < build->nsections; i++) {
         const struct plan_section *section = &build->sections[i];
         if (section->kind == PLAN_KIND_SOCKET && !section->again &&
@@ -270,7 +293,7 @@ static size_t break_cycle(struct graph_edge *edges, size_t count, const size_t *
 
 struct ranked {
     int64_t group, own;
-    const char *name;
+    const char *group_name, *name;
     size_t index;
 };
 
@@ -280,6 +303,9 @@ static int by_rank(const void *a, const void *b)
 
     if (x->group != y->group)
         return x->group < y->group ? -1 : 1;
+    int groups = strcmp(x->group_name, y->group_name);
+    if (groups)
+        return groups;
     if (x->own != y->own)
         return x->own < y->own ? -1 : 1;
     int order = strcmp(x->name, y->name);
@@ -303,8 +329,9 @@ static int *rank_services(struct plan_build *build)
     if (!ranked || !rank)
         return NULL;
     for (size_t i = 0; i < plan->nservices; i++)
-        ranked[i] = (struct ranked){ group_priority(plan, &plan->services[i]),
-                                     plan->services[i].priority, plan->services[i].name, i };
+        ranked[i] =
+            (struct ranked){ group_priority(plan, &plan->services[i]), plan->services[i].priority,
+                             plan->services[i].group, plan->services[i].name, i };
     qsort(ranked, plan->nservices, sizeof(*ranked), by_rank);
     for (size_t i = 0; i < plan->nservices; i++)
         rank[ranked[i].index] = (int)i;

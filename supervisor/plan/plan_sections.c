@@ -1,9 +1,11 @@
 /* plan_sections.c - the contract is in plan_build.h. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/ini.h"
 #include "base/near.h"
+#include "supervisor/plan/options.h"
 #include "supervisor/plan/plan_build.h"
 
 enum { NAMED = 1, LAST_WINS = 2 };
@@ -25,8 +27,10 @@ static const struct {
     { "unix_http_server", PLAN_KIND_FOREIGN,     LAST_WINS },
     { "inet_http_server", PLAN_KIND_FOREIGN,     LAST_WINS },
     { "eventlistener",    PLAN_KIND_FOREIGN,     NAMED | LAST_WINS },
-    { "fcgi-program",     PLAN_KIND_FOREIGN,     NAMED | LAST_WINS },
+    { "fcgi-program",     PLAN_KIND_FASTCGI,     NAMED | LAST_WINS },
     { "rpcinterface",     PLAN_KIND_FOREIGN,     NAMED | LAST_WINS },
+    { "ctlplugin",        PLAN_KIND_FOREIGN,     NAMED | LAST_WINS },
+    { "DEFAULT",          PLAN_KIND_DEFAULT,     LAST_WINS },
     /* clang-format on */
 };
 enum { NROWS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -38,6 +42,7 @@ struct opening {
     int rules;
     size_t file, number;
     int line;
+    bool unknown;                    /* told when all are known */
     const struct ini_entry *entries; /* without the header */
     size_t count;
 };
@@ -62,10 +67,30 @@ static const char *prefix_at(size_t i, const void *context)
     return kinds[i].prefix;
 }
 
-static void refuse_unknown(struct plan_build *build, const struct opening *at)
+/* supervisord leaves sections alone that it does not know, and so do we where every other section
+ * is one of its own. */
+static bool only_supervisord(const struct openings *all)
+{
+    bool theirs = false;
+
+    for (size_t i = 0; i < all->count; i++) {
+        enum plan_kind kind = all->list[i].kind;
+        if (kind == PLAN_KIND_SUPERVISOR || kind == PLAN_KIND_SERVICE || kind == PLAN_KIND_SOCKET)
+            return false;
+        theirs |= kind != PLAN_KIND_UNKNOWN && all->list[i].rules & LAST_WINS;
+    }
+    return theirs;
+}
+
+static void refuse_unknown(struct plan_build *build, const struct opening *at, bool lenient)
 {
     size_t len = strcspn(at->title, ":");
     char prefix[64] = "";
+
+    if (lenient) {
+        plan_build_warn(build, at->file, at->line, at->title, NULL, "unknown section, ignored");
+        return;
+    }
 
     if (len < sizeof(prefix))
         memcpy(prefix, at->title, len);
@@ -91,10 +116,9 @@ static void classify(struct plan_build *build, struct opening *at)
 
     at->kind = PLAN_KIND_UNKNOWN;
     at->name = "";
-    if (row < 0) {
-        refuse_unknown(build, at);
+    at->unknown = row < 0;
+    if (at->unknown)
         return;
-    }
     at->rules = kinds[row].rules;
     if (*rest)
         at->name = rest + 1 + strspn(rest + 1, " \t");
@@ -223,11 +247,44 @@ static void repeat(struct plan_build *build, const struct plan_section *section,
                      first->key.line);
 }
 
+/* supervisord knows keys in any case. */
+static const char *lower_case(struct plan_build *build, const char *key)
+{
+    const char *at = key;
+
+    while (*at && !isupper((unsigned char)*at))
+        at++;
+    if (!*at)
+        return key;
+    char *ret = arena_strdup(&build->scratch, key);
+    build->no_memory |= !ret;
+    for (char *c = ret; c && *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return ret ? ret : key;
+}
+
+/* The keys of [DEFAULT] that stand behind this section: those that a program knows. */
+static size_t put_defaults(const struct plan_build *build, enum plan_kind kind,
+                           struct sortable *keys)
+{
+    const struct plan_section *defaults = build->defaults;
+    size_t count = 0;
+
+    if (!defaults || (kind != PLAN_KIND_PROGRAM && kind != PLAN_KIND_FASTCGI))
+        return 0;
+    for (size_t i = 0; i < defaults->nkeys; i++)
+        if (opt_find(&options_service, defaults->keys[i].key)) {
+            keys[count] = (struct sortable){ defaults->keys[i], count };
+            count++;
+        }
+    return count;
+}
+
 /* Gathers the keys of openings[0..count), each once. */
 static void gather(struct plan_build *build, const struct opening *openings, size_t count,
                    struct plan_section *section)
 {
-    size_t total = 0, kept = 0;
+    size_t total = build->defaults ? build->defaults->nkeys : 0, kept = 0;
 
     for (size_t i = 0; i < count; i++)
         total += openings[i].count;
@@ -235,11 +292,14 @@ static void gather(struct plan_build *build, const struct opening *openings, siz
     section->keys = plan_build_scratch(build, total, sizeof(*section->keys));
     if (!keys || !section->keys)
         return;
-    for (size_t i = 0, n = 0; i < count; i++)
-        for (size_t k = 0; k < openings[i].count; k++, n++) {
+    total = put_defaults(build, openings->kind, keys);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < openings[i].count; k++, total++) {
             const struct ini_entry *entry = &openings[i].entries[k];
-            keys[n] =
-                (struct sortable){ { entry->key, entry->value, openings[i].file, entry->line }, n };
+            bool any_case = openings->rules & LAST_WINS || openings->kind == PLAN_KIND_INCLUDE;
+            const char *key = any_case ? lower_case(build, entry->key) : entry->key;
+            keys[total] =
+                (struct sortable){ { key, entry->value, openings[i].file, entry->line }, total };
         }
     qsort(keys, total, sizeof(*keys), by_key);
     for (size_t i = 0; i < total; i++) {
@@ -271,6 +331,13 @@ static void add_same(struct plan_build *build, const struct opening *openings, s
 {
     bool once = openings->kind == PLAN_KIND_SERVICE || openings->kind == PLAN_KIND_SOCKET;
 
+    if (openings->kind == PLAN_KIND_DEFAULT) {
+        struct plan_section *defaults = plan_build_scratch(build, 1, sizeof(*defaults));
+        if (defaults)
+            gather(build, openings, count, defaults);
+        build->defaults = defaults;
+        return;
+    }
     if (!once) {
         add_section(build, openings, count);
         return;
@@ -301,7 +368,12 @@ void plan_sections_collect(struct plan_build *build)
 
     for (size_t i = 0; i < build->source->nfiles && !build->no_memory; i++)
         read_file(build, i, &all);
-    build->sections = plan_build_scratch(build, all.count, sizeof(*build->sections));
+    bool lenient = only_supervisord(&all);
+    for (size_t i = 0; i < all.count; i++)
+        if (all.list[i].unknown)
+            refuse_unknown(build, &all.list[i], lenient);
+    /* Twice the room: a FastCGI program becomes two. */
+    build->sections = plan_build_scratch(build, all.count * 2, sizeof(*build->sections));
     if (!build->sections || !all.count)
         return;
     qsort(all.list, all.count, sizeof(*all.list), by_title);

@@ -94,6 +94,17 @@ static char **names_of(const struct filling *f, size_t file, int64_t numprocs)
     return names;
 }
 
+/* What [supervisord] says for all programs. */
+static void fill_inherited(const struct filling *f)
+{
+    for (size_t i = 0; i < f->build->ninherited; i++) {
+        const struct plan_key *key = &f->build->inherited[i];
+        char **names = names_of(f, key->file, f->service->numprocs);
+        if (names && !plan_sections_key(f->section, key->key))
+            fill_one(f, key, names);
+    }
+}
+
 /* numprocs first, because the others may ask for it. */
 static void fill_keys(const struct filling *f)
 {
@@ -281,6 +292,8 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
         return;
     }
     fill_keys(&f);
+    if (f.service->kind == SPEC_PROGRAM)
+        fill_inherited(&f);
     check_release(&f);
     check_stopping(&f);
     check_output(&f);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -183,11 +184,29 @@ static void follow_entry(struct reading *r, const char *path, const struct ini_e
     }
 }
 
-static bool is_include(const struct ini_entry *entry)
+bool plan_source_included(const struct plan_source *source, size_t index)
 {
-    return entry->key &&
-           ((strcmp(entry->section, "supervisor") == 0 && strcmp(entry->key, "include") == 0) ||
-            (strcmp(entry->section, "include") == 0 && strcmp(entry->key, "files") == 0));
+    const char *path = source->files[index].path;
+    size_t len = strlen(source->config);
+
+    if (strcmp(path, source->config) == 0)
+        return false;
+    while (len > 1 && source->config[len - 1] == '/')
+        len--;
+    return strncmp(path, source->config, len) != 0 || path[len] != '/' ||
+           path + len + strspn(path + len, "/") != strrchr(path, '/') + 1;
+}
+
+/* supervisord follows an [include] only where it is not in an included file itself. */
+static bool is_include(const struct plan_source *source, size_t index,
+                       const struct ini_entry *entry)
+{
+    if (!entry->key)
+        return false;
+    if (strcmp(entry->section, "supervisor") == 0)
+        return strcmp(entry->key, "include") == 0;
+    return strcmp(entry->section, "include") == 0 && strcasecmp(entry->key, "files") == 0 &&
+           !plan_source_included(source, index);
 }
 
 /* Files named in file `index` are read behind all others; the loop over files gets to them. */
@@ -202,7 +221,7 @@ static void follow_includes(struct reading *r, size_t index)
     err_list_init(&ignored);
     ini_parse_text(file.path, file.text, file.len, &scratch, &ini, &ignored);
     for (size_t i = 0; i < ini.count; i++)
-        if (is_include(&ini.entries[i]))
+        if (is_include(r->source, index, &ini.entries[i]))
             follow_entry(r, file.path, &ini.entries[i], &scratch);
     err_list_done(&ignored);
     arena_done(&scratch);

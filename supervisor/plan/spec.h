@@ -46,6 +46,7 @@ enum spec_live_failure { SPEC_LIVE_RESTART, SPEC_LIVE_NONE };
 enum spec_on_exit { SPEC_EXIT_NONE, SPEC_EXIT_SHUTDOWN };
 enum spec_log_format { SPEC_LOG_RAW, SPEC_LOG_PLAIN, SPEC_LOG_JSON };
 enum spec_overflow { SPEC_OVERFLOW_BLOCK, SPEC_OVERFLOW_DROP_OLD };
+enum spec_stdin { SPEC_STDIN_NONE, SPEC_STDIN_OPEN, SPEC_STDIN_SOCKET };
 enum spec_compress { SPEC_COMPRESS_NONE, SPEC_COMPRESS_ZSTD };
 
 /* Where a key was given. */
@@ -114,6 +115,7 @@ struct spec_settings {
     int64_t stopwaitsecs_ms;
     int kill_mode;
     bool stopasgroup, killasgroup, killasgroup_given;
+    int standard_input; /* enum spec_stdin */
     const char *pre_start, *post_stop;
     int64_t hook_timeout_ms;
     struct opt_names requires, wants, after, before, sockets;

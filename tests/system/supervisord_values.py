@@ -1,6 +1,6 @@
-"""What the real supervisord understands of a configuration, as JSON: run as a program with the file.
+"""What the real supervisord understands of configurations, as JSON: run as a program with the files.
 
-Reads with supervisord's own classes (Debian's package), starts nothing.  Prints
+Reads with supervisord's own classes (Debian's package), starts nothing.  Prints for each file
 {"processes": [...]} in the order in which supervisord would start them, or {"error": text}."""
 import json
 import os
@@ -54,12 +54,11 @@ def read(path):
     return [process(group, one) for group in groups for one in group.process_configs]
 
 
-def main():
+def answer(path):
     try:
-        result = {"processes": read(sys.argv[1])}
+        return {"processes": read(path)}
     except Exception as error:  # ValueError mostly; but it also lets other things through
-        result = {"error": f"{type(error).__name__}: {error}"}
-    json.dump(result, sys.stdout)
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
-main()
+json.dump({path: answer(path) for path in sys.argv[1:]}, sys.stdout)

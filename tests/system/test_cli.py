@@ -74,6 +74,32 @@ def test_run_tells_every_error_and_starts_nothing(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+def test_check_json_tells_every_value_and_its_place(tmp_path):
+    config, more = tmp_path / "s.ini", tmp_path / "more.ini"
+    config.write_text("[supervisor]\ninclude = more.ini\n[service:web]\ncommand = echo 'a b' %(process_num)d\n"
+                      "numprocs = 2\nstopwaitsecs = 1m\nrlimit_nofile = 1024\nexitcodes = 0, TERM\n"
+                      "environment = A=\"x y\"\n[service:bad]\ncommand = /no/such/program\n")
+    more.write_text("[group:site]\nprograms = web\npriority = 7\n")
+    done = plain("check", "--json", "-c", str(config), SECRET="not shown")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0 and "not shown" not in done.stdout
+    web = {service["name"]: service for service in answer["services"]}["web"]
+    assert (web["kind"], web["group"], web["file"], web["line"]) == ("service", "site", str(config), 3)
+    assert web["keys"]["stopwaitsecs"] == {"value": 60.0, "file": str(config), "line": 6}
+    assert web["keys"]["autostart"] == {"value": True, "file": None, "line": None}
+    assert web["keys"]["exitcodes"]["value"] == [0, "TERM"]
+    assert web["keys"]["rlimit_nofile"]["value"] == 1024 and web["keys"]["rlimit_core"]["value"] is None
+    assert [one["command"] for one in web["instances"]] == [["echo", "a b", "0"], ["echo", "a b", "1"]]
+    assert web["instances"][1]["id"] == "web:1" and web["instances"][1]["environment"] == {"A": "x y"}
+    assert answer["groups"] == [{"name": "site", "priority": 7, "programs": ["web"]}]
+    assert any("/no/such/program" in note["text"] and note["line"] for note in answer["warnings"])
+    more.write_text("[group:site]\nprograms = wbe\n")
+    done = plain("check", "--json", "-c", str(config))
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1 and answer["services"] == []
+    assert [(note["file"], note["line"]) for note in answer["errors"]] == [(str(more), 2)]
+
+
 def test_check(tmp_path):
     config = tmp_path / "s.ini"
     config.write_text("[service:a]\ncommand = /no/such/program\nuser = nobdy\n"

@@ -112,12 +112,79 @@ static void environments_as_in_supervisord(void **unused)
     arena_done(&arena);
 }
 
+/* What Python's shlex.split and supervisord's dict_of_key_value_pairs say of these. */
+static void words_as_in_python(void **unused)
+{
+    static const struct {
+        const char *text, *words;
+    } rows[] = {
+        { "a b", "a|b|" },
+        { "a 'b c' \"d e\"", "a|b c|d e|" },
+        { "\"\\$x \\\\ \\\" \\n\"", "\\$x \\ \" \\n|" },
+        { "a\\ b", "a b|" },
+        { "a\\\nb", "a\nb|" },
+        { "\"a\\\nb\"", "a\\\nb|" },
+        { "''", "|" },
+        { "x\"y\"z", "xyz|" },
+    };
+    struct arena arena;
+
+    (void)unused;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_string_equal(joined(words_split_shlex, rows[i].text, &arena), rows[i].words);
+    arena_done(&arena);
+}
+
+static void environments_as_in_python(void **unused)
+{
+    static const struct {
+        const char *text, *pairs;
+    } rows[] = {
+        { "", "" },
+        { "A=1", "A=1|" },
+        { "A=\"x y\",B='z'", "A=x y|B=z|" },
+        { "A=1;B=2", "A=1|B=2|" },
+        { "A=\"C:\\\\x\\n\"", "A=C:\\\\x\\n|" },
+        { "A=\"'both'\"", "A=both|" },
+        { "A=\"it's\"", "A=it's|" },
+        { "A=it's", "A=it's|" },
+        { "A=b#c,D=e", "A=b|" },
+        { "A = 1 ,\n  B\t=2", "A=1|B=2|" },
+        { "A=\"\"", "A=|" },
+        { "A=*", "A=*|" },
+        { "A=ü,B=x", "A=ü|B=x|" },
+        { "A=http://x/-+.(y)", "A=http://x/-+.(y)|" },
+        { "A=\"a\\\"b\"", "A=a\\|" },
+        { "A=1,B=2,A=3", "A=3|B=2|" },
+    };
+    static const char *const wrong[] = {
+        "A=b c,D=e", "A=x=y,B=1",       "A",       "A=", "A=1,B", "=1",
+        "A=\"open",  "A=user@host,B=x", "A=1 B=2",
+    };
+    struct arena arena;
+    struct err err;
+    char **pairs;
+    size_t count;
+
+    (void)unused;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_string_equal(joined(words_environment_shlex, rows[i].text, &arena), rows[i].pairs);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(words_environment_shlex(wrong[i], &arena, &pairs, &count, &err),
+                         ERR_INVALID);
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_as_in_a_shell),
         cmocka_unit_test(words_are_counted),
         cmocka_unit_test(environments_as_in_supervisord),
+        cmocka_unit_test(words_as_in_python),
+        cmocka_unit_test(environments_as_in_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

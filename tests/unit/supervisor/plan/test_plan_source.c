@@ -105,7 +105,9 @@ static void includes_are_followed_once(void **state)
     put(s, "main.ini",
         "[supervisor]\ninclude = b*.ini %(here)s/c.ini\n[include]\n"
         "files = %(ENV_CONF)s.* none.*\n");
-    put(s, "b2.ini", "[include]\nfiles = main.ini d.ini gone.ini\n");
+    /* As in supervisord an [include] counts only where it was not included itself. */
+    put(s, "b2.ini", "[include]\nfiles = e.ini\n[supervisor]\ninclude = main.ini d.ini\n");
+    put(s, "e.ini", "");
     put(s, "b1.ini", "");
     put(s, "c.ini", "");
     put(s, "d.ini", "");
