@@ -2,7 +2,7 @@
 # release, sanitizer and fuzz builds never disturb one another.
 #
 # Knobs: B=build/x  CC=clang  CFLAGS=...  DESTDIR= prefix= sbindir= bindir= sysconfdir=
-#        SECONDS=60 (fuzz)  PYTEST_ARGS=...  JOBS=2
+#        SECONDS=60 (fuzz)  PYTEST_ARGS=...  JOBS=2  TEST_JOBS=4 (0: no tests side by side)
 prefix     ?= /usr/local
 sbindir    ?= $(prefix)/sbin
 bindir     ?= $(prefix)/bin
@@ -106,7 +106,9 @@ $(B)/tests/system/agent_main $(B)/tests/system/transport_main: $(B)/tests/system
 	  $(LIBS_IO) $(LIBS_DEPLOY)
 
 JOBS ?= $(shell nproc)
-PYTEST ?= /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider
+# Tests mostly wait, so there are more of them at once than processors.
+TEST_JOBS ?= $(shell expr 2 '*' $(JOBS))
+PYTEST ?= /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n $(TEST_JOBS) --dist loadgroup
 SYSTEM_PROGRAMS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*/*.c))
 FUZZ_ARCHIVES = $(foreach l,deployctl/agent deployctl/wire deployctl/plan supervisor/core \
@@ -121,7 +123,8 @@ UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/
 .PHONY: check
 check: deps-check
 	+$(MAKE) --no-print-directory -j$(JOBS) all tests-built
-	+$(MAKE) --no-print-directory check-unit check-system check-fleet
+	+$(MAKE) --no-print-directory check-unit
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system
 
 ## check-unit    unit tests only: about a second
 .PHONY: check-unit
@@ -131,12 +134,12 @@ check-unit: $(UNIT_TESTS)
 
 ## check-system  real processes on this machine, one temporary folder and socket each
 .PHONY: check-system
-check-system: all tests-built
+check-system: deps-check all tests-built
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/system
 
 ## check-fleet   network namespaces with a real sshd per host (skipped loudly where not allowed)
 .PHONY: check-fleet
-check-fleet: all examples
+check-fleet: deps-check all examples
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet
 
 .PHONY: tests-built
@@ -216,8 +219,8 @@ install: all
 .PHONY: deps deps-build deps-check deps-lint
 deps: deps-check
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
-PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest zstd openssh-server \
-  openssh-client iproute2 procps nginx-light redis-server supervisor
+PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist zstd \
+  openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)

@@ -6,6 +6,7 @@ import time
 
 from fleet import DEADLINE, go_on, stop, wait_for
 
+SPREAD = "first"
 FIRST, SECOND = "1.0", "2.0"
 
 

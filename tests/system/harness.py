@@ -13,6 +13,7 @@ Nothing here sleeps for luck: every wait looks for a fact until a deadline.
 """
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -64,6 +65,26 @@ def processes_with(mark):
         except OSError:
             pass
     return found
+
+
+_ports = []
+
+
+def free_port():
+    """One that nobody listens on, and that no other test gets while we live: tests run side by
+    side.  Below those that the kernel hands out itself (ip_local_port_range)."""
+    while True:
+        number = random.randint(12000, 19999)
+        reserved, probe = socket.socket(socket.AF_UNIX), socket.socket()
+        try:
+            reserved.bind(f"\0supervisor-test-port-{number}")
+            probe.bind(("127.0.0.1", number))
+            _ports.append(reserved)
+            return number
+        except OSError:
+            reserved.close()
+        finally:
+            probe.close()
 
 
 class Failed(AssertionError):

@@ -10,25 +10,18 @@ The programs are those of $B (DEPLOYCTL_BIN, SUPERVISOR_BIN and HELLO_BIN name o
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
 import urllib.request
 
-from harness import MARK, ROOT, Supervisor, alive, wait_for
+from harness import MARK, ROOT, Supervisor, alive, free_port, wait_for
 
 BUILD = os.path.join(ROOT, os.environ.get("B", "build/release"))
 DEPLOYCTL = os.path.abspath(os.environ.get("DEPLOYCTL_BIN", os.path.join(BUILD, "bin/deployctl")))
 HELLO = os.path.abspath(os.environ.get("HELLO_BIN", os.path.join(BUILD, "examples/hello/hello")))
 PATIENCE = 90
 LEASE = 2
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def children_of(pid):

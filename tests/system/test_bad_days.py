@@ -20,6 +20,7 @@ from harness import Failed, alive, wait_for
 from hosts import DEPLOYCTL, LEASE, Fleet, Story, children_of
 
 SLOW = os.environ.get("SLOW_TESTS") == "1"
+SPREAD = "last"
 slow = pytest.mark.skipif(not SLOW, reason="SLOW_TESTS=1 runs it")
 
 
@@ -273,12 +274,13 @@ def test_a_supervisor_killed(fleet, moment, whom):
 def test_a_second_deployctl_is_told_who_is_at_work(fleet):
     fleet.write(bake="60s")
     process, story = begin(fleet, "baking")
+    # It tells us before it tells the hosts.
+    wait_for(lambda: "at work: step bake" in fleet.run("status", code=6), "the step on the hosts")
     text = fleet.run("release", code=(5, 6))
     assert re.search(r"\w+@\S+ is releasing 0\d+-\w+ right now \(since .*, step bake, seen on h1\)",
                      text), text
     assert "`deployctl pause` or `deployctl abort`" in text
     fleet.run("rollback", "--to", "1", code=(5, 6))
-    assert "at work: step bake" in fleet.run("status", code=6)
     fleet.run("abort")
     assert story.end() == 1
     fleet.good_again()

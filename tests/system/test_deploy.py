@@ -9,14 +9,13 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import urllib.request
 
 import pytest
 
-from harness import DEADLINE, ROOT, Supervisor, wait_for
+from harness import DEADLINE, ROOT, Supervisor, free_port, wait_for
 
 DEPLOYCTL = os.path.abspath(os.environ.get(
     "DEPLOYCTL_BIN",
@@ -40,12 +39,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer.allow_reuse_address = True
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Host:

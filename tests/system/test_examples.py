@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -11,18 +10,13 @@ import urllib.request
 
 import pytest
 
-from harness import BINARY, DEADLINE, ROOT, alive, host, wait_for  # noqa: F401 (host: a fixture)
+from harness import (BINARY, DEADLINE, ROOT, alive, free_port, host,  # noqa: F401 (host: a fixture)
+                     wait_for)
 
 EXAMPLES = os.path.join(ROOT, "examples")
 BUILT = os.path.join(os.path.dirname(os.path.dirname(BINARY)), "examples")
 # Debian keeps servers where a user's PATH does not look.
 os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def needs(program, package):
@@ -180,7 +174,9 @@ def container(host):
     shutil.copy(os.path.join(BUILT, "hello", "hello"), s.folder)
     s.port = port
     s.binary_words = in_namespace(s.binary, "run", "-c", s.config, "-s", s.socket)
-    return s
+    yield s
+    if s.process and s.process.poll() is None:  # unshare itself does not hear a TERM
+        os.kill(first_process(s), signal.SIGTERM)
 
 
 def start_in_namespace(s):

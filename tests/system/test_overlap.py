@@ -2,22 +2,15 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 
-from harness import ROOT, host, wait_for  # noqa: F401 (a fixture)
+from harness import ROOT, free_port, host, wait_for  # noqa: F401 (a fixture)
 from test_release import ONE, TWO, USER, Site
 from zoo import hello
 
 
 def hammer():
     return os.path.join(ROOT, os.environ.get("B", "build/release"), "examples/demo/hammer")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Hammer:
