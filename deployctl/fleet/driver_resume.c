@@ -307,7 +307,7 @@ static bool waits_for_source(struct driver *driver)
         return true;
     bool same = driver->source && driver->source_done && !driver->source_failed &&
                 strcmp(source_digest(driver->source), driver->digest) == 0;
-    if (!same && (!driver->source || driver->source_done)) {
+    if (!same) { /* also one that is still being read: nobody needs it, and it would be sent */
         source_free(driver->source);
         driver->source = NULL;
     }

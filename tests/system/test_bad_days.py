@@ -900,6 +900,18 @@ def test_a_rollback_with_a_host_down(fleet):
     fleet.good_again()
 
 
+def test_a_source_that_is_still_being_read_is_not_sent(fleet):
+    """resume brings what the fleet has; the source here is another release, and a slow one."""
+    one = fleet.one_release()
+    fleet.run("release", "--hosts", "h2")
+    assert [host.settled() == one for host in fleet.hosts] == [True, False, True]
+    fleet.change()
+    os.truncate(fleet.put("large"), 1 << 28)  # holes are fast to make and slow to read
+    fleet.run("resume")
+    assert fleet.one_release() == one
+    fleet.good_again()
+
+
 # --- somebody else's hands -----------------------------------------------------------------------
 
 
