@@ -315,6 +315,8 @@ static int in_child(void *argument)
     in_child_reset_signals();
     if (launch->spec->listen_pid)
         in_child_digits(syscall(SYS_getpid), launch->spec->listen_pid);
+    if (launch->spec->watchdog_pid)
+        in_child_digits(syscall(SYS_getpid), launch->spec->watchdog_pid);
     for (int step = CHILD_STEP_CGROUP; step <= CHILD_STEP_EXEC; step++) {
         report->step = step;
         if (!in_child_step(launch, (enum child_step)step)) {

@@ -64,16 +64,17 @@ struct child_spec {
     size_t nlimits;
     bool new_session; /* setsid; else new_group, else neither */
     bool new_group;
-    bool foreground;   /* with new_group: the foreground group of the terminal at descriptor 0 */
-    bool sibling;      /* CLONE_PARENT: the child belongs to our parent */
-    bool share_memory; /* CLONE_VM|CLONE_VFORK: same ids, root and a local file only */
-    int cgroup_fd;     /* folder of the control group it is born in; 0 = ours.  Fork semantics,
-                        * share_memory does not matter then. */
-    bool cgroup_join;  /* not born, but moved there before it runs anything */
-    int death_signal;  /* PR_SET_PDEATHSIG; 0 = none (meaningless for a sibling) */
-    int32_t *pid_slot; /* the kernel stores the pid here before the child runs; may be NULL */
-    char *listen_pid;  /* 10 writable bytes inside envp that receive the decimal pid,
-                        * left-aligned and NUL-terminated (11th byte is there); NULL = none */
+    bool foreground;    /* with new_group: the foreground group of the terminal at descriptor 0 */
+    bool sibling;       /* CLONE_PARENT: the child belongs to our parent */
+    bool share_memory;  /* CLONE_VM|CLONE_VFORK: same ids, root and a local file only */
+    int cgroup_fd;      /* folder of the control group it is born in; 0 = ours.  Fork semantics,
+                         * share_memory does not matter then. */
+    bool cgroup_join;   /* not born, but moved there before it runs anything */
+    int death_signal;   /* PR_SET_PDEATHSIG; 0 = none (meaningless for a sibling) */
+    int32_t *pid_slot;  /* the kernel stores the pid here before the child runs; may be NULL */
+    char *listen_pid;   /* 10 writable bytes inside envp that receive the decimal pid,
+                         * left-aligned and NUL-terminated (11th byte is there); NULL = none */
+    char *watchdog_pid; /* likewise */
     struct child_report *report; /* required */
 };
 

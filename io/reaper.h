@@ -22,4 +22,9 @@ size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), v
 /* Waits for one child that nobody else waits for, as long as it takes; false: no such child. */
 bool reaper_wait(pid_t pid, struct reaper_exit *ret);
 
+/* How a process that is somebody else's child has ended, where the kernel tells: a zombie's status
+ * for who may trace it, and through the pidfd once it is reaped (Linux 6.15).  Times are not told.
+ * False: it lives, or nobody says. */
+bool reaper_told(pid_t pid, int pidfd, struct reaper_exit *ret);
+
 #endif

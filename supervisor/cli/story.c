@@ -228,6 +228,10 @@ static void put_last_exit(const json_t *why, int64_t now_us, struct buf *out)
         put_when(out, at, now_us);
     }
     buf_putc(out, '\n');
+    if (jsonx_text(last, "cause", NULL)) {
+        put_label(out, "we ended it");
+        buf_printf(out, "%s\n", jsonx_text(last, "cause", ""));
+    }
 }
 
 /* --- from the events --- */
@@ -278,6 +282,8 @@ static void put_exit_line(const json_t *event, int64_t now_us, struct buf *out)
                    (long long)jsonx_int(event, "max_rss_kb", 0));
     if (jsonx_text(event, "release", NULL))
         buf_printf(out, ", release %s", jsonx_text(event, "release", ""));
+    if (jsonx_text(event, "said_error", NULL))
+        buf_printf(out, ", it said: %s", jsonx_text(event, "said_error", ""));
     buf_putc(out, '\n');
 }
 

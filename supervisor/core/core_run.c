@@ -204,6 +204,8 @@ static void answer_ends(struct run *run)
         on_changed(run, keeper->slots[i]);
 }
 
+static void on_hear(void *context) { notify_drain(((struct run *)context)->notify); }
+
 static size_t instance_of(const struct slot *slot)
 {
     return (size_t)(slot->number - slot->spec->numprocs_start);
@@ -549,9 +551,11 @@ static int configure_releases(struct run *run, struct err *err)
 static int make_parts(struct run *run, struct err *err)
 {
     struct core *core = &run->core;
-    const struct keeper_hands hands = {
-        .context = run, .changed = on_changed, .replaced = on_replaced, .removed = on_removed
-    };
+    const struct keeper_hands hands = { .context = run,
+                                        .changed = on_changed,
+                                        .replaced = on_replaced,
+                                        .removed = on_removed,
+                                        .hear = on_hear };
 
     core->events = events_new(&core->recorder);
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;

@@ -15,6 +15,8 @@
 #include "io/jsonx.h"
 #include "supervisor/core/checks.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/keeper_notify.h"
+#include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/remark.h"
@@ -50,6 +52,11 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
         keeper->random = (uint64_t)clock_wall_us();
     keeper->random |= 1;
     keeper->breaker_timer = loop_timer_new(core->loop, keeper_next_turns, keeper);
+    keeper->kept = kept_new(core, err);
+    if (!keeper->kept) {
+        keeper_free(keeper);
+        return NULL;
+    }
     return keeper;
 }
 
@@ -73,6 +80,7 @@ void keeper_free(struct keeper *keeper)
     }
     free_retired(keeper);
     loop_timer_free(keeper->breaker_timer);
+    kept_free(keeper->kept);
     free(keeper->retired);
     free(keeper->slots);
     free(keeper->first_slot);
@@ -199,6 +207,8 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
         after == LIFECYCLE_WAITING && !unit->slot->removed && keeper->emptying[unit->slot->service];
     if (lifecycle_settled(after) || emptied)
         keeper->stop_round_due = true;
+    if (lifecycle_settled(after) && unit->slot->main == unit)
+        kept_remove(keeper->kept, unit->slot->name, NULL);
     if (unit->slot->main == unit)
         wake_needers(keeper, unit->slot);
     keeper_tell_release(keeper, unit);
@@ -225,7 +235,7 @@ static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_KILLING)
         keeper_reason(unit, "did not stop within %lld ms of %s, killed",
                       (long long)unit->slot->spec->set->stopwaitsecs_ms,
-                      signals_name(unit->slot->spec->set->stopsignal));
+                      signals_name(keeper_stop_signal(unit)));
 }
 
 /* In the same stroke as the state itself: whoever sees the one sees the other. */
@@ -298,8 +308,12 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     judge_proof(unit, before);
     if (event == LIFECYCLE_EV_PROVE && acts != 0)
         unit->body.gate_passed = false; /* nor did it pass its startup check for certain */
-    if (!lifecycle_has_process((enum lifecycle_state)lc->state))
+    if (!lifecycle_has_process((enum lifecycle_state)lc->state)) {
         keeper_end_checks(unit);
+        keeper_main_free(unit);
+    }
+    if (before != lc->state)
+        keeper_watchdog_follow(unit);
     /* In the ledger before anything is done: a crash from here on is resumed, not forgotten. */
     keeper_save(unit);
     keeper_arm(unit);
@@ -393,6 +407,10 @@ static void publish_exit(struct keeper *keeper, const struct unit *unit,
         json_object_set_new(details, "oom", last->oom == UNIT_OOM_YES ? json_true() : json_null());
     if (last->error)
         jsonx_set_text(details, "error", unit->reason);
+    if (unit->said.error)
+        jsonx_set_text(details, "said_error", strerror(unit->said.error));
+    if (unit->said.has_exit_status)
+        jsonx_set_int(details, "said_exit_status", unit->said.exit_status);
     jsonx_set_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);
     jsonx_set_real(details, "cpu_s", (double)(record->user_us + record->system_us) / 1e6);
     jsonx_set_int(details, "max_rss_kb", (json_int_t)record->max_rss_kb);
@@ -452,6 +470,22 @@ static void probe_ended(struct keeper *keeper, struct unit *unit, size_t index)
         checks_exec_ended(unit->checks, index, signalled, status);
 }
 
+/* The exit of a process that was the main one until MAINPID= named another.  That one's may be
+ * written at this very moment: its pid comes first. */
+static bool is_of_former_main(const struct keeper *keeper, const struct unit *unit, size_t index)
+{
+    struct ledger_record *record = &keeper->core->ledger.records[index];
+    pid_t pid = keeper->core->ledger.pids[index];
+
+    if (unit->record != index || unit->said.first_pid == 0 || record->exit_pid == pid)
+        return false;
+    uint32_t how = atomic_exchange(&record->exited, LEDGER_LIVING);
+    if (record->exit_pid != pid)
+        return true;
+    record->exited = how;
+    return false;
+}
+
 static void take_exit(struct keeper *keeper, size_t index)
 {
     struct ledger_record *record = &keeper->core->ledger.records[index];
@@ -459,6 +493,8 @@ static void take_exit(struct keeper *keeper, size_t index)
 
     if (record->exited == LEDGER_LIVING || (ssize_t)index == keeper->spared)
         return; /* seen already, by a core before us or while resuming */
+    if (unit && is_of_former_main(keeper, unit, index))
+        return;
     switch ((enum ledger_kind)record->kind) {
     case LEDGER_SERVICE:
     case LEDGER_TWIN:

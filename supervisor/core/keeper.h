@@ -35,6 +35,7 @@ struct keeper_hands {
     void (*replaced)(void *context, struct slot *slot, const char *release, bool ok,
                      const char *reason);
     void (*removed)(void *context, struct slot *slot); /* about to be freed */
+    void (*hear)(void *context); /* tell what services have said up to now (keeper_notified) */
 };
 
 struct keeper {
@@ -59,6 +60,8 @@ struct keeper {
     size_t next_turn; /* the slot that is asked first when it fires */
     bool giving_turns;
     uint64_t orphans_seen;
+    struct kept *kept; /* descriptors that services left with us */
+    int64_t refused_told_ms;
     ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;
     bool outputs_closing; /* pipes wait for the logger to let go of them */
@@ -141,6 +144,8 @@ void keeper_end_checks(struct unit *unit);
 void keeper_drop_made(struct unit *unit);
 void keeper_main_ended(struct keeper *keeper, struct unit *unit);
 void keeper_tell_release(struct keeper *keeper, struct unit *unit);
+/* What asks it to leave; after a miss of the watchdog another one than else. */
+int keeper_stop_signal(const struct unit *unit);
 /* It said that it is ready, in this way; a crash from here on does not forget it. */
 void keeper_told_ready(struct unit *unit, enum unit_told how);
 /* keeper_perform.c: the breaker's timer, for those that wait for their turn. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
@@ -93,6 +94,8 @@ static void adopt_record(struct keeper *keeper, size_t index)
         unit->body = saved.body;
         remark_set(&unit->cause, UNIT_CAUSE_MAX, "%.*s", UNIT_CAUSE_MAX - 1, saved.cause);
         remark_set(&unit->reason, UNIT_REASON_MAX, "%.*s", UNIT_REASON_MAX - 1, saved.reason);
+        unit->said = saved.said;
+        remark_set(&unit->status, UNIT_STATUS_MAX, "%.*s", UNIT_STATUS_MAX - 1, saved.status);
     } else {
         memset(&unit->body, 0, sizeof unit->body);
         unit->body.pristine = true; /* claimed, and the core died before the first word */
@@ -177,6 +180,8 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
 
     if (expects && pid > 0)
         unit->body.main_pid = pid;
+    if (expects)
+        keeper_main_resume(keeper, unit);
     if (!expects && record->exited != LEDGER_LIVING) {
         keeper->core->ledger.pids[unit->record] = 0; /* consumed, but not cleared any more */
         record->exited = LEDGER_LIVING;
@@ -192,6 +197,7 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
         return;
     }
     keeper_arm(unit);
+    keeper_watchdog_follow(unit);
     keeper_perform(keeper, unit, lifecycle_resume(&unit->body.lc, pid > 0));
     if (unit->hook_record >= 0 &&
         keeper->core->ledger.records[unit->hook_record].exited != LEDGER_LIVING)

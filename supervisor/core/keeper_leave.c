@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "io/child.h"
 #include "supervisor/core/cgroup_path.h"
+#include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/unit_group.h"
 
@@ -55,6 +56,11 @@ static void signal_main(struct keeper *keeper, struct unit *unit, int signum)
 
     if (pid <= 0)
         return;
+    if (keeper_main_pidfd(unit) >=
+        0) { /* not the guardian's child, so what is below does not hold */
+        child_pidfd_signal(keeper_main_pidfd(unit), signum);
+        return;
+    }
     int pidfd = child_pidfd(pid);
     if (pidfd < 0) {
         if (pidfd != -ESRCH && record->exited == LEDGER_LIVING)
@@ -71,7 +77,9 @@ static void signal_group(struct keeper *keeper, struct unit *unit, int signum)
     pid_t pid = keeper->core->ledger.pids[unit->record];
 
     /* While the leader's exit is not consumed its number cannot become another group. */
-    if (pid > 1)
+    if (unit->said.first_pid > 0 && pid > 1)
+        pid = getpgid(pid);
+    if (pid > 1 && pid != getpgrp())
         kill(-pid, signum);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
@@ -204,6 +205,8 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->body.probes = unit->body.probe_failures = 0;
     unit->body.main_pid = 0;
     remark_clear(&unit->status);
+    memset(&unit->said, 0, sizeof unit->said);
+    keeper_main_free(unit);
     if (unit->body.lc.starts > 1)
         unit->body.restarts++;
     keeper_save(unit); /* a core killed after the clone leaves what the process was started with */
@@ -222,11 +225,19 @@ static void start_process(struct keeper *keeper, struct unit *unit)
         keeper_begin_checks(keeper, unit);
 }
 
-static void send_stop(struct keeper *keeper, struct unit *unit)
+int keeper_stop_signal(const struct unit *unit)
 {
     const struct spec_service *spec = unit->slot->spec;
 
-    keeper_signal(keeper, unit, spec->set->stopsignal, spec->set->kill_mode == SPEC_KILL_GROUP);
+    return unit->said.watchdog_bit && unit->body.lc.cause == LIFECYCLE_BY_FAULT
+               ? spec->set->watchdog_signal
+               : spec->set->stopsignal;
+}
+
+static void send_stop(struct keeper *keeper, struct unit *unit)
+{
+    keeper_signal(keeper, unit, keeper_stop_signal(unit),
+                  unit->slot->spec->set->kill_mode == SPEC_KILL_GROUP);
 }
 
 void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts)

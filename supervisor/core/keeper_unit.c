@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervisor/core/checks.h"
+#include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
@@ -78,6 +79,8 @@ void keeper_unit_free(struct unit *unit)
         if (keeper->facts[i].unit == unit)
             keeper->facts[i].unit = NULL;
     keeper_end_checks(unit);
+    keeper_watchdog_free(unit);
+    keeper_main_free(unit);
     unit_group_free(keeper->core, unit);
     loop_timer_free(unit->timer);
     snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
@@ -110,6 +113,8 @@ void keeper_save(struct unit *unit)
     saved.body = unit->body;
     snprintf(saved.cause, sizeof saved.cause, "%s", unit->cause);
     snprintf(saved.reason, sizeof saved.reason, "%s", unit->reason);
+    saved.said = unit->said;
+    snprintf(saved.status, sizeof saved.status, "%s", unit->status);
     ledger_body_put(&unit->keeper->core->ledger, unit->record, &saved, sizeof saved);
 }
 

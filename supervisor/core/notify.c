@@ -2,7 +2,6 @@
 #include "supervisor/core/notify.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,126 +167,6 @@ char *notify_name(int fd)
     return name;
 }
 
-/* --- one datagram --- */
-
-static bool is_line(const char *line, size_t len, const char *text)
-{
-    return len == strlen(text) && memcmp(line, text, len) == 0;
-}
-
-/* The value when the line is KEY=value. */
-static const char *value_of(const char *line, size_t *len, const char *key)
-{
-    size_t size = strlen(key);
-
-    if (*len < size || memcmp(line, key, size) != 0)
-        return NULL;
-    *len -= size;
-    return line + size;
-}
-
-/* Digits only, at most `most`; 0 for anything else. */
-static int64_t parse_number(const char *text, size_t len, int64_t most)
-{
-    int64_t value = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9' || value > (most - (text[i] - '0')) / 10)
-            return 0;
-        value = value * 10 + (text[i] - '0');
-    }
-    return value;
-}
-
-/* Length of the well-formed UTF-8 character at `text`, 0 = none (RFC 3629: no overlong forms, no
- * surrogates). */
-static size_t utf8_len(const unsigned char *text, size_t len)
-{
-    static const struct {
-        unsigned char first, last, second_from, second_to;
-        size_t len;
-    } forms[] = {
-        /* clang-format off */
-        { 0x20, 0x7e, 0,    0,    1 },
-        { 0xc2, 0xdf, 0x80, 0xbf, 2 },
-        { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-        { 0xe1, 0xec, 0x80, 0xbf, 3 },
-        { 0xed, 0xed, 0x80, 0x9f, 3 },
-        { 0xee, 0xef, 0x80, 0xbf, 3 },
-        { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-        { 0xf1, 0xf3, 0x80, 0xbf, 4 },
-        { 0xf4, 0xf4, 0x80, 0x8f, 4 },
-        /* clang-format on */
-    };
-
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        if (text[0] < forms[i].first || text[0] > forms[i].last || len < forms[i].len)
-            continue;
-        size_t n = forms[i].len;
-        if (n > 1 && (text[1] < forms[i].second_from || text[1] > forms[i].second_to))
-            return 0;
-        /* C1 controls move the cursor of a terminal too. */
-        if (text[0] == 0xc2 && text[1] < 0xa0)
-            return 0;
-        for (size_t k = 2; k < n; k++)
-            if (text[k] < 0x80 || text[k] > 0xbf)
-                return 0;
-        return n;
-    }
-    return 0;
-}
-
-/* It goes to terminals and into JSON: whole characters only, no control among them. */
-static void copy_status(const char *text, size_t len, char ret[static NOTIFY_STATUS_MAX])
-{
-    size_t at = 0;
-
-    for (size_t i = 0; i < len;) {
-        size_t n = utf8_len((const unsigned char *)text + i, len - i);
-        if (at + (n ? n : 1) >= NOTIFY_STATUS_MAX)
-            break;
-        if (n == 0)
-            ret[at++] = '?';
-        else
-            memcpy(ret + at, text + i, n);
-        at += n;
-        i += n ? n : 1;
-    }
-    ret[at] = '\0';
-}
-
-static void parse_line(const char *line, size_t len, struct notify_message *ret)
-{
-    const char *value;
-    size_t size;
-
-    if (is_line(line, len, "READY=1"))
-        ret->ready = true;
-    else if (is_line(line, len, "STOPPING=1"))
-        ret->stopping = true;
-    else if (is_line(line, len, "RELOADING=1"))
-        ret->reloading = true;
-    else if (is_line(line, len, "WATCHDOG=1"))
-        ret->watchdog = true;
-    else if (size = len, (value = value_of(line, &size, "MAINPID=")))
-        ret->main_pid = (pid_t)parse_number(value, size, INT_MAX);
-    else if (size = len, (value = value_of(line, &size, "EXTEND_TIMEOUT_USEC=")))
-        ret->extend_timeout_us = parse_number(value, size, INT64_MAX);
-    else if (size = len, (value = value_of(line, &size, "STATUS=")))
-        copy_status(value, size, ret->status);
-}
-
-void notify_parse(const char *data, size_t len, struct notify_message *ret)
-{
-    memset(ret, 0, sizeof *ret);
-    for (size_t at = 0; at < len;) {
-        const char *end = memchr(data + at, '\n', len - at);
-        size_t size = end ? (size_t)(end - data) - at : len - at;
-        parse_line(data + at, size, ret);
-        at += size + 1;
-    }
-}
-
 /* --- receiving --- */
 
 /* Fills the sender in and closes what came along: the sender of BARRIER=1 waits for just that. */
@@ -335,10 +214,13 @@ static bool receive(struct notify *notify)
         notify_parse(notify->data, (size_t)n, &message);
         message.sender = from.sender;
         message.uid = from.uid;
+        message.fds = fds;
+        message.nfds = nfds;
         notify->fn(notify->context, &message);
     }
     for (size_t i = 0; i < nfds; i++)
-        close(fds[i]);
+        if (fds[i] >= 0)
+            close(fds[i]);
     (void)recv(notify->fd, notify->data, 0, MSG_DONTWAIT); /* it has been heard: let go of it */
     return true;
 }

@@ -12,6 +12,7 @@
 
 #include "base/auto.h"
 #include "io/child.h"
+#include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/sockets.h"
@@ -20,8 +21,8 @@
 enum {
     LISTEN_FIRST_FD = 3,
     PID_DIGITS = 11,
-    EXTRA_VARIABLES = 8,
-    SPAWN_FDS_MAX = SOCKETS_PER_SERVICE_MAX + 4,
+    EXTRA_VARIABLES = 12,
+    SPAWN_FDS_MAX = SOCKETS_PER_SERVICE_MAX + SPEC_FD_STORE_MAX + 4,
     SPAWN_LIMITS_MAX = SPEC_NLIMITS + 1,
     FUSE_MAGIC = 0x65735546,
     CIFS_MAGIC = (int)0xff534d42,
@@ -161,9 +162,9 @@ static int add_variable(struct start *start, const char *text, struct err *err)
  * us, and the first of two equal names would win. */
 static bool is_ours(const char *variable)
 {
-    static const char *const names[] = { "NOTIFY_SOCKET=",      "LISTEN_FDS=",    "LISTEN_FDNAMES=",
-                                         "LISTEN_PID=",         "WATCHDOG_USEC=", "WATCHDOG_PID=",
-                                         "SUPERVISOR_INSTANCE=" };
+    static const char *const names[] = { "NOTIFY_SOCKET=", "LISTEN_FDS=",         "LISTEN_FDNAMES=",
+                                         "LISTEN_PID=",    "WATCHDOG_USEC=",      "WATCHDOG_PID=",
+                                         "FDSTORE=",       "SUPERVISOR_INSTANCE=" };
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
@@ -290,34 +291,68 @@ static int open_ready_pipe(struct core *core, struct unit *unit, struct start *s
     return 0;
 }
 
-static int fill_sockets(struct core *core, struct unit *unit, struct start *start,
-                        struct child_spec *spec, size_t *nfds, struct err *err)
+/* A variable NAME= whose value the child writes: its own pid. */
+static char *add_pid_variable(struct start *start, const char *name, struct err *err)
 {
-    int fds[SOCKETS_PER_SERVICE_MAX];
+    size_t len = strlen(name);
+    char *text = arena_alloc(&start->arena, len + PID_DIGITS + 1);
+
+    if (text)
+        memcpy(text, name, len + 1);
+    return add_variable(start, text, err) == 0 ? text + len : NULL;
+}
+
+/* Listening sockets first, behind them what the instance left with us. */
+static int fill_listen(struct core *core, struct unit *unit, struct start *start,
+                       struct child_spec *spec, size_t *nfds, struct err *err)
+{
+    const struct spec_service *service = unit->made->service;
+    bool passed = service->nsockets > 0 && service->set->standard_input != SPEC_STDIN_SOCKET;
+    int fds[SOCKETS_PER_SERVICE_MAX + SPEC_FD_STORE_MAX];
     size_t count = 0;
     struct buf names;
 
-    if (unit->made->service->nsockets == 0 ||
-        unit->made->service->set->standard_input == SPEC_STDIN_SOCKET)
-        return 0;
     buf_init(&names, 64 * 1024);
-    int rc = sockets_of(core, unit->made->service, fds, &count, &names, err);
+    int rc = passed ? sockets_of(core, service, fds, &count, &names, err) : 0;
+    if (rc == 0)
+        count += kept_of(core, unit->slot->name, fds + count, SPEC_FD_STORE_MAX, &names);
     for (size_t i = 0; rc == 0 && i < count; i++)
         start->fds[(*nfds)++] = (struct child_fd){ fds[i], LISTEN_FIRST_FD + (int)i };
-    if (rc == 0)
+    if (rc == 0 && count > 0)
         rc = add_variable(start, arena_printf(&start->arena, "LISTEN_FDS=%zu", count), err);
-    if (rc == 0)
+    if (rc == 0 && count > 0)
         rc = add_variable(start, arena_printf(&start->arena, "LISTEN_FDNAMES=%s", buf_text(&names)),
                           err);
     buf_done(&names);
-    char *pid = rc == 0 ? arena_alloc(&start->arena, sizeof "LISTEN_PID=" + PID_DIGITS) : NULL;
-    if (pid)
-        memcpy(pid, "LISTEN_PID=", sizeof "LISTEN_PID=");
-    if (rc == 0)
-        rc = add_variable(start, pid, err);
-    if (rc == 0)
-        spec->listen_pid = pid + strlen("LISTEN_PID=");
-    return rc;
+    if (rc != 0 || count == 0)
+        return rc;
+    spec->listen_pid = add_pid_variable(start, "LISTEN_PID=", err);
+    return spec->listen_pid ? 0 : ERR_MEMORY;
+}
+
+static int fill_notify(struct core *core, struct unit *unit, struct start *start,
+                       struct child_spec *spec, struct err *err)
+{
+    const struct spec_service *service = unit->made->service;
+
+    if (!core->notify_name || service->set->notify_access == SPEC_NOTIFY_NONE)
+        return 0;
+    int rc = add_variable(start, arena_printf(&start->arena, "NOTIFY_SOCKET=%s", core->notify_name),
+                          err);
+    if (rc == 0 && service->set->fd_store_max > 0)
+        rc = add_variable(
+            start,
+            arena_printf(&start->arena, "FDSTORE=%lld", (long long)service->set->fd_store_max),
+            err);
+    if (rc != 0 || service->set->watchdog_ms == 0)
+        return rc;
+    spec->watchdog_pid = add_pid_variable(start, "WATCHDOG_PID=", err);
+    if (!spec->watchdog_pid)
+        return ERR_MEMORY;
+    return add_variable(start,
+                        arena_printf(&start->arena, "WATCHDOG_USEC=%lld",
+                                     (long long)service->set->watchdog_ms * 1000),
+                        err);
 }
 
 /* No other process of the instance writes to its output. */
@@ -406,12 +441,11 @@ static int fill_main(struct core *core, struct unit *unit, struct start *start,
     start->fds[nfds++] = (struct child_fd){ in, STDIN_FILENO };
     start->fds[nfds++] = (struct child_fd){ out, STDOUT_FILENO };
     start->fds[nfds++] = (struct child_fd){ errors, STDERR_FILENO };
-    rc = fill_sockets(core, unit, start, spec, &nfds, err);
+    rc = fill_listen(core, unit, start, spec, &nfds, err);
     if (rc == 0 && start->ready_write >= 0)
         start->fds[nfds++] = (struct child_fd){ start->ready_write, unit->made->ready.fd };
-    if (rc == 0 && core->notify_name)
-        rc = add_variable(start, arena_printf(&start->arena, "NOTIFY_SOCKET=%s", core->notify_name),
-                          err);
+    if (rc == 0)
+        rc = fill_notify(core, unit, start, spec, err);
     spec->fds = start->fds;
     spec->nfds = nfds;
     return rc;

@@ -12,12 +12,28 @@
 
 #include "base/arena.h"
 #include "io/loop.h"
+#include "supervisor/core/notify.h"
 #include "supervisor/core/users.h"
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/plan/instance.h"
 
 enum { SLOT_NAME_MAX = SPEC_NAME_MAX * 2 };
 enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 160, UNIT_CAUSE_MAX = 80, UNIT_STATUS_MAX = 128 };
+
+/* What the present process says of itself by sd_notify. */
+struct unit_said {
+    int64_t watchdog_ms; /* WATCHDOG_USEC=; counts with has_watchdog, 0 = off */
+    int64_t extended_ms; /* EXTEND_TIMEOUT_USEC=: no time-out before this, monotonic */
+    int64_t reload_us;   /* MONOTONIC_USEC= of its latest RELOADING=1 */
+    int32_t error;       /* ERRNO= */
+    int32_t exit_status; /* EXIT_STATUS=; counts with has_exit_status */
+    int32_t first_pid;   /* who was started, when MAINPID= has named another since */
+    bool has_watchdog, has_exit_status;
+    bool reloading;    /* RELOADING=1, and no READY=1 since */
+    bool stopping;     /* STOPPING=1 */
+    bool watchdog_bit; /* the watchdog has ended it */
+    uint8_t access;    /* enum notify_access */
+};
 
 /* Whether the kernel killed for want of memory. */
 enum unit_oom { UNIT_OOM_NO, UNIT_OOM_YES, UNIT_OOM_UNKNOWN };
@@ -66,6 +82,8 @@ struct unit_saved {
     struct unit_body body;
     char cause[UNIT_CAUSE_MAX];
     char reason[UNIT_REASON_MAX];
+    struct unit_said said;
+    char status[UNIT_STATUS_MAX];
 };
 
 /* Remembered as soon as it is heard, whether the startup check has passed or not. */
@@ -98,10 +116,13 @@ struct unit {
     int ready_fd;        /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *ready_watch;
     /* Remarks (remark.h), "" = none. */
-    const char *reason; /* why it is in its state; kept in the ledger */
-    const char *cause;  /* why we made the last process end; likewise */
-    const char *status; /* STATUS= of sd_notify */
-    const char *check;  /* why the latest check failed */
+    const char *reason;             /* why it is in its state; kept in the ledger */
+    const char *cause;              /* why we made the last process end; likewise */
+    const char *status;             /* STATUS= of sd_notify */
+    const char *check;              /* why the latest check failed */
+    struct unit_said said;          /* by sd_notify; kept in the ledger */
+    struct unit_watchdog *watchdog; /* or NULL */
+    struct unit_main *main;         /* a main process that MAINPID= has named, or NULL */
 };
 
 /* One instance of a service. */

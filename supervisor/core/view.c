@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/signals.h"
 #include "io/jsonx.h"
+#include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/troubles.h"
@@ -63,6 +64,27 @@ static void put_times(const struct keeper *keeper, const struct unit *unit, json
                             : json_null());
 }
 
+/* By sd_notify. */
+static void put_said(const struct keeper *keeper, const struct unit *unit, json_t *row)
+{
+    const struct unit_said *said = &unit->said;
+    size_t kept = kept_count(keeper->core, unit->slot->name);
+    int64_t watchdog = said->has_watchdog ? said->watchdog_ms : unit->slot->spec->set->watchdog_ms;
+
+    if (unit->status[0])
+        jsonx_set_text(row, "status", unit->status);
+    if (said->reloading)
+        jsonx_set_bool(row, "reloading", true);
+    if (said->error)
+        jsonx_set_text(row, "said_error", strerror(said->error));
+    if (said->has_exit_status)
+        jsonx_set_int(row, "said_exit_status", said->exit_status);
+    if (watchdog > 0)
+        jsonx_set_real(row, "watchdog_s", (double)watchdog / 1000.0);
+    if (kept > 0)
+        jsonx_set_int(row, "fd_store", (json_int_t)kept);
+}
+
 json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
 {
     const struct unit *unit = slot->main;
@@ -93,11 +115,10 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
         jsonx_set_text(row, "limits_not_enforced", unit->limit_problem);
     if (slot->twin)
         json_object_set_new(row, "twin_pid", json_integer(keeper_pid(keeper, slot->twin)));
-    if (unit->status[0])
-        jsonx_set_text(row, "status", unit->status);
     json_t *troubles = troubles_json(keeper->core, slot->name);
     if (troubles)
         json_object_set_new(row, "log_troubles", troubles);
+    put_said(keeper, unit, row);
     return row;
 }
 

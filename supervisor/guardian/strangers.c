@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -19,20 +16,8 @@
 #include "io/child.h"
 #include "supervisor/guardian/tree.h"
 
-/* From the kernel's interface, which is newer than the headers we build with. */
-struct pidfd_info {
-    uint64_t mask, cgroup_id;
-    uint32_t pid, tgid, parent_pid;
-    uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
-    int32_t exit_code; /* as wait(2) gives it */
-};
-_Static_assert(sizeof(struct pidfd_info) == 64, "the first published size");
-#define PIDFD_GET_INFO_ _IOWR(0xFF, 11, struct pidfd_info)
-
 enum {
-    INFO_EXIT = 1 << 3,
     REAP_WAIT_MS = 2000, /* for the other parent, before the status counts as unknown */
-    STAT_BYTES = 2048,
     ENVIRON_MAX = 2 * 1024 * 1024,
 };
 
@@ -86,50 +71,10 @@ static bool is_the_one(pid_t pid, const struct ledger_record *record)
 }
 
 static void report(strangers_fn *fn, void *context, const struct ledger *ledger, size_t index,
-                   const struct pidfd_info *info)
+                   const struct reaper_exit *told)
 {
     struct reaper_exit how = { .pid = ledger->pids[index] };
-    if (info) {
-        int status = info->exit_code;
-        bool exited = WIFEXITED(status);
-        how.code = exited ? CLD_EXITED : WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED;
-        how.status = exited ? WEXITSTATUS(status) : WTERMSIG(status);
-    }
-    fn(context, index, &how, info != NULL);
-}
-
-/* *ret_info is filled when the kernel tells the exit status already. */
-static bool exit_told(int pidfd, struct pidfd_info *ret_info)
-{
-    *ret_info = (struct pidfd_info){ .mask = INFO_EXIT };
-    return ioctl(pidfd, PIDFD_GET_INFO_, ret_info) == 0 && (ret_info->mask & INFO_EXIT);
-}
-
-/* Whether the protected fields of that process are told to us; they read 0 otherwise. */
-static bool may_trace(pid_t pid)
-{
-    char path[64], byte;
-    snprintf(path, sizeof(path), "/proc/%d/io", (int)pid);
-    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && read(fd, &byte, 1) == 1;
-}
-
-/* A zombie's status stands in the last field of /proc/PID/stat, for who may trace it.  It is that
- * process's if the zombie is still there after the reading. */
-static bool zombie_told(pid_t pid, int pidfd, struct pidfd_info *ret_info)
-{
-    char path[64], text[STAT_BYTES];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (n <= 0 || child_pidfd_signal(pidfd, 0) < 0)
-        return false;
-    text[n] = '\0';
-    const char *name_end = strrchr(text, ')'), *last = strrchr(text, ' ');
-    if (!name_end || !last || strncmp(name_end, ") Z ", 4) != 0)
-        return false;
-    ret_info->exit_code = (int)strtol(last + 1, NULL, 10);
-    return ret_info->exit_code != 0 || may_trace(pid);
+    fn(context, index, told ? told : &how, told != NULL);
 }
 
 static bool watch(struct strangers *strangers, size_t index, int pidfd)
@@ -180,16 +125,15 @@ void strangers_adopt(struct strangers *strangers, const struct ledger *ledger, s
 void strangers_event(struct strangers *strangers, const struct ledger *ledger, size_t slot,
                      uint32_t events, strangers_fn *fn, void *context)
 {
-    struct pidfd_info info;
+    struct reaper_exit how;
     if (slot >= strangers->count || strangers->slots[slot].pidfd < 0)
         return;
     struct stranger *stranger = &strangers->slots[slot];
     size_t index = stranger->index;
-    bool told = exit_told(stranger->pidfd, &info) ||
-                zombie_told(ledger->pids[index], stranger->pidfd, &info);
+    bool told = reaper_told(ledger->pids[index], stranger->pidfd, &how);
     if (told || events & EPOLLHUP) {
         forget(strangers, stranger);
-        report(fn, context, ledger, index, told ? &info : NULL);
+        report(fn, context, ledger, index, told ? &how : NULL);
         return;
     }
     /* A zombie that we may not look into: the hang-up comes when its parent has reaped it, and

@@ -443,6 +443,7 @@ void ledger_record_exit(struct ledger *ledger, size_t index, const struct reaper
     struct ledger_record *record = &ledger->records[index];
     record->exit_mono_ms = clock_mono_ms();
     record->exit_wall_us = clock_wall_us();
+    record->exit_pid = how->pid;
     if (known) {
         record->exit_code = how->code;
         record->exit_status = how->status;

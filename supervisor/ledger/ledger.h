@@ -66,6 +66,7 @@ struct ledger_record {
     _Atomic uint32_t exited; /* enum ledger_exit; stored last */
     int32_t exit_code;       /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
     int32_t exit_status;
+    int32_t exit_pid; /* whose: MAINPID= may have given the record another process meanwhile */
     int64_t exit_mono_ms, exit_wall_us;
     uint64_t user_us, system_us, max_rss_kb;
 

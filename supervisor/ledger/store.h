@@ -17,6 +17,8 @@
  *
  *   ready.INSTANCE.RECORD      read end of an `fd:N` readiness pipe
  *
+ *   kept.INSTANCE.N?.NAME      FDSTORE=1 of sd_notify (core/keeper_kept.c)
+ *
  *   pin.NAME                   text of a pin file where state_dir cannot be written
  */
 #ifndef SUPERVISOR_LEDGER_STORE_H
@@ -28,7 +30,7 @@
 #include "base/err.h"
 
 enum {
-    STORE_NAME_MAX = 160,
+    STORE_NAME_MAX = 512,
     STORE_TEXT_MAX = 4096, /* of a message: a name, or the path of a binary */
     STORE_INVENTORY_FD = 3,
     STORE_ENTRIES_MAX = 65536

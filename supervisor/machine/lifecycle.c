@@ -32,7 +32,7 @@ static const char *const event_names[LIFECYCLE_NEVENTS] = {
     [LIFECYCLE_EV_UNREADY] = "unready",   [LIFECYCLE_EV_SICK] = "sick",
     [LIFECYCLE_EV_PROVE] = "prove",       [LIFECYCLE_EV_EXIT_OK] = "exit-ok",
     [LIFECYCLE_EV_EXIT_BAD] = "exit-bad", [LIFECYCLE_EV_EMPTY] = "empty",
-    [LIFECYCLE_EV_TIMEOUT] = "timeout",
+    [LIFECYCLE_EV_TIMEOUT] = "timeout",   [LIFECYCLE_EV_LEAVING] = "leaving",
 };
 
 /* Everything one step works on, so that the helpers below have short parameter lists. */
@@ -172,6 +172,13 @@ static unsigned begin_stop(const struct step *s, enum lifecycle_cause cause)
                  LIFECYCLE_ACT_SIGNAL);
 }
 
+/* Like a stop, but nobody has to tell it: only the deadline is ours. */
+static unsigned let_leave(const struct step *s)
+{
+    begin_stop(s, LIFECYCLE_BY_ITSELF);
+    return 0;
+}
+
 static unsigned become_running(const struct step *s)
 {
     struct lifecycle *lc = s->lc;
@@ -269,6 +276,7 @@ static unsigned step_pre_start(const struct step *s, enum lifecycle_event event)
     case LIFECYCLE_EV_UNREADY:
     case LIFECYCLE_EV_SICK:
     case LIFECYCLE_EV_PROVE:
+    case LIFECYCLE_EV_LEAVING:
     case LIFECYCLE_EV_EXIT_OK:
     case LIFECYCLE_EV_EXIT_BAD:
     case LIFECYCLE_EV_EMPTY:
@@ -289,6 +297,8 @@ static unsigned step_starting(const struct step *s, enum lifecycle_event event)
         return s->policy->delay_ready ? become_running(s) : begin_stop(s, LIFECYCLE_BY_FAULT);
     case LIFECYCLE_EV_SICK: /* the startup check gave up */
         return begin_stop(s, LIFECYCLE_BY_FAULT);
+    case LIFECYCLE_EV_LEAVING:
+        return let_leave(s);
     case LIFECYCLE_EV_STOP:
         return begin_stop(s, LIFECYCLE_BY_ORDER);
     case LIFECYCLE_EV_RESTART:
@@ -322,6 +332,8 @@ static unsigned step_running(const struct step *s, enum lifecycle_event event)
         return begin_stop(s, LIFECYCLE_BY_RESTART);
     case LIFECYCLE_EV_SICK:
         return begin_stop(s, LIFECYCLE_BY_FAULT);
+    case LIFECYCLE_EV_LEAVING:
+        return let_leave(s);
     case LIFECYCLE_EV_READY:
         if (!lc->ready)
             lc->ready_since_ms = s->now.mono_ms;
@@ -442,8 +454,8 @@ unsigned lifecycle_resume(const struct lifecycle *lc, bool has_process)
         return has_process ? LIFECYCLE_ACT_CHECKS : LIFECYCLE_ACT_SPAWN | LIFECYCLE_ACT_CHECKS;
     case LIFECYCLE_RUNNING:
         return LIFECYCLE_ACT_CHECKS;
-    case LIFECYCLE_STOPPING:
-        return LIFECYCLE_ACT_SIGNAL;
+    case LIFECYCLE_STOPPING: /* one that leaves by itself was never told to */
+        return lc->cause == LIFECYCLE_BY_ITSELF ? 0 : LIFECYCLE_ACT_SIGNAL;
     case LIFECYCLE_KILLING:
         return LIFECYCLE_ACT_KILL;
     case LIFECYCLE_CLEANING:
@@ -458,6 +470,23 @@ unsigned lifecycle_resume(const struct lifecycle *lc, bool has_process)
         break;
     }
     return 0;
+}
+
+bool lifecycle_extend(struct lifecycle *lc, const struct lifecycle_policy *policy, int64_t until_ms)
+{
+    bool starting = lc->state == LIFECYCLE_STARTING && !policy->delay_ready;
+
+    if ((!starting && lc->state != LIFECYCLE_STOPPING) || lc->deadline_ms == 0 ||
+        until_ms <= lc->deadline_ms)
+        return false;
+    lc->deadline_ms = until_ms;
+    return true;
+}
+
+void lifecycle_forgive(struct lifecycle *lc)
+{
+    lc->failures = 0;
+    lc->free_used = false;
 }
 
 bool lifecycle_has_process(enum lifecycle_state state)

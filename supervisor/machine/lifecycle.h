@@ -49,8 +49,9 @@ enum lifecycle_event {
     LIFECYCLE_EV_NO_SPAWN, /* there is no process: clone, lookup or preparation failed */
     LIFECYCLE_EV_READY,    /* the readiness check passed */
     LIFECYCLE_EV_UNREADY,  /* a readiness check fails again: only published */
-    LIFECYCLE_EV_SICK,     /* the liveness check failed threshold times */
+    LIFECYCLE_EV_SICK,     /* the liveness check failed threshold times, or the watchdog */
     LIFECYCLE_EV_PROVE,    /* another process may have answered its checks: they begin again */
+    LIFECYCLE_EV_LEAVING,  /* it said that it is on its way out, by itself */
     LIFECYCLE_EV_EXIT_OK,  /* the main process ended in an expected way */
     LIFECYCLE_EV_EXIT_BAD,
     LIFECYCLE_EV_EMPTY,   /* no process of the instance is left */
@@ -125,6 +126,13 @@ unsigned lifecycle_step(struct lifecycle *lc, enum lifecycle_event event,
 /* The acts that bring an adopted unit on its way again after a crash of the core, for the state
  * it was recorded in; `has_process`: its main process lives.  A stop signal may be repeated. */
 unsigned lifecycle_resume(const struct lifecycle *lc, bool has_process);
+
+/* It asks for more time (EXTEND_TIMEOUT_USEC): the end of a start that has to become ready, or of a
+ * stop, is not before `until_ms`.  False when nothing changes; else the caller arms its timer. */
+bool lifecycle_extend(struct lifecycle *lc, const struct lifecycle_policy *policy,
+                      int64_t until_ms);
+/* It says that it is well (RESTART_RESET=1): earlier failures are forgotten. */
+void lifecycle_forgive(struct lifecycle *lc);
 
 /* The state may have a main process. */
 bool lifecycle_has_process(enum lifecycle_state state);

@@ -338,10 +338,10 @@ static bool fits_use(const char *key, const struct instance_check *check)
     return !passive || strcmp(key, "ready") == 0;
 }
 
-/* Descriptors of sockets come first, from 3 on. */
+/* Descriptors of sockets come first, from 3 on, then those that it left with us. */
 static int first_free_fd(const struct maker *m)
 {
-    int fd = 3;
+    int fd = 3 + (int)m->service->set->fd_store_max;
 
     if (m->service->set->standard_input == SPEC_STDIN_SOCKET)
         return fd;
@@ -364,10 +364,25 @@ static void make_check(struct maker *m, const char *key, const struct spec_check
         rc = err_set(&err, ERR_INVALID, "\"%.32s\" is only for ready, try http, tcp, unix or exec",
                      target);
     if (rc == 0 && ret->kind == SPEC_CHECK_FD && ret->fd < first_free_fd(m))
-        rc = err_set(&err, ERR_INVALID, "fd:%d is taken by sockets, try fd:%d", ret->fd,
-                     first_free_fd(m));
+        rc =
+            err_set(&err, ERR_INVALID, "fd:%d is taken by sockets%s, try fd:%d", ret->fd,
+                    m->service->set->fd_store_max > 0 ? " and fd_store_max" : "", first_free_fd(m));
+    if (rc == 0 && ret->kind == SPEC_CHECK_NOTIFY &&
+        m->service->set->notify_access == SPEC_NOTIFY_NONE)
+        rc = err_set(&err, ERR_INVALID, "notify cannot work with notify_access = none");
     if (rc < 0)
         failed(m, key, &err);
+}
+
+/* Who may not speak cannot be waited for. */
+static void check_heard(struct maker *m)
+{
+    struct err err;
+
+    if (m->service->set->watchdog_ms == 0 || m->service->set->notify_access != SPEC_NOTIFY_NONE)
+        return;
+    err_set(&err, ERR_INVALID, "a watchdog cannot work with notify_access = none");
+    failed(m, "watchdog", &err);
 }
 
 static void make_process_name(struct maker *m)
@@ -463,6 +478,7 @@ static int make(struct maker *m, char *const *user_environment, bool read_files)
     make_check(m, "ready", &service->set->ready, &ret->ready);
     make_check(m, "startup", &service->set->startup, &ret->startup);
     make_check(m, "live", &service->set->live, &ret->live);
+    check_heard(m);
     ret->pre_start = make_words(m, "pre_start", service->set->pre_start);
     ret->post_stop = make_words(m, "post_stop", service->set->post_stop);
     if (going_on(m))

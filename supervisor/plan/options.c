@@ -159,8 +159,8 @@ const char *options_supervisord_only(const char *section, const char *key)
 bool options_not_yet(const char *key, const char *value)
 {
     static const char *const later[] = {
-        "no_new_privs", "capabilities", "private_tmp",    "read_only", "read_write_paths",
-        "root",         "seccomp",      "release_config", "watchdog",
+        "no_new_privs",     "capabilities", "private_tmp", "read_only",
+        "read_write_paths", "root",         "seccomp",     "release_config",
     };
     for (size_t i = 0; i < COUNT(later); i++)
         if (strcmp(later[i], key) == 0)

@@ -23,6 +23,7 @@ static const char *const restart_modes[] = { "stop-first", "overlap", NULL };
 static const char *const stdins[] = { "none", "open", "socket", NULL };
 static const char *const live_failures[] = { "restart", "none", NULL };
 static const char *const on_exits[] = { "none", "shutdown", NULL };
+static const char *const accesses[] = { "none", "main", "all", NULL };
 static const char *const log_formats[] = { "raw", "plain", "json", NULL };
 static const char *const overflows[] = { "block", "drop-old", NULL };
 static const char *const compressions[] = { "none", "zstd", NULL };
@@ -187,6 +188,24 @@ static const struct opt rows[] = {
     { .key = "on_live_failure", .type = OPT_CHOICE, SET(on_live_failure), .initial = "restart",
       .choices = live_failures, .flags = LIVE,
       .help = "What follows when live fails: restart, or none (it is only shown)." },
+    { .key = "watchdog", .type = OPT_DURATION, SET(watchdog_ms), .initial = "0s", .min = 0,
+      .max = DAY,
+      .help = "While it runs it must say WATCHDOG=1 (sd_notify) at least this often, else it is "
+              "ended by watchdog_signal and restarted; it finds the time in WATCHDOG_USEC. 0 = no "
+              "watchdog." },
+    { .key = "watchdog_signal", .type = OPT_SIGNAL, SET(watchdog_signal), .initial = "ABRT",
+      .flags = LIVE,
+      .help = "Signal that ends a process whose watchdog has run out, so that it leaves a core "
+              "file." },
+    { .key = "notify_access", .type = OPT_CHOICE, SET(notify_access), .initial = "all",
+      .choices = accesses, .flags = LIVE,
+      .help = "Whose sd_notify messages count: none, those of the main process, or those of all "
+              "processes of the instance." },
+    { .key = "fd_store_max", .type = OPT_INTEGER, SET(fd_store_max), .initial = "0", .min = 0,
+      .max = SPEC_FD_STORE_MAX, .flags = LIVE,
+      .help = "How many descriptors each instance may leave with the supervisor (FDSTORE=1 of "
+              "sd_notify): they are handed back behind the sockets at its next start, until it "
+              "is stopped." },
     { .key = "restart_mode", .type = OPT_CHOICE, SET(restart_mode), .initial = "stop-first",
       .choices = restart_modes, .flags = LIVE,
       .help = "overlap: the new process is ready before the old one is asked to leave. Behind a "

@@ -43,6 +43,8 @@ enum spec_autorestart { SPEC_RESTART_FALSE, SPEC_RESTART_TRUE, SPEC_RESTART_UNEX
 enum spec_kill_mode { SPEC_KILL_MIXED, SPEC_KILL_GROUP, SPEC_KILL_PROCESS };
 enum spec_restart_mode { SPEC_STOP_FIRST, SPEC_OVERLAP };
 enum spec_live_failure { SPEC_LIVE_RESTART, SPEC_LIVE_NONE };
+enum spec_notify_access { SPEC_NOTIFY_NONE, SPEC_NOTIFY_MAIN, SPEC_NOTIFY_ALL };
+enum { SPEC_FD_STORE_MAX = 512 };
 enum spec_on_exit { SPEC_EXIT_NONE, SPEC_EXIT_SHUTDOWN };
 enum spec_log_format { SPEC_LOG_RAW, SPEC_LOG_PLAIN, SPEC_LOG_JSON };
 enum spec_overflow { SPEC_OVERFLOW_BLOCK, SPEC_OVERFLOW_DROP_OLD };
@@ -130,6 +132,9 @@ struct spec_settings {
     struct spec_limit limits[SPEC_NLIMITS];
     struct spec_cgroup cgroup;
     int on_exit;
+    int64_t watchdog_ms; /* 0 = none */
+    int watchdog_signal, notify_access;
+    int64_t fd_store_max;
 };
 
 struct spec_service {

@@ -40,6 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     notify_parse((const char *)data, size, &whole);
     require(whole.sender == 0 && whole.uid == 0);
     require(whole.main_pid >= 0 && whole.extend_timeout_us >= 0);
+    require(whole.watchdog_us >= -1 && whole.exit_status >= -1 && whole.exit_status <= 255);
+    require(strnlen(whole.fd_name, NOTIFY_FD_NAME_MAX) < NOTIFY_FD_NAME_MAX);
+    require(!strpbrk(whole.fd_name, ":\n\177"));
     check_status(whole.status);
     /* The last line alone says no more than the whole. */
     const char *text = (const char *)data, *end = size ? memrchr(text, '\n', size) : NULL;

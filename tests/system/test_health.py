@@ -1,10 +1,9 @@
 """Readiness and health in every dialect: sd_notify, descriptors, log lines, probes, the watchdog."""
 import os
+import socket
 import subprocess
 
-import pytest
-
-from harness import ROOT, host, wait_for  # noqa: F401 (a fixture)
+from harness import ROOT, alive, host, wait_for  # noqa: F401 (a fixture)
 
 TALK = f"/usr/bin/python3 {ROOT}/tests/system/talker.py"
 
@@ -83,3 +82,196 @@ def test_on_exit_seen_by_a_core_that_dies_then(host):
     assert s.process.wait(20) == 7
     assert not os.path.exists(s.path("k.once"))
     assert "core has taken over" in s.text_of("supervisor.log")
+
+
+# --- sd_notify ---
+
+def renew(supervisor, name):
+    """The next process of a talker begins with no orders."""
+    open(supervisor.path(name), "w").close()
+
+
+def said(supervisor, instance, what):
+    return supervisor.wait_event(lambda e: e["event"] == "notify" and e["instance"] == instance
+                                 and e["says"] == what)
+
+
+def exit_of(supervisor, instance, since=1):
+    return supervisor.wait_event(lambda e: e["event"] == "exit" and e["instance"] == instance,
+                                 since)
+
+
+def test_who_may_speak(host):
+    s = host(start=False)
+    s.write(talker(s, "open", "ready = notify") +
+            talker(s, "main", "ready = notify\nnotify_access = main") +
+            talker(s, "asks", "ready = notify\nnotify_access = main"))
+    s.start()
+    tell(s, "open", "helper STATUS=from a helper")
+    tell(s, "main", "helper READY=1\\nSTATUS=from a helper", "STATUS=from the main one")
+    tell(s, "asks", "NOTIFYACCESS=all", "orphan STATUS=from an orphan")
+    s.wait_instance("open:0", lambda row: row.get("status") == "from a helper")
+    s.wait_instance("asks:0", lambda row: row.get("status") == "from an orphan")
+    tell(s, "open", "orphan READY=1")
+    s.wait_ready("open:0")
+    row = s.wait_instance("main:0", lambda row: row.get("status") == "from the main one")
+    assert not row["ready"] and row["state"] == "starting"
+    # A stranger: this very process.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        stranger.connect(s.socket + ".notify")
+        stranger.send(b"READY=1\nSTATUS=from a stranger")
+    tell(s, "main", "barrier", "STATUS=after the stranger")
+    row = s.wait_instance("main:0", lambda row: row.get("status") == "after the stranger")
+    assert not row["ready"]
+
+
+def test_reloading_stopping_and_how_it_ended(host):
+    s = host(start=False)
+    s.write(talker(s, "a", "ready = notify\nautorestart = false\nstopwaitsecs = 20s") +
+            talker(s, "b", "ready = notify\nautorestart = false\nstopwaitsecs = 300ms"))
+    s.start()
+    tell(s, "a", "on TERM exit 99", "READY=1", "RELOADING=1\\nMONOTONIC_USEC=5", "STATUS=again")
+    tell(s, "b", "on TERM exit 99", "READY=1")
+    row = s.wait_instance("a:0", lambda row: row.get("status") == "again")
+    assert row["ready"] and row["reloading"]
+    s.kill_core()  # what was said is not forgotten
+    row = s.instance("a:0")
+    assert row["ready"] and row["reloading"] and row["status"] == "again"
+    tell(s, "a", "READY=1\\nSTATUS=")
+    said(s, "a:0", "READY=1")
+    row = s.instance("a:0")
+    assert row["ready"] and "reloading" not in row and "status" not in row
+    tell(s, "a", "STOPPING=1\\nERRNO=13\\nEXIT_STATUS=4")
+    s.wait_instance("a:0", lambda row: row["state"] == "stopping" and not row["ready"])
+    s.kill_core()  # and it is not sent a TERM for it
+    tell(s, "a", "exit 0")
+    event = exit_of(s, "a:0")
+    assert event["code"] == 0 and event["said_error"] == "Permission denied"
+    assert event["said_exit_status"] == 4
+    assert s.wait_state("a:0", "exited")["expected"]
+    # One that says so and stays is killed after stopwaitsecs, without its stop signal.
+    tell(s, "b", "STOPPING=1")
+    event = exit_of(s, "b:0")
+    assert event["signal"] == "KILL"
+
+
+def test_watchdog(host):
+    s = host(start=False)
+    keys = "ready = notify\nbackoff_min = 10ms\nbackoff_max = 10ms\nwatchdog = 2s\n"
+    s.write(talker(s, "miss", keys) + talker(s, "pull", keys) + talker(s, "well", keys) +
+            talker(s, "short", keys.replace("watchdog = 2s\n", "")) + talker(s, "longer", keys))
+    s.start()
+    well = "then " + "; ".join(["READY=1", "feed 1000"])
+    tell(s, "well", "variables", well)
+    tell(s, "pull", "READY=1", "WATCHDOG=1", "WATCHDOG=trigger")
+    tell(s, "short", "READY=1", "WATCHDOG_USEC=200000", "feed 0.3")
+    tell(s, "longer", "READY=1", "EXTEND_TIMEOUT_USEC=60000000")
+    tell(s, "miss", "READY=1\\nWATCHDOG_USEC=400000", "feed 0.2")
+    pid = s.wait_instance("well:0", lambda row: row["ready"] and row["health"] == "ok")["pid"]
+    for name, why in (("pull", "it said WATCHDOG=trigger"),
+                      ("short", "no WATCHDOG=1 within 200ms"),
+                      ("miss", "no WATCHDOG=1 within 400ms")):
+        renew(s, name)
+        event = exit_of(s, f"{name}:0")
+        assert event["signal"] == "ABRT", event
+        row = s.wait_instance(f"{name}:0", lambda row: row["restarts"] > 0)
+        assert row["last_exit"]["cause"] == "watchdog: " + why, row
+        assert why in s.run("why", name).stdout
+    s.kill_core()
+    s.run("restart", "miss", "--no-wait")
+    assert s.instance("longer:0")["restarts"] == 0
+    s.wait_event(lambda e: e["event"] == "exit" and e["instance"] == "miss:0" and
+                 e.get("signal") == "TERM")  # an order still uses stopsignal
+    assert s.instance("well:0")["pid"] == pid
+    wait_for(lambda: "WATCHDOG_USEC=2000000 WATCHDOG_PID=me" in s.text_of("log", "well-0.log"),
+             "the variables", 5)
+
+
+def test_more_time(host):
+    s = host(start=False)
+    s.write(talker(s, "a", "ready = notify\nready_timeout = 1500ms\nstopwaitsecs = 300ms") +
+            talker(s, "b", "ready = notify\nready_timeout = 1500ms"))
+    s.start()
+    tell(s, "a", "on TERM then EXTEND_TIMEOUT_USEC=20000000; sleep 0.8; exit 3",
+         "EXTEND_TIMEOUT_USEC=20000000")
+    tell(s, "b", "STATUS=not ready")
+    exit_of(s, "b:0")  # its time is over, so that of a, which began with it, would be, too
+    row = s.instance("a:0")
+    assert row["restarts"] == 0 and row["state"] == "starting"
+    s.kill_core()
+    tell(s, "a", "READY=1")
+    s.wait_ready("a:0")
+    s.run("stop", "a")
+    assert s.instance("a:0")["last_exit"]["code"] == 3
+
+
+def test_descriptors_are_kept(host):
+    s = host(start=False)
+    for name in ("one", "two", "three", "four"):
+        with open(s.path(name), "w") as file:
+            file.write(name)
+    s.write(f"[socket:web]\nlisten = {s.folder}/web.sock\n" +
+            talker(s, "a", "ready = notify\nsockets = web\nfd_store_max = 3\nbackoff_min = 10ms\n"
+                           "backoff_max = 10ms") +
+            talker(s, "none", "ready = notify"))
+    s.start()
+    tell(s, "a", "READY=1", "keep-pipe gone", f"keep x {s.path('one')}",
+         f"keep y:z {s.path('two')} FDPOLL=0", f"keep x {s.path('three')}",
+         f"keep full {s.path('four')}", "STATUS=kept")
+    tell(s, "none", f"keep x {s.path('one')}", "STATUS=kept")
+    row = s.wait_instance("a:0", lambda row: row.get("status") == "kept")
+    assert row["fd_store"] == 3
+    assert "fd_store" not in s.wait_instance("none:0", lambda row: row.get("status") == "kept")
+    s.kill_core()
+    renew(s, "a")
+    os.kill(row["pid"], 9)
+    tell(s, "a", "variables", "READY=1")
+    s.wait_instance("a:0", lambda now: now["ready"] and now["pid"] != row["pid"])
+    # Sockets, then what was kept in its order; a name that is none is "stored".
+    wait_for(lambda: "LISTEN_FDS=4 LISTEN_FDNAMES=web:x:stored:x FDSTORE=3 LISTEN_PID=me "
+             "3:socket 4:one 5:two 6:three" in s.text_of("log", "a-0.log"), "the descriptors", 5)
+    tell(s, "a", "FDSTOREREMOVE=1\\nFDNAME=x", f"keep y {s.path('four')}", "barrier", "STATUS=less")
+    row = s.wait_instance("a:0", lambda row: row.get("status") == "less")
+    assert row["fd_store"] == 2
+    # Those of another instance, and after a stop: none.
+    renew(s, "a")
+    s.run("restart", "a", "--no-wait")
+    s.wait_instance("a:0", lambda now: now["pid"] not in (None, row["pid"]))
+    assert s.instance("a:0")["fd_store"] == 2
+    s.run("stop", "a")
+    assert "fd_store" not in s.instance("a:0")
+
+
+def test_a_new_main_process(host):
+    s = host(start=False)
+    keys = "ready = notify\nautorestart = false\nexitcodes = 0, 7\n"
+    s.write("".join(talker(s, name, keys) for name in ("parted", "below", "strange", "gone")))
+    s.start()
+    first = {name: row["pid"] for name, row in s.instances().items()}
+    tell(s, "parted", "part MAINPID=$PID\\nREADY=1")  # the classic daemon
+    tell(s, "below", "fork MAINPID=$PID\\nREADY=1")   # its parent, the first one, lives on
+    tell(s, "strange", f"MAINPID={os.getpid()}\\nREADY=1\\nSTATUS=here")
+    tell(s, "gone", "MAINPID=4194304\\nREADY=1\\nSTATUS=here")
+    now = {}
+    for name in ("parted:0", "below:0"):
+        row = s.wait_instance(name, lambda row: row["ready"])
+        assert row["pid"] != first[name] and row["state"] == "running", row
+        now[name] = row["pid"]
+    for name in ("strange:0", "gone:0"):
+        assert s.wait_instance(name, lambda row: row["ready"])["pid"] == first[name]
+    wait_for(lambda: not alive(first["parted:0"]), "the parent has left", 5)
+    assert alive(first["below:0"])
+    s.kill_core()
+    assert {name: s.instance(name)["pid"] for name in now} == now
+    tell(s, "parted", "exit 7")
+    event = exit_of(s, "parted:0")
+    assert event["code"] == 7 and event["pid"] == now["parted:0"]
+    assert s.wait_state("parted:0", "exited")["expected"]
+    # Its parent is not ours, and reaps it; the one that we started is then a left-over.
+    os.kill(now["below:0"], 9)
+    event = exit_of(s, "below:0")
+    assert event["pid"] == now["below:0"]
+    assert event.get("signal") == "KILL" or event.get("unknown")
+    s.wait_state("below:0", "exited") if event.get("signal") is None else \
+        s.wait_instance("below:0", lambda row: row["state"] in ("exited", "failed"))
+    wait_for(lambda: not alive(first["below:0"]), "the first one was seen to", 5)

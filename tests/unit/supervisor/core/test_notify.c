@@ -62,6 +62,44 @@ static void nearly_right_is_wrong(void **unused)
     assert_true(parse("EXTEND_TIMEOUT_USEC=9223372036854775807").extend_timeout_us == INT64_MAX);
 }
 
+static void all_of_sd_notify_is_understood(void **unused)
+{
+    struct notify_message m = parse("WATCHDOG=trigger\nRESTART_RESET=1\nERRNO=2\nEXIT_STATUS=0\n"
+                                    "WATCHDOG_USEC=0\nMONOTONIC_USEC=77\nNOTIFYACCESS=main");
+
+    (void)unused;
+    assert_true(m.watchdog_trigger && m.restart_reset && !m.watchdog && !m.has_status);
+    assert_int_equal(m.error, 2);
+    assert_int_equal(m.exit_status, 0);
+    assert_int_equal(m.watchdog_us, 0);
+    assert_int_equal(m.monotonic_us, 77);
+    assert_int_equal(m.access, NOTIFY_ACCESS_MAIN);
+    m = parse("EXIT_STATUS=256\nWATCHDOG_USEC=\nERRNO=5000\nNOTIFYACCESS=everybody\nSTATUS=");
+    assert_int_equal(m.exit_status, -1);
+    assert_int_equal(m.watchdog_us, -1);
+    assert_int_equal(m.error, 0);
+    assert_int_equal(m.access, NOTIFY_ACCESS_UNSAID);
+    assert_true(m.has_status);
+    m = parse("FDSTORE=1\nFDPOLL=0\nFDNAME=listener 1");
+    assert_true(m.fd_store && m.fd_unpolled && !m.fd_remove);
+    assert_string_equal(m.fd_name, "listener 1");
+    m = parse("FDSTOREREMOVE=1\nFDNAME=a:b\nFDPOLL=1");
+    assert_true(m.fd_remove && !m.fd_unpolled);
+    assert_string_equal(m.fd_name, "");
+    assert_string_equal(parse("FDNAME=gr\303\274n").fd_name, "");
+}
+
+static void names_of_descriptors_have_a_limit(void **unused)
+{
+    char text[300] = "FDNAME=";
+
+    (void)unused;
+    memset(text + 7, 'n', 255);
+    assert_int_equal(strlen(parse(text).fd_name), 255);
+    memset(text + 7, 'n', 256);
+    assert_string_equal(parse(text).fd_name, "");
+}
+
 static void a_status_is_fit_for_terminals(void **unused)
 {
     char text[600] = "STATUS=", expect[NOTIFY_STATUS_MAX];
@@ -96,7 +134,8 @@ struct rig {
     size_t want, count;
     struct notify_message last;
     int watched; /* read end of a pipe whose write end travels */
-    bool open_while_told, free_inside;
+    bool open_while_told, free_inside, keep;
+    int kept;
 };
 
 static void too_late(void *context)
@@ -118,6 +157,10 @@ static void on_message(void *context, const struct notify_message *message)
     struct rig *rig = context;
 
     rig->last = *message;
+    if (rig->keep && message->nfds > 0) {
+        rig->kept = message->fds[0];
+        message->fds[0] = -1;
+    }
     rig->count++;
     if (rig->watched >= 0)
         rig->open_while_told = other_end_is_open(rig->watched);
@@ -256,6 +299,23 @@ static void a_barrier_is_honoured(void **state)
     assert_false(other_end_is_open(ends[0]));
 }
 
+/* Who wants a descriptor takes it; of the message nothing is left open. */
+static void descriptors_may_be_kept(void **state)
+{
+    struct rig *rig = *state;
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    rig->watched = ends[0];
+    rig->keep = true;
+    send_with_fd(rig, "FDSTORE=1", ends[1]);
+    close(ends[1]);
+    loop_run(rig->loop, NULL, NULL);
+    assert_true(other_end_is_open(ends[0]));
+    close(rig->kept);
+    assert_false(other_end_is_open(ends[0]));
+}
+
 static void it_may_be_freed_inside(void **state)
 {
     struct rig *rig = *state;
@@ -365,10 +425,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_read),
         cmocka_unit_test(nearly_right_is_wrong),
+        cmocka_unit_test(all_of_sd_notify_is_understood),
+        cmocka_unit_test(names_of_descriptors_have_a_limit),
         cmocka_unit_test(a_status_is_fit_for_terminals),
         cmocka_unit_test_setup_teardown(senders_are_known, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_too_long_is_dropped_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_barrier_is_honoured, setup, teardown),
+        cmocka_unit_test_setup_teardown(descriptors_may_be_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(it_may_be_freed_inside, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_is_read_to_its_end, setup, teardown),
         cmocka_unit_test_setup_teardown(stale_files_are_replaced_live_ones_not, setup, teardown),

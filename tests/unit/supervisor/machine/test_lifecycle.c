@@ -345,6 +345,52 @@ static void every_name_is_there(void **unused)
     assert_string_equal(lifecycle_state_name((enum lifecycle_state)99), "unknown");
 }
 
+/* STOPPING=1: nobody signals it, the deadline is that of a stop, its own end counts as such. */
+static void one_that_leaves_by_itself_is_let_go(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    start(&lc, &policy, 1000);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 2000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_LEAVING, &policy, 3000), 0);
+    assert_int_equal(lc.state, LIFECYCLE_STOPPING);
+    assert_false(lc.ready);
+    assert_int_equal(lc.deadline_ms, 13000);
+    assert_int_equal(lifecycle_resume(&lc, true), 0);
+    assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 4000), LIFECYCLE_ACT_ASK);
+    assert_true(lc.expected);
+    at(&lc, LIFECYCLE_EV_GO, &policy, 5000);
+    at(&lc, LIFECYCLE_EV_LEAVING, &policy, 6000);
+    assert_int_equal(at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 16000), LIFECYCLE_ACT_KILL);
+    /* Nothing that is down, or on its way there, takes notice. */
+    lc = (struct lifecycle){ .state = LIFECYCLE_BACKOFF, .wanted = true, .deadline_ms = 7 };
+    assert_int_equal(at(&lc, LIFECYCLE_EV_LEAVING, &policy, 1), 0);
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+}
+
+static void more_time_is_given_where_there_is_a_limit(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    start(&lc, &policy, 1000); /* up for startsecs: later would be wrong */
+    assert_false(lifecycle_extend(&lc, &policy, 50000));
+    policy.delay_ready = false;
+    assert_true(lifecycle_extend(&lc, &policy, 50000));
+    assert_false(lifecycle_extend(&lc, &policy, 40000)); /* it never gets shorter */
+    assert_int_equal(lc.deadline_ms, 50000);
+    at(&lc, LIFECYCLE_EV_READY, &policy, 3000);
+    assert_false(lifecycle_extend(&lc, &policy, 60000));
+    assert_int_equal(lc.deadline_ms, 0);
+    at(&lc, LIFECYCLE_EV_STOP, &policy, 4000);
+    assert_true(lifecycle_extend(&lc, &policy, 60000));
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 60000);
+    assert_false(lifecycle_extend(&lc, &policy, 70000)); /* KILL waits for nobody */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +402,8 @@ int main(void)
         cmocka_unit_test(a_fault_without_autorestart_fails),
         cmocka_unit_test(a_restart_while_leaving_starts_again),
         cmocka_unit_test(a_proof_is_a_start_without_a_spawn),
+        cmocka_unit_test(one_that_leaves_by_itself_is_let_go),
+        cmocka_unit_test(more_time_is_given_where_there_is_a_limit),
         cmocka_unit_test(every_reachable_situation_is_sane),
         cmocka_unit_test(every_name_is_there),
     };
