@@ -2,14 +2,15 @@
 # release, sanitizer and fuzz builds never disturb one another.
 #
 # Knobs: B=build/x  CC=clang  CFLAGS=...  DESTDIR= prefix= sbindir= bindir= sysconfdir=
-#        SECONDS=60 (fuzz)  PYTEST_ARGS=...  JOBS=2  TEST_JOBS=4 (0: no tests side by side)
+#        STATIC=1 (no shared libraries)  SECONDS=60 (fuzz)  PYTEST_ARGS=...  JOBS=2
+#        TEST_JOBS=4 (0: no tests side by side)
 prefix     ?= /usr/local
 sbindir    ?= $(prefix)/sbin
 bindir     ?= $(prefix)/bin
 sysconfdir ?= /etc
 datadir    ?= $(prefix)/share
 PKG_CONFIG ?= pkg-config
-B          ?= build/release
+B          ?= build/$(if $(STATIC),static,release)
 CFLAGS     ?= -O2 -g
 SECONDS    ?= 60
 MAKEFLAGS  += --no-builtin-rules
@@ -51,7 +52,14 @@ HARD := -fstack-protector-strong -fPIE -D_FORTIFY_SOURCE=2
 VERSION := $(shell cat VERSION)
 ALL_CFLAGS   = -std=c17 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -I. $(WARN) $(HARD) $(PKG_CFLAGS) \
                -MMD -MP $(CPPFLAGS) $(CFLAGS)
-ALL_LDFLAGS  = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+SHARED_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
+ALL_LDFLAGS    = $(SHARED_LDFLAGS)
+ifneq ($(STATIC),)
+# Users and groups come from files then (base/accounts.h), host names of probes from files and DNS
+# (core/probe_lookup.c): no module is loaded, whatever the linker fears.
+ALL_CFLAGS  += -DACCOUNTS_FILES
+ALL_LDFLAGS  = -static-pie -Wl,-z,relro,-z,now,--no-warnings $(LDFLAGS)
+endif
 
 objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
 archive = $(B)/$(1).a
@@ -70,7 +78,7 @@ $(call archive,$(1)): $(call objects,$(1))
 	@rm -f $$@ && $(AR) rcs $$@ $$^
 $(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call archives_below,$(1))
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$< $(call archives_below,$(1)) -lcmocka \
+	$$(CC) $$(ALL_CFLAGS) $$(SHARED_LDFLAGS) -o $$@ $$< $(call archives_below,$(1)) -lcmocka \
 	  $$(LIBS_IO) $(if $(findstring deployctl,$(1)),$$(LIBS_DEPLOY))
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))

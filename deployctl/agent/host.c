@@ -4,12 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/accounts.h"
 #include "base/auto.h"
 #include "deployctl/wire/digest.h"
 #include "io/durable.h"
@@ -52,7 +52,10 @@ static int open_folders(struct host *host, struct err *err)
 
 const char *host_user(char user[static HOST_USER_MAX])
 {
-    const struct passwd *pw = getpwuid(geteuid());
+    char space[ACCOUNTS_ENTRY_BYTES];
+    struct passwd entry, *pw;
+    if (accounts_user(NULL, geteuid(), &entry, space, sizeof space, &pw) != 0)
+        pw = NULL;
     if (pw != NULL && strlen(pw->pw_name) < HOST_USER_MAX)
         snprintf(user, HOST_USER_MAX, "%s", pw->pw_name);
     else

@@ -4,14 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/accounts.h"
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/unit.h"
@@ -60,14 +59,15 @@ static int read_owner(const char *text, struct stage_want *want, struct err *err
     char *colon = strchr(user, ':');
     if (colon != NULL)
         *colon = '\0';
-    const struct passwd *pw = getpwnam(user);
-    if (pw == NULL)
+    char space[ACCOUNTS_ENTRY_BYTES];
+    struct passwd entry, *pw;
+    if (accounts_user(user, 0, &entry, space, sizeof space, &pw) != 0 || pw == NULL)
         return err_set(err, ERR_NOT_FOUND, "owner: there is no user \"%s\" on this host", user);
     want->uid = pw->pw_uid;
     want->gid = pw->pw_gid;
     if (colon != NULL) {
-        const struct group *gr = getgrnam(colon + 1);
-        if (gr == NULL)
+        struct group named, *gr;
+        if (accounts_group(colon + 1, &named, space, sizeof space, &gr) != 0 || gr == NULL)
             return err_set(err, ERR_NOT_FOUND, "owner: there is no group \"%s\" on this host",
                            colon + 1);
         want->gid = gr->gr_gid;

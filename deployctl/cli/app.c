@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/accounts.h"
 #include "base/auto.h"
 #include "base/buf.h"
 #include "deployctl/cli/progress.h"
@@ -51,7 +51,10 @@ static char *name_operator(void)
 {
     char host[HOSTNAME_MAX] = "?";
     char *text = NULL;
-    const struct passwd *user = getpwuid(getuid());
+    char space[ACCOUNTS_ENTRY_BYTES];
+    struct passwd entry, *user;
+    if (accounts_user(NULL, getuid(), &entry, space, sizeof space, &user) != 0)
+        user = NULL;
     gethostname(host, sizeof host - 1);
     const char *dot = strchr(host, '.');
     if (asprintf(&text, "%s@%.*s", user ? user->pw_name : "?",

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <nss.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -37,6 +38,9 @@ static void resolve(void *context)
                                     .ai_flags = AI_NUMERICSERV };
     struct addrinfo *found = NULL;
 
+#ifdef ACCOUNTS_FILES /* a static build: what these two need is in it, other modules are not */
+    __nss_configure_lookup("hosts", "files dns");
+#endif
     query->rc = getaddrinfo(query->host, query->port, &hints, &found);
     query->sys = errno;
     if (query->rc != 0)

@@ -2,14 +2,13 @@
 #include "supervisor/core/users.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/accounts.h"
 #include "base/auto.h"
 #include "base/near.h"
 
@@ -136,8 +135,7 @@ static int lookup_person(const char *name, uid_t uid, struct arena *arena, struc
 
         if (!space)
             return err_set(err, ERR_MEMORY, "no memory for a user");
-        int rc = name ? getpwnam_r(name, &pw, space, size, &found)
-                      : getpwuid_r(uid, &pw, space, size, &found);
+        int rc = accounts_user(name, uid, &pw, space, size, &found);
         if (rc == EINTR)
             size /= 2;
         else if (found)
@@ -175,7 +173,7 @@ static int lookup_group(const char *name, bool *ret_found, gid_t *ret, struct er
 
         if (!space)
             return err_set(err, ERR_MEMORY, "no memory for a group");
-        int rc = getgrnam_r(name, &gr, space, size, &found);
+        int rc = accounts_group(name, &gr, space, size, &found);
         *ret_found = found != NULL;
         if (found)
             *ret = found->gr_gid;
@@ -222,7 +220,7 @@ static int fill_groups(const struct person *person, gid_t gid, struct arena *are
         if (!groups)
             return err_set(err, ERR_MEMORY, "no memory for groups");
         count = room;
-        if (getgrouplist(person->name, gid, groups, &count) >= 0) {
+        if (accounts_groups(person->name, gid, groups, &count) >= 0) {
             ret->groups = groups;
             ret->ngroups = count > 0 ? (size_t)count : 0;
             return 0;
