@@ -132,7 +132,7 @@ UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/
 check: deps-check
 	+$(MAKE) --no-print-directory -j$(JOBS) all tests-built
 	+$(MAKE) --no-print-directory check-unit
-	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system tests/boot
 
 ## check-unit    unit tests only: about a second
 .PHONY: check-unit
@@ -149,6 +149,12 @@ check-system: deps-check all tests-built
 .PHONY: check-fleet
 check-fleet: deps-check all examples
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet
+
+## check-boot    a real kernel in qemu: SLOW_TESTS=1 asks for it, otherwise skipped loudly
+.PHONY: check-boot
+check-boot: all
+	@[ "$$SLOW_TESTS" != 1 ] || { tools/deps $(PACKAGES_BOOT) && tests/boot/kernel; }
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/boot
 
 .PHONY: tests-built
 tests-built: $(UNIT_TESTS) $(SYSTEM_PROGRAMS) examples
@@ -229,6 +235,7 @@ deps: deps-check
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor
+PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)

@@ -196,6 +196,7 @@ static void put_process(const json_t *why, struct buf *out)
 {
     int64_t pid = jsonx_int(why, "pid", 0);
     const char *release = jsonx_text(why, "release", NULL);
+    const char *limits = jsonx_text(why, "limits_not_enforced", NULL);
 
     if (pid > 0) {
         put_label(out, "process");
@@ -204,6 +205,10 @@ static void put_process(const json_t *why, struct buf *out)
         buf_putc(out, '\n');
     }
     put_checks(why, out);
+    if (limits) {
+        put_label(out, "NOT LIMITED");
+        buf_printf(out, "%s\n", limits);
+    }
     if (release) {
         put_label(out, "release");
         buf_printf(out, "%s in %s\n", release, jsonx_text(why, "release_path", "?"));

@@ -22,6 +22,17 @@ void words_put_output(struct buf *out, const char *text)
         buf_putc(out, '\n');
 }
 
+/* Absent: not so.  Null: the host killed somebody meanwhile, the kernel does not say whom. */
+static void put_oom(struct buf *out, const json_t *exit)
+{
+    const json_t *oom = json_object_get(exit, "oom");
+
+    if (json_is_true(oom))
+        buf_puts(out, ", killed by the kernel: out of memory");
+    else if (json_is_null(oom))
+        buf_puts(out, ", perhaps out of memory: the kernel killed somebody on this host");
+}
+
 void words_put_exit(struct buf *out, const json_t *exit)
 {
     const char *signal = jsonx_text(exit, "signal", NULL);
@@ -36,4 +47,5 @@ void words_put_exit(struct buf *out, const json_t *exit)
         buf_printf(out, "code %lld", (long long)jsonx_int(exit, "code", 0));
     else
         buf_puts(out, "in an unknown way (the kernel told nobody)");
+    put_oom(out, exit);
 }
