@@ -6,11 +6,12 @@
 
 #include "base/unit.h"
 #include "io/jsonx.h"
+#include "supervisor/cli/evidence_words.h"
 #include "supervisor/cli/status.h"
 #include "supervisor/cli/when.h"
 #include "supervisor/cli/words.h"
 
-enum { LINE_MAX_BYTES = 4096, ORDERS_SHOWN = 5, EXITS_SHOWN = 5 };
+enum { LINE_MAX_BYTES = 4096, ORDERS_SHOWN = 5, EXITS_SHOWN = 5, EVIDENCE_SHOWN = 1 };
 enum { MINUTE_S = 60, HOUR_S = 3600 };
 static const int64_t second_us = 1000 * 1000;
 
@@ -309,10 +310,15 @@ static void put_order_line(const json_t *event, int64_t now_us, struct buf *out)
     buf_putc(out, '\n');
 }
 
+static bool is_evidence(const json_t *event, const json_t *why)
+{
+    return is(event, "event", "evidence") && is(event, "instance", jsonx_text(why, "id", "?"));
+}
+
 static bool is_order(const json_t *event, const json_t *why)
 {
     return !is(event, "event", "state") && !is(event, "event", "exit") &&
-           story_concerns(event, why);
+           !is(event, "event", "evidence") && story_concerns(event, why);
 }
 
 /* The newest ones that fit, in the order in which they happened. */
@@ -368,6 +374,8 @@ void story_print(const json_t *why, const json_t *events, int64_t now_us, bool c
     buf_printf(out, "%s:%lld\n", jsonx_text(why, "file", "?"),
                (long long)jsonx_int(why, "line", 0));
     put_newest(why, events, "Orders", ORDERS_SHOWN, is_order, put_order_line, now_us, out);
+    put_newest(why, events, "What it was doing when it was killed", EVIDENCE_SHOWN, is_evidence,
+               evidence_words_put, now_us, out);
     put_newest(why, events, "Ends", EXITS_SHOWN, is_exit, put_exit_line, now_us, out);
     put_output(why, "log", "output", "standard output", out);
     put_output(why, "stderr_log", "stderr_output", "standard error", out);

@@ -70,6 +70,8 @@ struct keeper {
     struct spec_filling fallback; /* settings of an adopted instance that no plan knows */
     struct users_identity nobody_set;
     struct arena fallback_arena;
+    int64_t evidence_since_ms; /* how much was noted since then */
+    unsigned evidence_count;
     bool *emptying; /* per service: releases asked for stop_all */
 };
 
@@ -150,6 +152,9 @@ int keeper_stop_signal(const struct unit *unit);
 void keeper_told_ready(struct unit *unit, enum unit_told how);
 /* keeper_perform.c: the breaker's timer, for those that wait for their turn. */
 void keeper_next_turns(void *context);
+/* keeper_evidence.c: publishes "evidence" about all processes of the unit, once per process and
+ * kind, unless there was a lot of it just now. */
+void keeper_evidence(struct keeper *keeper, struct unit *unit, enum unit_evidence what);
 /* keeper_leave.c */
 void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all);
 void keeper_kill(struct keeper *keeper, struct unit *unit);

@@ -198,6 +198,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     struct err err = { 0 };
 
     unit->body.gate_passed = unit->body.outdated = false;
+    unit->evidence = 0;
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.told = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;
@@ -250,10 +251,15 @@ void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts)
         start_process(keeper, unit);
     else if (acts & LIFECYCLE_ACT_CHECKS)
         keeper_begin_checks(keeper, unit);
-    if (acts & LIFECYCLE_ACT_SIGNAL)
+    if (acts & LIFECYCLE_ACT_SIGNAL) {
+        if (unit->body.lc.cause == LIFECYCLE_BY_FAULT)
+            keeper_evidence(keeper, unit, UNIT_EVIDENCE_FAULT);
         send_stop(keeper, unit);
-    if (acts & LIFECYCLE_ACT_KILL)
+    }
+    if (acts & LIFECYCLE_ACT_KILL) {
+        keeper_evidence(keeper, unit, UNIT_EVIDENCE_KILL);
         keeper_kill(keeper, unit);
+    }
     if (acts & LIFECYCLE_ACT_CLEAN)
         keeper_clean(keeper, unit);
     if (acts & LIFECYCLE_ACT_POST_STOP)

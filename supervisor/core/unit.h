@@ -90,6 +90,9 @@ struct unit_saved {
 enum unit_told { UNIT_TOLD_NOTIFY = 1 << 0, UNIT_TOLD_FD = 1 << 1 };
 enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
 
+/* What was noted about the present process. */
+enum unit_evidence { UNIT_EVIDENCE_FAULT = 1 << 0, UNIT_EVIDENCE_KILL = 1 << 1 };
+
 struct keeper;
 struct slot;
 
@@ -106,6 +109,7 @@ struct unit {
     struct arena arena;
     struct checks *checks; /* running checks, or NULL */
     bool cleaning;         /* its leftovers are looked for */
+    uint8_t evidence;      /* enum unit_evidence, of this process */
     bool rest_told;        /* TERM was sent to them */
     unsigned quiet_scans;  /* scans in a row that found nothing */
     int events_fd;         /* of its control group while it is emptied, else -1 */
