@@ -84,6 +84,9 @@ void status_note(const json_t *instance, struct buf *out)
         detail = jsonx_text(instance, "detail", "");
         if (is_state(instance, "starting") && jsonx_text(instance, "check_error", NULL))
             reason = jsonx_text(instance, "check_error", "");
+        if (is_state(instance, "failed") && jsonx_text(instance, "supervisord_state", NULL))
+            buf_printf(out, "%s%s", jsonx_text(instance, "supervisord_state", ""),
+                       *reason ? ": " : "");
         if (*detail && !is_state(instance, detail))
             buf_printf(out, "%s%s", detail, *reason ? ": " : "");
         buf_puts(out, reason);

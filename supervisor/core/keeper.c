@@ -357,12 +357,14 @@ static void describe_exit(struct unit *unit, const struct ledger_record *record)
     else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->reason[0])
         return; /* the reason for the stop says more than the signal it ended by */
     else if (last->signal)
-        keeper_reason(unit, "killed by signal %s%s", signals_name(last->signal),
+        keeper_reason(unit, "killed by signal %s%s%s", signals_name(last->signal),
                       last->oom == UNIT_OOM_YES ? " (out of memory)"
                       : last->dumped            ? " (core dumped)"
-                                                : "");
+                                                : "",
+                      lc->cause == LIFECYCLE_BY_ITSELF ? keeper_rule_note(unit) : "");
     else
-        keeper_reason(unit, "exited with code %d", last->code);
+        keeper_reason(unit, "exited with code %d%s", last->code,
+                      lc->cause == LIFECYCLE_BY_ITSELF ? keeper_rule_note(unit) : "");
     (void)record;
 }
 

@@ -134,6 +134,8 @@ void keeper_fact(struct keeper *keeper, struct unit *unit, enum lifecycle_event 
 void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts);
 void keeper_reason(struct unit *unit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct lifecycle_policy keeper_policy(const struct unit *unit);
+/* "; restart_on says never", for the reason of its last end; "" when no rule spoke. */
+const char *keeper_rule_note(const struct unit *unit);
 void keeper_save(struct unit *unit);
 void keeper_arm(struct unit *unit);
 struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledger_kind kind,

@@ -144,6 +144,30 @@ static bool is_delay(const struct spec_service *spec)
     return !spec->set->ready.target || strcmp(spec->set->ready.target, "delay") == 0;
 }
 
+/* What restart_on says of the last end. */
+static const struct spec_rule *rule_of(const struct unit *unit)
+{
+    const struct unit_exit *last = &unit->body.last;
+
+    if (last->at_wall_us == 0 || !last->known || last->error != 0)
+        return NULL;
+    return spec_rule_for(&unit->slot->spec->set->restart_on, last->signal != 0,
+                         last->signal ? last->signal : last->code);
+}
+
+const char *keeper_rule_note(const struct unit *unit)
+{
+    static const char *const notes[] = {
+        [SPEC_RULE_NEVER] = "; restart_on says never",
+        [SPEC_RULE_ALWAYS] = "; restart_on says always",
+        [SPEC_RULE_NOW] = "; restart_on says now",
+        [SPEC_RULE_BACKOFF] = "; restart_on says backoff",
+    };
+    const struct spec_rule *rule = rule_of(unit);
+
+    return rule ? notes[rule->action] : "";
+}
+
 struct lifecycle_policy keeper_policy(const struct unit *unit)
 {
     static const enum lifecycle_autorestart again[] = {
@@ -151,7 +175,14 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
         [SPEC_RESTART_TRUE] = LIFECYCLE_ALWAYS,
         [SPEC_RESTART_UNEXPECTED] = LIFECYCLE_UNEXPECTED,
     };
+    static const enum lifecycle_rule rules[] = {
+        [SPEC_RULE_NEVER] = LIFECYCLE_RULE_NEVER,
+        [SPEC_RULE_ALWAYS] = LIFECYCLE_RULE_ALWAYS,
+        [SPEC_RULE_NOW] = LIFECYCLE_RULE_NOW,
+        [SPEC_RULE_BACKOFF] = LIFECYCLE_RULE_AFTER,
+    };
     const struct spec_service *spec = unit->slot->spec;
+    const struct spec_rule *rule = rule_of(unit);
     bool trial = unit->slot->twin == unit && unit->slot->on_trial;
 
     return (struct lifecycle_policy){
@@ -172,6 +203,8 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
                      .factor = spec->set->backoff_factor,
                      .jitter = spec->set->backoff_jitter,
                      .linear = spec->set->backoff_linear },
+        .rule = rule ? rules[rule->action] : LIFECYCLE_RULE_NONE,
+        .rule_ms = rule ? rule->delay_ms : 0,
     };
 }
 

@@ -93,6 +93,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
 
     jsonx_set_text(row, "id", slot->name);
     jsonx_set_text(row, "state", lifecycle_state_name(keeper_state(slot)));
+    if (slot->spec->kind == SPEC_PROGRAM)
+        jsonx_set_text(row, "supervisord_state", lifecycle_supervisord_name(keeper_state(slot)));
     jsonx_set_bool(row, "ready", lc->ready);
     jsonx_set_text(row, "health", health_names[unit->body.health % 3]);
     put_times(keeper, unit, row);

@@ -5,22 +5,22 @@
 enum { KILL_AGAIN_MS = 1000 };
 
 static const struct {
-    const char *name, *detail;
+    const char *name, *detail, *supervisord;
     bool has_process, settled;
 } traits[LIFECYCLE_NSTATES] = {
     /* clang-format off */
-    [LIFECYCLE_STOPPED]   = { "stopped",  "stopped",   false, true  },
-    [LIFECYCLE_WAITING]   = { "waiting",  "waiting",   false, false },
-    [LIFECYCLE_PRE_START] = { "starting", "pre-start", false, false },
-    [LIFECYCLE_STARTING]  = { "starting", "starting",  true,  false },
-    [LIFECYCLE_RUNNING]   = { "running",  "running",   true,  false },
-    [LIFECYCLE_STOPPING]  = { "stopping", "stopping",  true,  false },
-    [LIFECYCLE_KILLING]   = { "stopping", "killing",   true,  false },
-    [LIFECYCLE_CLEANING]  = { "stopping", "cleaning",  false, false },
-    [LIFECYCLE_POST_STOP] = { "stopping", "post-stop", false, false },
-    [LIFECYCLE_BACKOFF]   = { "backoff",  "backoff",   false, false },
-    [LIFECYCLE_EXITED]    = { "exited",   "exited",    false, true  },
-    [LIFECYCLE_FAILED]    = { "failed",   "failed",    false, true  },
+    [LIFECYCLE_STOPPED]   = { "stopped",  "stopped",   "STOPPED",  false, true  },
+    [LIFECYCLE_WAITING]   = { "waiting",  "waiting",   "STARTING", false, false },
+    [LIFECYCLE_PRE_START] = { "starting", "pre-start", "STARTING", false, false },
+    [LIFECYCLE_STARTING]  = { "starting", "starting",  "STARTING", true,  false },
+    [LIFECYCLE_RUNNING]   = { "running",  "running",   "RUNNING",  true,  false },
+    [LIFECYCLE_STOPPING]  = { "stopping", "stopping",  "STOPPING", true,  false },
+    [LIFECYCLE_KILLING]   = { "stopping", "killing",   "STOPPING", true,  false },
+    [LIFECYCLE_CLEANING]  = { "stopping", "cleaning",  "STOPPING", false, false },
+    [LIFECYCLE_POST_STOP] = { "stopping", "post-stop", "STOPPING", false, false },
+    [LIFECYCLE_BACKOFF]   = { "backoff",  "backoff",   "BACKOFF",  false, false },
+    [LIFECYCLE_EXITED]    = { "exited",   "exited",    "EXITED",   false, true  },
+    [LIFECYCLE_FAILED]    = { "failed",   "failed",    "FATAL",    false, true  },
     /* clang-format on */
 };
 
@@ -88,18 +88,41 @@ static unsigned wait_for_needs(const struct step *s)
     return enter(s, LIFECYCLE_WAITING, 0, LIFECYCLE_ACT_ASK);
 }
 
-static unsigned retry_after_failure(const struct step *s)
+/* The next try, after the delay that restart_on or else the series of backoff says. */
+static unsigned retry(const struct step *s, enum lifecycle_rule rule)
 {
     struct lifecycle *lc = s->lc;
     const struct lifecycle_policy *policy = s->policy;
+    struct backoff_policy backoff = policy->backoff;
 
     if (policy->once)
         return rest_in(s, LIFECYCLE_FAILED);
     lc->failures++;
     if (policy->startretries >= 0 && (int64_t)lc->failures > policy->startretries)
         return rest_in(s, LIFECYCLE_FAILED);
-    int64_t delay = backoff_delay(&policy->backoff, lc->failures, s->now.random);
+    if (rule == LIFECYCLE_RULE_AFTER) {
+        backoff.min_ms = backoff.max_ms = policy->rule_ms;
+        backoff.linear = false;
+    }
+    uint32_t n = rule == LIFECYCLE_RULE_AFTER ? 1 : lc->failures;
+    int64_t delay = backoff_delay(&backoff, n, s->now.random);
     return enter(s, LIFECYCLE_BACKOFF, delay > 0 ? delay : 1, 0);
+}
+
+static unsigned retry_after_failure(const struct step *s) { return retry(s, LIFECYCLE_RULE_NONE); }
+
+/* Whether autorestart wants it again, and else where it rests. */
+static bool wanted_again(const struct step *s, enum lifecycle_state *ret_rest)
+{
+    const struct lifecycle *lc = s->lc;
+    const struct lifecycle_policy *policy = s->policy;
+    bool failed_start = !lc->reached && (policy->program || !lc->expected);
+    bool bad = !lc->expected && !lc->reached && !policy->program;
+
+    *ret_rest = bad ? LIFECYCLE_FAILED : LIFECYCLE_EXITED;
+    return policy->autorestart == LIFECYCLE_ALWAYS ||
+           (policy->autorestart == LIFECYCLE_UNEXPECTED && !lc->expected) ||
+           (policy->program && failed_start);
 }
 
 /* The instance is empty and the hook is done: where does it go from here?
@@ -110,6 +133,9 @@ static unsigned settle(const struct step *s)
 {
     struct lifecycle *lc = s->lc;
     const struct lifecycle_policy *policy = s->policy;
+    enum lifecycle_rule rule =
+        lc->cause == LIFECYCLE_BY_ITSELF ? policy->rule : LIFECYCLE_RULE_NONE;
+    enum lifecycle_state rest;
 
     if (!lc->wanted)
         return rest_in(s, LIFECYCLE_STOPPED);
@@ -119,13 +145,14 @@ static unsigned settle(const struct step *s)
         lc->ready = true; /* done counts as ready for those who wait */
         return rest_in(s, LIFECYCLE_EXITED);
     }
-    bool failed_start = !lc->reached && (policy->program || !lc->expected);
-    bool again = policy->autorestart == LIFECYCLE_ALWAYS ||
-                 (policy->autorestart == LIFECYCLE_UNEXPECTED && !lc->expected);
-    if (!again && !(policy->program && failed_start)) {
-        bool bad = !lc->expected && !lc->reached && !policy->program;
-        return rest_in(s, bad ? LIFECYCLE_FAILED : LIFECYCLE_EXITED);
-    }
+    if (rule == LIFECYCLE_RULE_NEVER)
+        return rest_in(s, lc->expected ? LIFECYCLE_EXITED : LIFECYCLE_FAILED);
+    if (!wanted_again(s, &rest) && rule == LIFECYCLE_RULE_NONE)
+        return rest_in(s, rest);
+    if (rule == LIFECYCLE_RULE_AFTER)
+        return retry(s, rule);
+    if (rule == LIFECYCLE_RULE_NOW && lc->reached && !policy->once)
+        return wait_for_needs(s);
     if (lc->reached && !policy->once && (policy->program || !lc->free_used)) {
         lc->free_used = true;
         return wait_for_needs(s);
@@ -502,6 +529,11 @@ bool lifecycle_settled(enum lifecycle_state state)
 const char *lifecycle_state_name(enum lifecycle_state state)
 {
     return state < LIFECYCLE_NSTATES ? traits[state].name : "unknown";
+}
+
+const char *lifecycle_supervisord_name(enum lifecycle_state state)
+{
+    return state < LIFECYCLE_NSTATES ? traits[state].supervisord : "UNKNOWN";
 }
 
 const char *lifecycle_detail_name(enum lifecycle_state state)

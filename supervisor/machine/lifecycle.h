@@ -73,6 +73,15 @@ enum lifecycle_act {
 
 enum lifecycle_autorestart { LIFECYCLE_NEVER, LIFECYCLE_ALWAYS, LIFECYCLE_UNEXPECTED };
 
+/* What restart_on says of the last exit; counts only when the process ended by itself. */
+enum lifecycle_rule {
+    LIFECYCLE_RULE_NONE,
+    LIFECYCLE_RULE_NEVER,  /* it is done, or has failed */
+    LIFECYCLE_RULE_ALWAYS, /* whatever autorestart says */
+    LIFECYCLE_RULE_NOW,    /* likewise, without delay or count when it had been running */
+    LIFECYCLE_RULE_AFTER,  /* likewise, after rule_ms */
+};
+
 /* Why the process is being, or was, made to stop. */
 enum lifecycle_cause {
     LIFECYCLE_BY_ITSELF,
@@ -95,6 +104,8 @@ struct lifecycle_policy {
     int64_t hook_ms;      /* a hook may take this long */
     int64_t backoff_reset_ms;
     struct backoff_policy backoff;
+    enum lifecycle_rule rule; /* for the way in which the last process ended */
+    int64_t rule_ms;
 };
 
 struct lifecycle {
@@ -140,6 +151,8 @@ bool lifecycle_has_process(enum lifecycle_state state);
 bool lifecycle_settled(enum lifecycle_state state);
 /* The eight names people see: stopped waiting starting running stopping backoff exited failed. */
 const char *lifecycle_state_name(enum lifecycle_state state);
+/* supervisord's name of it: "FATAL" for failed. */
+const char *lifecycle_supervisord_name(enum lifecycle_state state);
 /* "pre-start", "cleaning", ...: the exact one, for why and the log. */
 const char *lifecycle_detail_name(enum lifecycle_state state);
 const char *lifecycle_event_name(enum lifecycle_event event);

@@ -77,6 +77,140 @@ int options_parse_exits(const char *text, struct arena *arena, void *field, stru
     return 0;
 }
 
+/* The words of one rule, trimmed: "75-78", "backoff", "5m" (or ""). */
+struct rule_words {
+    char what[64], action[64], delay[64];
+};
+
+/* Copies text[0..len) without blanks at its ends; false when it does not fit. */
+static bool take_word(const char *text, size_t len, char word[static 64])
+{
+    static const char blanks[] = " \t\r\n";
+
+    for (; len && strchr(blanks, *text); len--)
+        text++;
+    while (len && strchr(blanks, text[len - 1]))
+        len--;
+    if (len >= 64)
+        return false;
+    memcpy(word, text, len);
+    word[len] = '\0';
+    return true;
+}
+
+static int split_rule(const char *text, size_t len, struct rule_words *ret, struct err *err)
+{
+    const char *colon = memchr(text, ':', len);
+    const char *action = colon ? colon + 1 : text;
+    size_t rest = len - (size_t)(action - text);
+
+    for (; rest && isspace((unsigned char)*action); rest--)
+        action++;
+    size_t word = strcspn(action, " \t\r\n");
+    if (word > rest)
+        word = rest;
+    if (!colon || !take_word(text, (size_t)(colon - text), ret->what) ||
+        !take_word(action, word, ret->action) || !take_word(action + word, rest - word, ret->delay))
+        return err_set(err, ERR_INVALID,
+                       "\"%.*s\" is not EXIT: ACTION, try 78: never or 75: backoff 5m",
+                       (int)(len < 40 ? len : 40), text);
+    return 0;
+}
+
+/* "75", "64-78" or "SEGV". */
+static int parse_rule_exit(const char *text, struct spec_rule *ret, struct err *err)
+{
+    char first[64];
+    int64_t low, high;
+    int signal;
+
+    const char *dash = strchr(text, '-');
+    size_t len = dash ? (size_t)(dash - text) : strlen(text);
+    bool fits = take_word(text, len, first);
+    if (fits && isdigit((unsigned char)*first)) {
+        if (unit_integer(first, 10, &low, NULL) < 0 || low > 255 ||
+            unit_integer(dash ? dash + 1 : first, 10, &high, NULL) < 0 || high < low || high > 255)
+            return err_set(err, ERR_INVALID,
+                           "\"%.64s\" is no exit code, try 0 to 255, as 75 or "
+                           "64-78",
+                           text);
+        ret->first = (int32_t)low;
+        ret->last = (int32_t)high;
+        return 0;
+    }
+    if (signals_parse(text, &signal, NULL) < 0 || signal < 1 || signal > 64)
+        return err_set(err, ERR_INVALID,
+                       "\"%.64s\" is neither an exit code nor a signal, try 0 to 255 or SEGV",
+                       text);
+    ret->first = ret->last = signal;
+    ret->signalled = 1;
+    return 0;
+}
+
+static int parse_rule_action(const struct rule_words *words, struct spec_rule *ret, struct err *err)
+{
+    static const char *const actions[] = { "never", "always", "now", "backoff" };
+    enum { NACTIONS = sizeof(actions) / sizeof(actions[0]), DAY_MS = 24 * 60 * 60 * 1000 };
+
+    for (ret->action = 0; ret->action < NACTIONS; ret->action++)
+        if (strcasecmp(actions[ret->action], words->action) == 0)
+            break;
+    if (ret->action == NACTIONS)
+        return err_set(err, ERR_INVALID,
+                       "\"%.64s\" is not known, try never, always, now or backoff TIME",
+                       words->action);
+    if (ret->action != SPEC_RULE_BACKOFF && *words->delay)
+        return err_set(err, ERR_INVALID,
+                       "unexpected \"%.64s\" after %s (a comma between two rules)", words->delay,
+                       words->action);
+    if (ret->action == SPEC_RULE_BACKOFF &&
+        (unit_duration(words->delay, &ret->delay_ms, NULL) < 0 || ret->delay_ms < 1 ||
+         ret->delay_ms > DAY_MS))
+        return err_set(err, ERR_INVALID, "\"%.64s\" is no delay, try backoff 5m (1ms to 1d)",
+                       words->delay);
+    return 0;
+}
+
+static int parse_rule(const char *text, size_t len, struct spec_rule *ret, struct err *err)
+{
+    struct rule_words words;
+
+    memset(ret, 0, sizeof(*ret));
+    int rc = split_rule(text, len, &words, err);
+    if (rc == 0)
+        rc = parse_rule_exit(words.what, ret, err);
+    return rc < 0 ? rc : parse_rule_action(&words, ret, err);
+}
+
+int options_parse_rules(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    enum { RULES_MAX = 32 };
+    static const char between[] = ", \t\r\n";
+    struct spec_rule rules[RULES_MAX];
+    size_t count = 0;
+
+    for (text += strspn(text, between); *text; text += strspn(text, between)) {
+        size_t len = strcspn(text, ",\n");
+        if (count == RULES_MAX)
+            return err_set(err, ERR_INVALID, "more than %d rules", RULES_MAX);
+        int rc = parse_rule(text, len, &rules[count], err);
+        if (rc < 0)
+            return rc;
+        for (size_t i = 0; i < count; i++)
+            if (rules[i].signalled == rules[count].signalled &&
+                rules[i].first <= rules[count].last && rules[count].first <= rules[i].last)
+                return err_set(err, ERR_INVALID, "\"%.*s\" is in a rule before, remove one of them",
+                               (int)(len < 40 ? len : 40), text);
+        count++;
+        text += len;
+    }
+    const struct spec_rule *list = arena_share(arena, rules, count * sizeof(*rules));
+    if (!list)
+        return err_set(err, ERR_MEMORY, "out of memory");
+    *(struct spec_rules *)field = (struct spec_rules){ list, count };
+    return 0;
+}
+
 int options_parse_retries(const char *text, struct arena *arena, void *field, struct err *err)
 {
     int64_t count;

@@ -9,6 +9,8 @@
 int options_parse_autorestart(const char *text, struct arena *arena, void *field, struct err *err);
 /* "0, 2, TERM": struct spec_exits. */
 int options_parse_exits(const char *text, struct arena *arena, void *field, struct err *err);
+/* "75: backoff 5m, 78: never, SEGV: always": struct spec_rules. */
+int options_parse_rules(const char *text, struct arena *arena, void *field, struct err *err);
 /* "3" or "unlimited" (SPEC_UNLIMITED): int64_t. */
 int options_parse_retries(const char *text, struct arena *arena, void *field, struct err *err);
 /* A factor of 1 to 100: double. */

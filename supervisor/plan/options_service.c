@@ -77,6 +77,11 @@ static const struct opt rows[] = {
     { .key = "exitcodes", .type = OPT_CUSTOM, SET(exitcodes), .initial = "0",
       .parse = options_parse_exits, .flags = LIVE, .example = "0, 2, TERM",
       .help = "Exits that are expected: codes, and signals by name." },
+    { .key = "restart_on", .type = OPT_CUSTOM, SET(restart_on), .parse = options_parse_rules,
+      .flags = LIVE, .example = "75: backoff 5m, 78: never, SEGV: always",
+      .help = "What follows an exit of its own accord, before autorestart is asked: exit codes "
+              "(75, 64-78) or signals, and never, always, now (at once and uncounted, when it had "
+              "been running) or backoff TIME (the next try after this long)." },
     { .key = "startsecs", .type = OPT_DURATION, SET(startsecs_ms), .initial = "1s", .min = 0,
       .max = (int64_t)YEARS * DAY, .flags = LIVE | PER_RELEASE,
       .help = "When no readiness check is given: up this long counts as started." },

@@ -10,6 +10,16 @@ bool spec_exit_expected(const struct spec_exits *exits, bool signalled, int stat
     return status < 256 && (exits->codes[status / 64] >> (status % 64) & 1);
 }
 
+const struct spec_rule *spec_rule_for(const struct spec_rules *rules, bool signalled, int status)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct spec_rule *rule = &rules->list[i];
+        if ((rule->signalled != 0) == signalled && status >= rule->first && status <= rule->last)
+            return rule;
+    }
+    return NULL;
+}
+
 const char *spec_text(const struct spec_service *service, size_t row)
 {
     for (size_t i = 0; i < service->ntexts; i++)

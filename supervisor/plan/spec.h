@@ -64,6 +64,21 @@ struct spec_exits {
 };
 bool spec_exit_expected(const struct spec_exits *exits, bool signalled, int status);
 
+/* restart_on: what follows an exit, in the order given; the first that fits counts. */
+enum spec_rule_action { SPEC_RULE_NEVER, SPEC_RULE_ALWAYS, SPEC_RULE_NOW, SPEC_RULE_BACKOFF };
+struct spec_rule {
+    int32_t first, last; /* exit codes; of a signal both are its number */
+    uint32_t signalled;  /* 1: a signal */
+    uint32_t action;     /* enum spec_rule_action */
+    int64_t delay_ms;    /* of SPEC_RULE_BACKOFF */
+};
+struct spec_rules {
+    const struct spec_rule *list;
+    size_t count;
+};
+/* NULL: no rule says anything about this end. */
+const struct spec_rule *spec_rule_for(const struct spec_rules *rules, bool signalled, int status);
+
 struct spec_limit {
     bool set;
     rlim_t value; /* soft and hard */
@@ -109,6 +124,7 @@ struct spec_settings {
     int64_t umask; /* -1 = inherit */
     int autorestart;
     struct spec_exits exitcodes;
+    struct spec_rules restart_on;
     int64_t startsecs_ms, startretries; /* SPEC_UNLIMITED */
     int64_t backoff_min_ms, backoff_max_ms, backoff_reset_ms;
     double backoff_factor, backoff_jitter; /* jitter 0.1 = 10 % */

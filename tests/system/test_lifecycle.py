@@ -44,6 +44,35 @@ def test_a_start_that_never_reached_running_waits_from_the_first_time(host):
     assert s.instance("a:0")["last_exit"]["code"] == 1
 
 
+def test_rules_for_exit_codes(host):
+    rules = "restart_on = 78: never, 75: backoff 1h, KILL: always, 3: now\n"
+    once = "startsecs = 50ms\nbackoff_min = 50ms\nautorestart = false\n"
+    s = host(f"[service:never]\ncommand = sh -c 'exit 78'\n{rules}"
+             f"[service:later]\ncommand = sh -c 'exit 75'\n{rules}"
+             f"[service:again]\ncommand = sleep 1000\n{once}{rules}"
+             f"[service:other]\ncommand = sh -c 'sleep 0.2; exit 4'\n{once}{rules}")
+    assert "restart_on says never" in s.wait_state("never:0", "failed")["reason"]
+    s.wait_state("other:0", "exited")
+    row = s.wait_state("later:0", "backoff")
+    assert 3000 < row["next_retry_s"] < 4000 and "restart_on says backoff" in row["reason"]
+    s.kill_core()
+    row = s.instance("later:0")
+    assert row["state"] == "backoff" and 3000 < row["next_retry_s"] < 4000
+    before = s.wait_ready("again:0")["pid"]
+    os.kill(before, signal.SIGKILL)
+    after = s.wait_instance("again:0", lambda one: one["ready"] and one["pid"] != before)["pid"]
+    # A rule that is taken out counts from then on, for what runs already.
+    text = s.text_of("supervisor.ini")
+    with open(s.config, "w") as file:
+        file.write(text.replace("KILL: always, ", ""))
+    plan = s.run("reload", "--plan").stdout
+    assert "again" in plan and "restart_on" in plan
+    s.run("reload")
+    assert s.instance("again:0")["pid"] == after
+    os.kill(after, signal.SIGKILL)
+    s.wait_state("again:0", "exited")
+
+
 def test_healthy_time_forgives(host):
     s = shell(host, "sleep 0.3; exit 1", "startsecs = 50ms\nbackoff_reset = 100ms\n"
                                          "backoff_min = 5s\n")

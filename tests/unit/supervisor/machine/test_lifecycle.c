@@ -189,6 +189,69 @@ static void a_proof_is_a_start_without_a_spawn(void **unused)
     assert_int_equal(lc.failures, 1);
 }
 
+/* One start that came to run and ended in an unexpected way, under a rule of restart_on. */
+static struct lifecycle ended_under(enum lifecycle_rule rule, enum lifecycle_autorestart again,
+                                    bool running)
+{
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    policy.autorestart = again;
+    policy.startretries = 1;
+    policy.rule = rule;
+    policy.rule_ms = 300000;
+    start(&lc, &policy, 1000);
+    if (running)
+        at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 2000);
+    lc.free_used = true; /* an immediate restart would have to come from the rule */
+    end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 3000);
+    return lc;
+}
+
+static void rules_come_before_autorestart(void **unused)
+{
+    (void)unused;
+    struct lifecycle lc = ended_under(LIFECYCLE_RULE_NEVER, LIFECYCLE_ALWAYS, true);
+
+    assert_int_equal(lc.state, LIFECYCLE_FAILED);
+    lc = ended_under(LIFECYCLE_RULE_ALWAYS, LIFECYCLE_NEVER, true);
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+    assert_int_equal(lc.deadline_ms, 3100);
+    lc = ended_under(LIFECYCLE_RULE_NOW, LIFECYCLE_NEVER, true);
+    assert_int_equal(lc.state, LIFECYCLE_WAITING);
+    assert_int_equal(lc.failures, 0);
+    lc = ended_under(LIFECYCLE_RULE_NOW, LIFECYCLE_NEVER, false); /* no tight loop */
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+    lc = ended_under(LIFECYCLE_RULE_AFTER, LIFECYCLE_NEVER, true);
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+    assert_int_equal(lc.deadline_ms, 303000);
+    assert_int_equal(lc.failures, 1);
+    lc = ended_under(LIFECYCLE_RULE_NONE, LIFECYCLE_NEVER, true);
+    assert_int_equal(lc.state, LIFECYCLE_EXITED);
+}
+
+/* The rule of an earlier exit says nothing about a stop, a restart or a failed check. */
+static void rules_are_for_ends_of_its_own_accord(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    policy.rule = LIFECYCLE_RULE_NEVER;
+    start(&lc, &policy, 1000);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 2000);
+    at(&lc, LIFECYCLE_EV_SICK, &policy, 3000);
+    assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 3100), LIFECYCLE_ACT_ASK);
+    at(&lc, LIFECYCLE_EV_GO, &policy, 3200);
+    at(&lc, LIFECYCLE_EV_RESTART, &policy, 3300);
+    assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 3400), LIFECYCLE_ACT_ASK);
+    policy.rule = LIFECYCLE_RULE_ALWAYS;
+    at(&lc, LIFECYCLE_EV_GO, &policy, 3500);
+    at(&lc, LIFECYCLE_EV_STOP, &policy, 3600);
+    end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 3700);
+    assert_int_equal(lc.state, LIFECYCLE_STOPPED);
+}
+
 /* Everything that tells one situation from another; clocks are fixed, so this is finite. */
 struct key {
     uint8_t state, cause;
@@ -275,6 +338,14 @@ static void check_step(const struct lifecycle *from, const struct lifecycle *to,
         assert_true(acts == 0 && to->state == from->state && to->ready == from->ready);
     if (policy->startretries >= 0)
         assert_true((int64_t)to->failures <= policy->startretries + 1);
+    /* restart_on. */
+    if (from->state == LIFECYCLE_CLEANING && event == LIFECYCLE_EV_EMPTY && !policy->post_stop &&
+        from->wanted && from->cause == LIFECYCLE_BY_ITSELF && !policy->oneshot) {
+        if (policy->rule == LIFECYCLE_RULE_NEVER)
+            assert_true(lifecycle_settled((enum lifecycle_state)to->state));
+        else if (policy->rule != LIFECYCLE_RULE_NONE)
+            assert_int_not_equal(to->state, LIFECYCLE_EXITED);
+    }
     if (policy->once && from->wanted && event != LIFECYCLE_EV_START &&
         event != LIFECYCLE_EV_RESTART && from->cause != LIFECYCLE_BY_RESTART)
         assert_int_not_equal(to->state, LIFECYCLE_BACKOFF);
@@ -314,7 +385,7 @@ static void every_reachable_situation_is_sane(void **unused)
     size_t situations = 0;
 
     for (unsigned bits = 0; bits < 1u << 7; bits++) {
-        for (int again = LIFECYCLE_NEVER; again <= LIFECYCLE_UNEXPECTED; again++) {
+        for (int i = 0; i < 3 * 5; i++) {
             struct lifecycle_policy policy = service();
             policy.oneshot = bits & 1;
             policy.program = bits & 2;
@@ -324,7 +395,9 @@ static void every_reachable_situation_is_sane(void **unused)
             policy.post_stop = bits & 16;
             policy.backoff_reset_ms = bits & 32 ? 0 : HEALTHY_NEVER;
             policy.startretries = bits & 64 ? MAX_RETRIES : 0;
-            policy.autorestart = (enum lifecycle_autorestart)again;
+            policy.autorestart = (enum lifecycle_autorestart)(i % 3);
+            policy.rule = (enum lifecycle_rule)(i / 3);
+            policy.rule_ms = 1000;
             nseen = 0;
             explore((struct lifecycle){ 0 }, &policy);
             situations += nseen;
@@ -339,6 +412,7 @@ static void every_name_is_there(void **unused)
     for (int i = 0; i < LIFECYCLE_NSTATES; i++) {
         assert_non_null(lifecycle_state_name((enum lifecycle_state)i));
         assert_non_null(lifecycle_detail_name((enum lifecycle_state)i));
+        assert_non_null(lifecycle_supervisord_name((enum lifecycle_state)i));
     }
     for (int i = 0; i < LIFECYCLE_NEVENTS; i++)
         assert_non_null(lifecycle_event_name((enum lifecycle_event)i));
@@ -404,6 +478,8 @@ int main(void)
         cmocka_unit_test(a_proof_is_a_start_without_a_spawn),
         cmocka_unit_test(one_that_leaves_by_itself_is_let_go),
         cmocka_unit_test(more_time_is_given_where_there_is_a_limit),
+        cmocka_unit_test(rules_come_before_autorestart),
+        cmocka_unit_test(rules_are_for_ends_of_its_own_accord),
         cmocka_unit_test(every_reachable_situation_is_sane),
         cmocka_unit_test(every_name_is_there),
     };

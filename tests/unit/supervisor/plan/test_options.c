@@ -128,6 +128,49 @@ static void exits_are_sets(void **state)
     assert_int_equal(options_parse_exits("-1", NULL, &exits, &err), ERR_INVALID);
 }
 
+static void rules_are_tried_in_order(void **state)
+{
+    struct spec_rules rules = { 0 };
+    struct arena arena;
+    struct err err;
+
+    (void)state;
+    arena_init(&arena);
+    assert_int_equal(options_parse_rules("75: backoff 5m, 64-74 :never,\n  SIGSEGV: Always\n76:now",
+                                         &arena, &rules, &err),
+                     0);
+    assert_int_equal(rules.count, 4);
+    assert_int_equal(spec_rule_for(&rules, false, 75)->delay_ms, 300000);
+    assert_int_equal(spec_rule_for(&rules, false, 75)->action, SPEC_RULE_BACKOFF);
+    assert_int_equal(spec_rule_for(&rules, false, 64)->action, SPEC_RULE_NEVER);
+    assert_int_equal(spec_rule_for(&rules, false, 74)->action, SPEC_RULE_NEVER);
+    assert_int_equal(spec_rule_for(&rules, true, SIGSEGV)->action, SPEC_RULE_ALWAYS);
+    assert_int_equal(spec_rule_for(&rules, false, 76)->action, SPEC_RULE_NOW);
+    assert_null(spec_rule_for(&rules, false, 63));
+    assert_null(spec_rule_for(&rules, true, 75));
+    assert_null(spec_rule_for(&rules, false, SIGSEGV));
+    assert_null(spec_rule_for(&rules, false, -1));
+    assert_int_equal(options_parse_rules("", &arena, &rules, &err), 0);
+    assert_int_equal(rules.count, 0);
+    static const char *const wrong[] = { "75",
+                                         "75:",
+                                         "never",
+                                         ":never",
+                                         "256:never",
+                                         "9-3:never",
+                                         "75:sometimes",
+                                         "75:backoff",
+                                         "75:backoff 0s",
+                                         "75:backoff 2d",
+                                         "75:never 5m",
+                                         "75:never 76:never",
+                                         "75:never,70-80:now",
+                                         "NOPE:now" };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(options_parse_rules(wrong[i], &arena, &rules, &err), ERR_INVALID);
+    arena_done(&arena);
+}
+
 static void limits_know_unlimited(void **state)
 {
     struct spec_limit limit = { 0 };
@@ -173,6 +216,7 @@ int main(void)
         cmocka_unit_test(defaults_fill_each_struct),
         cmocka_unit_test(keys_apply_live_as_documented),
         cmocka_unit_test(exits_are_sets),
+        cmocka_unit_test(rules_are_tried_in_order),
         cmocka_unit_test(limits_know_unlimited),
         cmocka_unit_test(factors_and_retries),
     };
