@@ -62,10 +62,9 @@ static void on_stranger_end(void *context, size_t index, const struct reaper_exi
     state_poke(state);
 }
 
-static void listen_to_signals(const struct state *state, bool on)
+static void listen_to_signals(struct state *state, bool on)
 {
-    struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.u64 = STATE_SIGNALS };
-    epoll_ctl(state->epoll, EPOLL_CTL_MOD, state->signals, &event);
+    watch_set(&state->watch, STATE_SIGNALS, state->signals, on ? EPOLLIN : 0);
 }
 
 /* Decides from what a sweep found whether SIGCHLD may wake us up again or a timer does. */
@@ -84,7 +83,7 @@ static void space_sweeps(struct state *state, size_t orphans, int64_t now_ms)
     state->storm = storm;
 }
 
-static void take_messages(struct state *state, struct role *role, size_t max);
+static bool take_messages(struct state *state, struct role *role, size_t max);
 
 static void sweep(struct state *state)
 {
@@ -99,9 +98,12 @@ static void sweep(struct state *state)
         state_poke(state);
     if (state->core.ended) {
         /* What it sent before it died counts; all of it is in the queue now. */
-        take_messages(state, &state->core, SIZE_MAX);
-        state->core.ended = false;
-        phase_core_ended(state, now_ms);
+        if (take_messages(state, &state->core, SIZE_MAX)) {
+            state->core.ended = false;
+            phase_core_ended(state, now_ms);
+        } else {
+            state->sweep_due_ms = now_ms + WATCH_RETRY_MS;
+        }
     }
     if (state->logger.ended) {
         state->logger.ended = false;
@@ -111,7 +113,6 @@ static void sweep(struct state *state)
 
 static void flush_outbox(struct state *state)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data.u64 = STATE_LOGGER };
     if (state->logger.channel < 0)
         return;
     enum outbox_state left = outbox_flush(&state->outbox, state->logger.channel, &state->store);
@@ -119,10 +120,9 @@ static void flush_outbox(struct state *state)
     state->outbox_retry_ms = left == OUTBOX_LATER ? clock_mono_ms() + OUTBOX_RETRY_MS : -1;
     if (left == OUTBOX_BROKEN) /* it is dying; the next one gets the inventory */
         outbox_clear(&state->outbox);
-    if (polled != state->outbox_polled) {
-        event.events = polled ? EPOLLIN | EPOLLOUT : EPOLLIN;
-        epoll_ctl(state->epoll, EPOLL_CTL_MOD, state->logger.channel, &event);
-    }
+    if (polled != state->outbox_polled)
+        watch_set(&state->watch, STATE_LOGGER, state->logger.channel,
+                  polled ? EPOLLIN | EPOLLOUT : EPOLLIN);
     state->outbox_polled = polled;
 }
 
@@ -161,27 +161,31 @@ static void on_message(struct state *state, struct store_message *message)
     }
 }
 
-/* Reads at most `max` messages.  At the end of file the descriptor is not looked at any more, but
- * stays until the process is reaped. */
-static void take_messages(struct state *state, struct role *role, size_t max)
+/* Reads at most `max` messages; false: they cannot be read just now, and are waiting.  At the end
+ * of file the descriptor is not looked at any more, but stays until the process is reaped. */
+static bool take_messages(struct state *state, struct role *role, size_t max)
 {
     for (size_t i = 0; i < max && role->channel >= 0; i++) {
         struct store_message message;
         struct err err;
         int rc = store_receive(role->channel, &message, &err);
         if (rc == 0)
-            return;
+            return true;
         if (rc == ERR_PROTOCOL || rc == ERR_LIMIT) {
             log_error("a message is lost", "from", role->name, "reason", err.text, NULL);
+        } else if (rc == ERR_UNREACHABLE) {
+            watch_end(&state->watch, role == &state->core ? STATE_CORE : STATE_LOGGER);
+            return true;
         } else if (rc < 0) {
-            epoll_ctl(state->epoll, EPOLL_CTL_DEL, role->channel, NULL);
-            return;
+            watch_rest(&state->watch, role == &state->core ? STATE_CORE : STATE_LOGGER);
+            return false;
         } else if (role == &state->core) {
             on_message(state, &message);
         } else if (message.fd >= 0) {
             close(message.fd); /* the logger has nothing to tell */
         }
     }
+    return true;
 }
 
 static void on_signals(struct state *state)
@@ -230,6 +234,7 @@ static int sleep_ms(const struct state *state)
 {
     int64_t due = soonest(phase_due(state), state->sweep_due_ms);
     due = soonest(due, soonest(state->outbox_retry_ms, strangers_due(&state->strangers)));
+    due = soonest(due, state->watch.due_ms);
     if (due < 0)
         return -1;
     int64_t left = due - clock_mono_ms();
@@ -240,6 +245,7 @@ static int sleep_ms(const struct state *state)
 static void tick(struct state *state)
 {
     int64_t now_ms = clock_mono_ms();
+    watch_tick(&state->watch, now_ms);
     if (state->sweep_due_ms >= 0 && now_ms >= state->sweep_due_ms)
         sweep(state);
     if (state->outbox_retry_ms >= 0 && now_ms >= state->outbox_retry_ms)
@@ -299,7 +305,8 @@ int guardian_run(const struct guardian_options *options)
     struct err err;
     bool takeover = false;
     open_log(options);
-    if (state_init(&state, options, &err) < 0 || state_open_ledger(&state, &takeover, &err) < 0 ||
+    state_init(&state, options);
+    if (state_listen(&state, &err) < 0 || state_open_ledger(&state, &takeover, &err) < 0 ||
         state_fill_store(&state, &err) < 0)
         return refuse_start(&state, &err);
     if (takeover) {
@@ -317,18 +324,38 @@ static void forget_core(struct ledger *ledger)
     atomic_store(&ledger->header->core_loading, 0);
 }
 
+/* Services are below us already, and we may be PID 1: what cannot be done now is done later, there
+ * is no way back. */
+static void insist(struct state *state, int (*step)(struct state *state, struct err *err))
+{
+    struct err err;
+    while (step(state, &err) < 0) {
+        log_error("cannot take over yet, trying again", "reason", err.text, NULL);
+        usleep(FAILED_WAIT_MS * 1000);
+    }
+}
+
+/* What cannot be read at all will not be readable later either. */
+static int inherit_store(struct state *state, struct err *err)
+{
+    int rc = store_inherit(state->inventory_fd, &state->store, err);
+    if (rc != ERR_CORRUPT)
+        return rc;
+    log_error("the inherited descriptors cannot be used", "reason", err->text, NULL);
+    return 0;
+}
+
 int guardian_resume(const struct guardian_options *options, int inventory_fd, bool takeover)
 {
     struct state state;
-    struct err err;
     open_log(options);
-    if (state_init(&state, options, &err) < 0)
-        return refuse_start(&state, &err);
-    if (store_inherit(inventory_fd, &state.store, &err) < 0)
-        log_error("the inherited descriptors cannot be used", "reason", err.text, NULL);
+    state_init(&state, options);
+    state.inventory_fd = inventory_fd;
+    insist(&state, state_listen);
+    insist(&state, inherit_store);
     store_drop(&state.store, "channel"); /* the core's end of a pair that is no more */
-    if (state_inherit_ledger(&state, &err) < 0 || state_fill_store(&state, &err) < 0)
-        return refuse_start(&state, &err);
+    insist(&state, state_inherit_ledger);
+    insist(&state, state_fill_store);
     forget_core(&state.ledger);
     if (takeover) {
         log_warn("the guardian was killed, taking over", NULL);

@@ -57,14 +57,6 @@ static const char *program(const struct state *state)
     return state->options->program ? state->options->program : default_program;
 }
 
-static void watch_channel(const struct state *state, const struct role *role,
-                          enum state_source source)
-{
-    struct epoll_event event = { .events = EPOLLIN, .data.u64 = source };
-    if (role->channel >= 0)
-        epoll_ctl(state->epoll, EPOLL_CTL_ADD, role->channel, &event);
-}
-
 static void start_failed(struct role *role, const struct err *err, int64_t now_ms)
 {
     log_error(err->text, NULL);
@@ -93,7 +85,7 @@ static void start_core(struct state *state, int64_t now_ms)
                    (char *const *)(uintptr_t)argv, &err) < 0)
         start_failed(&state->core, &err, now_ms);
     else
-        watch_channel(state, &state->core, STATE_CORE);
+        watch_set(&state->watch, STATE_CORE, state->core.channel, EPOLLIN);
 }
 
 static void start_logger(struct state *state, int64_t now_ms)
@@ -109,7 +101,7 @@ static void start_logger(struct state *state, int64_t now_ms)
                    argv, &err) < 0)
         start_failed(&state->logger, &err, now_ms);
     else
-        watch_channel(state, &state->logger, STATE_LOGGER);
+        watch_set(&state->watch, STATE_LOGGER, state->logger.channel, EPOLLIN);
 }
 
 /* Not while the old one still runs, nor before there is anything to log. */
@@ -265,9 +257,10 @@ static bool is_config_error(const struct state *state)
            store_get(&state->store, "plan") < 0;
 }
 
+/* A core that lives, however many died before it, is asked to do it. */
 static void give_up_if_hopeless(struct state *state, int64_t now_ms)
 {
-    if (state->core.failures < HOPELESS_FAILURES || state->phase != STATE_RUNNING ||
+    if (state->core.pid > 0 || state->core.failures < HOPELESS_FAILURES || state->phase != STATE_RUNNING ||
         !orders_shutting_down(state->ledger.header))
         return;
     log_error("no core stays alive to do the shutdown: stopping everything without it", NULL);
@@ -282,6 +275,7 @@ void phase_core_ended(struct state *state, int64_t now_ms)
     struct ledger_header *header = state->ledger.header;
     bool leaving = state->phase == STATE_UPGRADING;
     role_how(&state->core, &state->ledger, text);
+    watch_end(&state->watch, STATE_CORE);
     role_ended(&state->core, now_ms);
     if (state->phase == STATE_SWEEPING)
         return;
@@ -302,6 +296,7 @@ void phase_logger_ended(struct state *state, int64_t now_ms)
     char text[ROLE_TEXT_MAX];
     bool good = state->logger.how.code == CLD_EXITED && state->logger.how.status == 0;
     role_how(&state->logger, &state->ledger, text);
+    watch_end(&state->watch, STATE_LOGGER);
     role_ended(&state->logger, now_ms);
     outbox_clear(&state->outbox);
     if (state->phase == STATE_FLUSHING && good)

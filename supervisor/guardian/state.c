@@ -42,16 +42,15 @@ static void open_standard_streams(void)
 static int watch_signals(struct state *state, struct err *err)
 {
     sigset_t before;
-    state->signals = orders_listen(&before);
-    if (state->signals < 0)
-        return err_sys(err, -state->signals, "listening to signals");
-    struct epoll_event event = { .events = EPOLLIN, .data.u64 = STATE_SIGNALS };
-    if (epoll_ctl(state->epoll, EPOLL_CTL_ADD, state->signals, &event) < 0)
-        return err_sys(err, errno, "listening to signals");
+    int fd = orders_listen(&before);
+    if (fd < 0)
+        return err_sys(err, -fd, "listening to signals");
+    state->signals = fd;
+    watch_set(&state->watch, STATE_SIGNALS, state->signals, EPOLLIN);
     return 0;
 }
 
-int state_init(struct state *state, const struct guardian_options *options, struct err *err)
+void state_init(struct state *state, const struct guardian_options *options)
 {
     open_standard_streams();
     *state = (struct state){ .options = options,
@@ -65,11 +64,18 @@ int state_init(struct state *state, const struct guardian_options *options, stru
     outbox_init(&state->outbox);
     role_init(&state->core, "core", ROLE_CORE_RECORD);
     role_init(&state->logger, "logger", ROLE_LOGGER_RECORD);
-    state->epoll = epoll_create1(EPOLL_CLOEXEC);
+    state->epoll = -1;
+    tree_become_reaper();
+}
+
+int state_listen(struct state *state, struct err *err)
+{
+    if (state->epoll < 0)
+        state->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (state->epoll < 0)
         return err_sys(err, errno, "creating an event queue");
+    watch_init(&state->watch, state->epoll);
     strangers_init(&state->strangers, state->epoll, STATE_STRANGER);
-    tree_become_reaper();
     return watch_signals(state, err);
 }
 
@@ -183,16 +189,26 @@ int state_open_ledger(struct state *state, bool *ret_takeover, struct err *err)
     return name_guardian(state, err);
 }
 
+static int map_inherited(struct state *state, struct err *err)
+{
+    int fd = store_get(&state->store, "ledger");
+    if (fd < 0)
+        return err_set(err, ERR_NOT_FOUND, "there is none");
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, STORE_INVENTORY_FD + 1);
+    if (copy < 0)
+        return err_sys(err, errno, "copying its descriptor");
+    return ledger_map(copy, &state->ledger, err);
+}
+
 int state_inherit_ledger(struct state *state, struct err *err)
 {
     struct err why;
-    int fd = store_get(&state->store, "ledger");
-    int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, STORE_INVENTORY_FD + 1);
     raise_limits();
-    if (copy < 0)
-        err_set(&why, ERR_NOT_FOUND, "there is none");
-    else if (ledger_map(copy, &state->ledger, &why) == 0)
+    int mapped = state->ledger.header ? 0 : map_inherited(state, &why);
+    if (mapped == 0)
         return name_guardian(state, err);
+    if (mapped != ERR_NOT_FOUND && mapped != ERR_CORRUPT)
+        return err_set(err, why.code, "mapping the ledger: %s", why.text);
     /* Nobody may leave here: an empty one, and the core looks for what lives. */
     bool takeover;
     log_error("the inherited ledger cannot be used, starting an empty one", "reason", why.text,

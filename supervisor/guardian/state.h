@@ -10,6 +10,7 @@
 #include "supervisor/guardian/outbox.h"
 #include "supervisor/guardian/role.h"
 #include "supervisor/guardian/strangers.h"
+#include "supervisor/guardian/watch.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/store.h"
 
@@ -21,8 +22,10 @@ enum state_phase {
     STATE_DONE
 };
 
-/* What an epoll event is about; in the low byte of its data. */
+/* What an epoll event is about; in the low byte of its data.  The first ones are sources of
+ * `watch`. */
 enum state_source { STATE_SIGNALS, STATE_CORE, STATE_LOGGER, STATE_STRANGER };
+_Static_assert((int)STATE_STRANGER == (int)WATCH_SOURCES, "strangers watch for themselves");
 
 struct state {
     const struct guardian_options *options;
@@ -35,6 +38,8 @@ struct state {
     struct strangers strangers;
     int64_t old_logger_kill_ms; /* an old guardian's logger still runs; -1 = none */
     int epoll, signals;
+    int inventory_fd; /* of guardian_resume() */
+    struct watch watch;
 
     enum state_phase phase;
     int64_t phase_due_ms; /* the phase's next step; -1 = it waits for events only */
@@ -50,10 +55,14 @@ struct state {
     size_t swept_orphans;    /* by the present sweep */
 };
 
-/* Blocks signals, opens epoll and signalfd, raises the descriptor limit.  Before anything else. */
-int state_init(struct state *state, const struct guardian_options *options, struct err *err);
+/* Before anything else. */
+void state_init(struct state *state, const struct guardian_options *options);
 /* The ledger beside the socket, and its first two records. */
 int state_open_ledger(struct state *state, bool *ret_takeover, struct err *err);
+/* These steps may be repeated after a failure: an heir must not leave for want of memory. */
+
+/* Blocks signals, opens epoll and signalfd. */
+int state_listen(struct state *state, struct err *err);
 /* As it comes with the store of a guardian before us. */
 int state_inherit_ledger(struct state *state, struct err *err);
 /* Makes what every guardian has in its store and this one has not yet. */

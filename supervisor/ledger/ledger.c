@@ -96,7 +96,10 @@ static int map_checked(int fd, int protection, struct ledger *ret, struct err *e
 {
     AUTO_CLOSE int own = fd;
     struct ledger ledger;
-    if (!size_fits(fd))
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return err_sys(err, errno, "looking at the ledger");
+    if ((uint64_t)st.st_size != LEDGER_BYTES)
         return err_set(err, ERR_CORRUPT, "the ledger has another size than this version's");
     int rc = map(fd, protection, &ledger, err);
     if (rc < 0)

@@ -92,19 +92,19 @@ static int move_up(int *fd, struct err *err)
     return 0;
 }
 
-int store_put(struct store *store, const char *name, int fd, struct err *err)
+/* Takes *own over only when that succeeds. */
+static int put(struct store *store, const char *name, int *own, struct err *err)
 {
-    AUTO_CLOSE int own = fd;
     bool found;
-    if (fd < 0 || !name_allowed(name))
+    if (*own < 0 || !name_allowed(name))
         return err_set(err, ERR_INVALID, "\"%.60s\" is not a name for a descriptor", name);
-    int rc = move_up(&own, err);
+    int rc = move_up(own, err);
     if (rc < 0)
         return err_wrap(err, "keeping %s", name);
     size_t at = search(store, name, &found);
     if (found) {
         close(store->entries[at].fd);
-        store->entries[at].fd = take_fd(&own);
+        store->entries[at].fd = take_fd(own);
         return 0;
     }
     rc = grow(store, err);
@@ -115,9 +115,15 @@ int store_put(struct store *store, const char *name, int fd, struct err *err)
         return err_set(err, ERR_MEMORY, "keeping %s: no memory", name);
     memmove(&store->entries[at + 1], &store->entries[at],
             (store->count - at) * sizeof(*store->entries));
-    store->entries[at] = (struct store_entry){ copy, take_fd(&own) };
+    store->entries[at] = (struct store_entry){ copy, take_fd(own) };
     store->count++;
     return 0;
+}
+
+int store_put(struct store *store, const char *name, int fd, struct err *err)
+{
+    AUTO_CLOSE int own = fd;
+    return put(store, name, &own, err);
 }
 
 int store_get(const struct store *store, const char *name)
@@ -139,6 +145,15 @@ int store_take(struct store *store, const char *name)
     memmove(&store->entries[at], &store->entries[at + 1],
             (store->count - at) * sizeof(*store->entries));
     return fd;
+}
+
+/* Without closing anything. */
+static void forget_all(struct store *store)
+{
+    for (size_t i = 0; i < store->count; i++)
+        free(store->entries[i].name);
+    free(store->entries);
+    store_init(store);
 }
 
 void store_drop(struct store *store, const char *name)
@@ -205,7 +220,8 @@ static int inherit_line(char *line, struct store *store, struct err *err)
         return err_set(err, ERR_CORRUPT, "inventory: \"%.80s\" is not \"NUMBER NAME\"", line);
     if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0)
         return err_sys(err, errno, "inventory: descriptor %ld (%s)", fd, end + 1);
-    return store_put(store, end + 1, (int)fd, err);
+    int own = (int)fd; /* above the inventory's number, so it is not moved */
+    return put(store, end + 1, &own, err);
 }
 
 static int inherit_text(char *text, struct store *store, struct err *err)
@@ -229,7 +245,6 @@ static int inherit_text(char *text, struct store *store, struct err *err)
 
 int store_inherit(int fd, struct store *ret, struct err *err)
 {
-    AUTO_CLOSE int own = fd;
     struct buf text;
     struct store store;
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || lseek(fd, 0, SEEK_SET) < 0)
@@ -244,11 +259,13 @@ int store_inherit(int fd, struct store *ret, struct err *err)
                          : inherit_text(text.data, &store, err);
     }
     buf_done(&text);
-    if (rc < 0)
-        store_done(&store);
-    else
-        *ret = store;
-    return rc;
+    if (rc < 0) {
+        forget_all(&store);
+        return rc;
+    }
+    close(fd);
+    *ret = store;
+    return 0;
 }
 
 static void set_cloexec(const struct store *store, int flag)

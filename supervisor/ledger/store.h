@@ -57,8 +57,9 @@ void store_drop(struct store *store, const char *name);     /* closes; a missing
 /* Writes the inventory into a new memfd (all entries; or those for which `wanted` says so). */
 int store_inventory(const struct store *store, bool (*wanted)(const char *name), int *ret_fd,
                     struct err *err);
-/* After exec: reads the inventory at `fd` (closed afterwards), checks each number and makes it
- * close-on-exec. */
+/* After exec: reads the inventory at `fd`, checks each number and makes it close-on-exec.  `fd` is
+ * closed on success; after a failure it is as it was, and so are the descriptors that it names:
+ * what failed for want of memory may be tried again. */
 int store_inherit(int fd, struct store *ret, struct err *err);
 /* Clears close-on-exec of every entry, for an exec that hands all of them on. */
 void store_pass_on(const struct store *store);

@@ -331,6 +331,17 @@ def test_core_dies_in_the_middle_of_an_overlapped_restart(host):
                                  and not row.get("twin_pid"), "a new process")
 
 
+def test_many_deaths_and_then_a_shutdown(host):
+    """The core that lives now does it, in order."""
+    supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\npost_stop = touch "
+                      "%(here)s/stopped\n")
+    supervisor.wait_ready("a:0")
+    for _ in range(6):
+        supervisor.kill_core()
+    assert supervisor.shutdown() == 0
+    assert os.path.exists(supervisor.path("stopped"))
+
+
 def test_exit_while_no_core_lives(host):
     """The status of a service that ends while the core is dead is known to the next one."""
     supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\nbackoff_max = 100ms\n"
