@@ -89,6 +89,25 @@ static ssize_t read_all(int fd, char *data, size_t size)
     return (ssize_t)done;
 }
 
+static int read_away(int fd)
+{
+    char trash[4096];
+    ssize_t n;
+    do {
+        n = read(fd, trash, sizeof trash);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    return n < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+/* What tee() has copied.  Nothing may be left there: it would come before the next copy. */
+static ssize_t read_scratch(struct hold *hold, char *data, size_t len)
+{
+    ssize_t got = read_all(hold->scratch_r, data, len);
+    if (got != (ssize_t)len)
+        (void)read_away(hold->scratch_r);
+    return got < 0 || got == (ssize_t)len ? got : -EIO;
+}
+
 ssize_t hold_peek(struct hold *hold, char *data, size_t size)
 {
     if (hold->bare)
@@ -99,7 +118,7 @@ ssize_t hold_peek(struct hold *hold, char *data, size_t size)
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN ? 0 : -errno;
-    return read_all(hold->scratch_r, data, (size_t)n);
+    return read_scratch(hold, data, (size_t)n);
 }
 
 size_t hold_whole_lines(struct hold *hold, int pipe, char *data, size_t size)
@@ -113,7 +132,7 @@ size_t hold_whole_lines(struct hold *hold, int pipe, char *data, size_t size)
     } while (n < 0 && errno == EINTR);
     if (n <= 0)
         return size; /* nothing there, or it cannot be looked at: whoever takes it will see */
-    n = read_all(hold->scratch_r, data, (size_t)n);
+    n = read_scratch(hold, data, (size_t)n);
     const char *newline = n > 0 ? memrchr(data, '\n', (size_t)n) : NULL;
     if (newline)
         return (size_t)(newline + 1 - data);
@@ -123,21 +142,11 @@ size_t hold_whole_lines(struct hold *hold, int pipe, char *data, size_t size)
     return all_seen && (size_t)n < full && (size_t)n < size ? 0 : size;
 }
 
-static int read_away(struct hold *hold)
-{
-    char trash[4096];
-    ssize_t n;
-    do {
-        n = read(hold->r, trash, sizeof trash);
-    } while (n > 0 || (n < 0 && errno == EINTR));
-    return n < 0 && errno != EAGAIN ? -errno : 0;
-}
-
 int hold_empty(struct hold *hold)
 {
     if (hold->bare) { /* now it is empty, so it can be made small enough */
         struct err err;
-        int rc = read_away(hold);
+        int rc = read_away(hold->r);
         hold->bare = false;
         (void)match_sizes(hold, &err);
         return rc;
@@ -151,5 +160,5 @@ int hold_empty(struct hold *hold)
         if (hold_bytes(hold) == 0)
             return 0;
     }
-    return read_away(hold);
+    return read_away(hold->r);
 }

@@ -159,7 +159,7 @@ void intake_look(struct intake *stream, bool finish)
 bool intake_listens(const struct intake *stream)
 {
     return stream->pipe >= 0 && stream->started && !stream->ended && !stream->stuck &&
-           (!stream->blocked || (stream->drop_old && !stream->patient));
+           !stream->resting && (!stream->blocked || (stream->drop_old && !stream->patient));
 }
 
 static void block(struct intake *stream, int64_t delay_ms)
@@ -298,7 +298,13 @@ size_t intake_turn(struct intake *stream)
         put_held(stream);
         return (size_t)n;
     }
-    stream->ended = n != -EAGAIN;
+    stream->ended = n == 0;
+    if (n < 0 && n != -EAGAIN) { /* the pipe is as it was; it is read again after a while */
+        log_error("cannot take output from its pipe", "instance", stream->sink.instance, "error",
+                  strerror((int)-n), NULL);
+        stream->resting = true;
+        stream->retry_ms = clock_mono_ms() + STREAM_RETRY_MIN_MS;
+    }
     return 0;
 }
 
@@ -346,6 +352,7 @@ void intake_retry(struct intake *stream)
     uint32_t before = stream->sink.mark.spill_done;
 
     stream->retry_ms = INT64_MAX;
+    stream->resting = false;
     if (stream->stuck) {
         stream->stuck = false;
         put_held(stream);

@@ -39,6 +39,7 @@ struct intake {
     bool ended;   /* nobody can write to the pipe any more */
     bool polled;  /* kept by the loop: the pipe is in its epoll set */
     bool blocked; /* until retry_ms */
+    bool resting; /* the pipe could not be read: until retry_ms */
     bool awaits;  /* a target has no room; kept by the loop: `awaited`, its socket is in epoll */
     bool awaited;
     bool patient;       /* it has not been waited for long: nothing is dropped yet */

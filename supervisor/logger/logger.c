@@ -91,6 +91,14 @@ static void become_stuck(struct logger *logger, struct intake *stream)
             stop_listening(logger, logger->by_slot[slot]);
 }
 
+/* Something was refused for want of memory: every stream is looked at again after a while. */
+static void look_soon(struct logger *logger)
+{
+    int64_t at_ms = clock_mono_ms() + STREAM_RETRY_MIN_MS;
+    if (at_ms < logger->due_ms)
+        logger->due_ms = at_ms;
+}
+
 /* After anything that may have changed a stream: epoll set, timers, the one that is stuck. */
 static void settle(struct logger *logger, struct intake *stream)
 {
@@ -105,6 +113,8 @@ static void settle(struct logger *logger, struct intake *stream)
         stream->polled = sink_is_remote(&stream->sink)
                              ? watch_lines(logger, stream, EPOLL_CTL_ADD)
                              : watch(logger, stream->pipe, stream->sink.slot);
+    if (intake_listens(stream) && !logger->stuck && !stream->polled)
+        look_soon(logger);
     if (stream->awaits)
         watch_target(logger, stream);
     bool may_retry = !logger->stuck || logger->stuck == stream;
@@ -217,8 +227,12 @@ static void start_compressing(struct logger *logger)
             continue;
         if (stream->compress &&
             compress_start(&logger->compress, slot, stream->sink.path, stream->sink.backups)) {
-            if (!watch(logger, logger->compress.pidfd, ABOUT_COMPRESS))
+            if (!watch(logger, logger->compress.pidfd, ABOUT_COMPRESS)) {
                 log_warn("cannot watch zstd", "error", strerror(errno), NULL);
+                compress_done(&logger->compress);
+                stream->compress_due = false; /* until the next rotation */
+                continue;
+            }
             return;
         }
         stream->compress_due = false;
@@ -293,10 +307,10 @@ static void on_channel(struct logger *logger)
         if (message.op == STORE_DROP && slot >= 0)
             lose_pipe(logger, (size_t)slot);
     }
-    if (rc == ERR_UNREACHABLE)
-        logger->leave = true;
-    else if (rc < 0)
-        log_error("message from the guardian", "error", err.text, NULL);
+    if (rc < 0 && rc != ERR_UNREACHABLE) /* the next one inherits what the message was about */
+        log_error("cannot read what the guardian says, leaving to another logger", "error",
+                  err.text, NULL);
+    logger->leave |= rc < 0;
 }
 
 static void on_poke(struct logger *logger)

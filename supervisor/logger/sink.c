@@ -191,15 +191,16 @@ static int move_old(const struct sink *sink, uint32_t from, uint32_t to, const c
 }
 
 /* The file itself becomes PATH.1, unless it was that already when we were killed and another one
- * has its name now. */
+ * has its name now.  Which one it is must be known: the other would be moved over ours. */
 static int move_file(struct sink *sink)
 {
     struct file now;
-    bool ours = true;
 
     file_init(&now);
-    if (file_open(&now, sink->path, false, 0, 0) == 0)
-        ours = now.dev == sink->mark.dev && now.ino == sink->mark.ino;
+    int rc = file_open(&now, sink->path, false, 0, 0);
+    if (rc != 0)
+        return rc == -ENOENT ? 0 : rc;
+    bool ours = now.dev == sink->mark.dev && now.ino == sink->mark.ino;
     file_close(&now);
     return ours ? move_old(sink, 0, 1, "") : 0;
 }
@@ -227,6 +228,12 @@ static int take_step(struct sink *sink, struct rotate_step step)
     return 0;
 }
 
+static void pause_rotation(struct sink *sink, int rc)
+{
+    sink->rotate_not_before_ms = clock_mono_ms() + SINK_ROTATE_PAUSE_MS;
+    say(sink, "cannot rotate the log, going on with the old file for now", rc);
+}
+
 /* From the committed step to the end.  Afterwards the file is closed or empty. */
 static int rotate_on(struct sink *sink)
 {
@@ -234,8 +241,7 @@ static int rotate_on(struct sink *sink)
         struct rotate_step step = rotate_plan(sink->mark.step, sink->mark.step_backups);
         int rc = take_step(sink, step);
         if (rc != 0) {
-            sink->rotate_not_before_ms = clock_mono_ms() + SINK_ROTATE_PAUSE_MS;
-            say(sink, "cannot rotate the log, going on with the old file for now", rc);
+            pause_rotation(sink, rc);
             return rc;
         }
         struct streams_mark next = sink->mark;
@@ -252,26 +258,43 @@ static int rotate_on(struct sink *sink)
     }
 }
 
-static bool lies_there(const struct sink *sink, uint32_t number, const char *suffix)
+/* 1, 0, or -errno: a file that cannot be looked at is not taken for none, or another one would be
+ * moved over it. */
+static int lies_there(const struct sink *sink, uint32_t number, const char *suffix)
 {
     char name[NAME_MAX_BYTES];
     struct stat st;
-    return rotate_name(name, sizeof name, sink->path, number, suffix) && lstat(name, &st) == 0;
+    if (!rotate_name(name, sizeof name, sink->path, number, suffix) || lstat(name, &st) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : -errno;
 }
 
-static uint32_t lowest_gap(const struct sink *sink)
+/* The lowest number under which nothing lies, or -errno. */
+static int64_t lowest_gap(const struct sink *sink)
 {
     uint32_t number = 1;
-    while (number <= sink->backups &&
-           (lies_there(sink, number, "") || lies_there(sink, number, ".zst")))
-        number++;
+    for (; number <= sink->backups; number++) {
+        int there = lies_there(sink, number, "");
+        if (there == 0)
+            there = lies_there(sink, number, ".zst");
+        if (there < 0)
+            return there;
+        if (there == 0)
+            break;
+    }
     return number;
 }
 
+/* Commits the first step; none when the rotation has to wait. */
 static int rotate_begin(struct sink *sink)
 {
     struct streams_mark next = sink->mark;
+    int64_t gap = lowest_gap(sink);
 
+    if (gap < 0) {
+        pause_rotation(sink, (int)gap);
+        return 0;
+    }
     if (next.line.midline && sink->kind == STREAMS_JSON) {
         stamp(sink);
         size_t len = format_cut(&sink->desk->format, &next.line, sink->desk->out);
@@ -279,7 +302,7 @@ static int rotate_begin(struct sink *sink)
         if (rc != 0)
             return rc;
     }
-    next.step = rotate_start(sink->backups, lowest_gap(sink));
+    next.step = rotate_start(sink->backups, (uint32_t)gap);
     next.step_backups = sink->backups;
     sink_commit(sink, &next, false);
     return 0;
@@ -389,7 +412,8 @@ int sink_ready(struct sink *sink)
         return rc;
     if (sink->mark.step == 0 && (rc = rotate_begin(sink)) != 0)
         return rc;
-    (void)rotate_on(sink);
+    if (sink->mark.step != 0)
+        (void)rotate_on(sink);
     return sink->file.fd >= 0 ? check_file(sink) : open_file(sink);
 }
 
