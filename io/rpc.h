@@ -2,6 +2,8 @@
  *
  * Server: peers are known by SO_PEERCRED.  Limits: RPC_MESSAGE_MAX bytes a message,
  * RPC_CLIENTS_MAX connections, RPC_QUEUE_MAX bytes waiting for a slow reader (then it is dropped).
+ * Who asks and does not read its answers is not listened to meanwhile, and nobody who asks a lot at
+ * once keeps the others waiting.
  * A call may be answered later; if its peer goes away in between the answer is discarded.
  * Errors on the wire: {"code": N, "message": text, "data": {"kind": "stale", ...}}.
  */

@@ -20,9 +20,11 @@
 
 enum {
     ACCEPTS_PER_TURN = 32,
-    ACCEPT_PAUSE_MS = 100, /* without descriptors or memory the kernel would ask again at once */
-    FINISH_MS = 2000,      /* for the last words to a peer that is thrown out */
-    OPEN_CALLS_MAX = 256,  /* of one peer */
+    ACCEPT_PAUSE_MS = 100,    /* without descriptors or memory the kernel would ask again at once */
+    FINISH_MS = 2000,         /* for the last words to a peer that is thrown out */
+    OPEN_CALLS_MAX = 256,     /* of one peer */
+    LINES_PER_TURN = 32,      /* of one peer; then others, and the work that this is all about */
+    QUEUE_PAUSE = 256 * 1024, /* a peer with so much unread is not listened to until it has read */
     STRANGERS_MAX = RPC_CLIENTS_MAX / 2, /* the rest is for root and ourselves */
     IN_MAX = RPC_MESSAGE_MAX + 64 * 1024,
 };
@@ -40,13 +42,14 @@ struct rpc_conn {
     size_t ncalls;
     unsigned holds;
     bool stranger, dropped;
+    bool full, yielded; /* it is not read: until it has taken its answers, until the next turn */
     LIST_HEAD(, rpc_call) calls;
     LIST_ENTRY(rpc_conn) link;
 };
 struct rpc_server {
     struct loop *loop;
     struct loop_watch *watch;
-    struct loop_timer *pause;
+    struct loop_timer *pause, *next_turn;
     int fd;
     size_t nclients, nstrangers;
     const struct rpc_server_events *events;
@@ -154,14 +157,59 @@ static void on_line(struct rpc_conn *conn, const char *line, size_t len)
     rpc_wire_done(&wire);
 }
 
+/* What it has said so far waits in its stream. */
+static void listen_or_not(struct rpc_conn *conn)
+{
+    if (!conn->dropped)
+        stream_pause(conn->stream, conn->full || conn->yielded);
+}
+
+static bool may_go_on(struct rpc_conn *conn, unsigned lines)
+{
+    if (conn->dropped)
+        return false;
+    conn->full = stream_queued(conn->stream) > QUEUE_PAUSE;
+    conn->yielded = lines == LINES_PER_TURN;
+    if (!conn->full && !conn->yielded)
+        return true;
+    if (conn->yielded)
+        loop_timer_arm(conn->server->next_turn, 0);
+    listen_or_not(conn);
+    return false;
+}
+
+static void on_drain(void *context)
+{
+    struct rpc_conn *conn = context;
+
+    conn->full = false;
+    listen_or_not(conn);
+}
+
+static void on_next_turn(void *context)
+{
+    struct rpc_server *server = context;
+    struct rpc_conn *conn;
+
+    LIST_FOREACH(conn, &server->conns, link)
+    {
+        if (conn->yielded) {
+            conn->yielded = false;
+            listen_or_not(conn);
+        }
+    }
+}
+
 static void on_data(void *context, struct buf *in)
 {
     struct rpc_conn *conn = context;
+    unsigned lines = 0;
     size_t done = 0;
     const char *end;
 
     conn->holds++;
-    while (!conn->dropped && (end = memchr(in->data + done, '\n', in->len - done)) != NULL) {
+    while (may_go_on(conn, lines++) &&
+           (end = memchr(in->data + done, '\n', in->len - done)) != NULL) {
         size_t len = (size_t)(end - (in->data + done));
         if (len > RPC_MESSAGE_MAX)
             break;
@@ -170,7 +218,8 @@ static void on_data(void *context, struct buf *in)
         done += len + 1;
     }
     buf_consume(in, done);
-    if (!conn->dropped && in->len > RPC_MESSAGE_MAX) {
+    bool waits = conn->full || conn->yielded;
+    if (!conn->dropped && !waits && in->len > RPC_MESSAGE_MAX) {
         struct err err;
         err_set(&err, ERR_LIMIT, "a message may have at most %d bytes", RPC_MESSAGE_MAX);
         answer_error(conn, NULL, RPC_WIRE_BAD_REQUEST, &err);
@@ -213,7 +262,7 @@ static void turn_away(int fd, const char *why)
 /* Takes over fd. */
 static void welcome(struct rpc_server *server, int fd)
 {
-    static const struct stream_events events = { on_data, NULL, on_stream_close };
+    static const struct stream_events events = { on_data, on_drain, on_stream_close };
     struct rpc_conn *conn = calloc(1, sizeof(*conn));
     struct err err;
 
@@ -283,10 +332,11 @@ struct rpc_server *rpc_server_new(struct loop *loop, int fd, const struct rpc_se
     server->context = context;
     LIST_INIT(&server->conns);
     server->pause = loop_timer_new(loop, on_pause_over, server);
+    server->next_turn = loop_timer_new(loop, on_next_turn, server);
     server->watch = loop_watch_new(loop, fd, on_connection, server, err);
-    if (!server->pause)
+    if (!server->pause || !server->next_turn)
         err_set(err, ERR_MEMORY, "no memory for a server");
-    if (!server->pause || !server->watch) {
+    if (!server->pause || !server->next_turn || !server->watch) {
         rpc_server_free(server);
         return NULL;
     }
@@ -304,6 +354,7 @@ void rpc_server_free(struct rpc_server *server)
         conn_gone(conn);
     loop_watch_free(server->watch);
     loop_timer_free(server->pause);
+    loop_timer_free(server->next_turn);
     close(server->fd);
     free(server);
 }
