@@ -113,6 +113,18 @@ $(B)/tests/system/agent_main $(B)/tests/system/transport_main: $(B)/tests/system
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,deployctl/agent) \
 	  $(LIBS_IO) $(LIBS_DEPLOY)
 
+# Of the chaos tests: the service, what makes calls fail, what refuses memory.
+$(B)/tests/chaos/witness: tests/chaos/witness.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -static -o $@ $<
+$(B)/tests/chaos/inject: tests/chaos/inject.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -o $@ $<
+$(B)/tests/chaos/oom.so: tests/chaos/oom.c
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -fsanitize% -fPIE,$(ALL_CFLAGS)) -fPIC -shared -o $@ $<
+CHAOS_PROGRAMS := $(B)/tests/chaos/witness $(B)/tests/chaos/inject $(B)/tests/chaos/oom.so
+
 JOBS ?= $(shell nproc)
 # Tests mostly wait, so there are more of them at once than processors.
 TEST_JOBS ?= $(shell expr 2 '*' $(JOBS))
@@ -132,7 +144,7 @@ UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/
 check: deps-check
 	+$(MAKE) --no-print-directory -j$(JOBS) all tests-built
 	+$(MAKE) --no-print-directory check-unit
-	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system tests/boot
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system tests/boot tests/chaos
 
 ## check-unit    unit tests only: about a second
 .PHONY: check-unit
@@ -144,6 +156,16 @@ check-unit: $(UNIT_TESTS)
 .PHONY: check-system
 check-system: deps-check all tests-built
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/system
+
+## check-chaos   faults, kills and floods; the short form, half a minute
+## chaos         the same for long: ROUNDS=1000 SEED=n, ROUND='...' or SWEEP='...' (tests/chaos)
+.PHONY: check-chaos chaos
+check-chaos: all tests-built
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/chaos
+ROUNDS ?= 1000
+chaos: all tests-built
+	B=$(abspath $(B)) ROUNDS='$(ROUNDS)' SEED='$(SEED)' ROUND='$(ROUND)' SWEEP='$(SWEEP)' \
+	  nice $(PYTEST) $(PYTEST_ARGS) tests/chaos
 
 ## check-fleet   network namespaces with a real sshd per host (skipped loudly where not allowed)
 .PHONY: check-fleet
@@ -157,7 +179,7 @@ check-boot: all
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/boot
 
 .PHONY: tests-built
-tests-built: $(UNIT_TESTS) $(SYSTEM_PROGRAMS) examples
+tests-built: $(UNIT_TESTS) $(SYSTEM_PROGRAMS) $(CHAOS_PROGRAMS) examples
 
 ## examples      the services that examples and tests run
 .PHONY: examples

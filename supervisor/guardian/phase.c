@@ -260,8 +260,8 @@ static bool is_config_error(const struct state *state)
 /* A core that lives, however many died before it, is asked to do it. */
 static void give_up_if_hopeless(struct state *state, int64_t now_ms)
 {
-    if (state->core.pid > 0 || state->core.failures < HOPELESS_FAILURES || state->phase != STATE_RUNNING ||
-        !orders_shutting_down(state->ledger.header))
+    if (state->core.pid > 0 || state->core.failures < HOPELESS_FAILURES ||
+        state->phase != STATE_RUNNING || !orders_shutting_down(state->ledger.header))
         return;
     log_error("no core stays alive to do the shutdown: stopping everything without it", NULL);
     state->exit_code = 1;

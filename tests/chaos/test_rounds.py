@@ -1,0 +1,102 @@
+"""System calls and memory that fail, processes that die at a chosen call or at any moment.
+
+    make chaos ROUNDS=1000 SEED=7           so many rounds of each kind
+    make chaos ROUND='restart core openat 3 EMFILE 1'
+                                            that one, as a failure names it, ROUNDS times
+    make chaos SWEEP='restart core'         every call of it, each with every error (takes long)
+"""
+import os
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from form import rounds
+from rounds import ROLES, SCENARIOS, Player, Round, all_rounds, at_random, draw
+
+EPOCH = 100  # rounds of one supervisor; then an orderly end, and a new one
+HERDS = 3    # that wait at the same time
+ASAN = "asan" in os.environ.get("B", "")
+
+
+class Herds:
+    """Plays rounds with several supervisors at once; they wait more than they work."""
+
+    def __init__(self, tally, means):
+        self.tally, self.means, self.known_counts = tally, means, {}
+
+    def epoch(self, step, numbers):
+        player = Player(self.tally, self.known_counts, self.means)
+        what = None
+        try:
+            for number in numbers:
+                what = None
+                what = step(player, number)
+                if what:
+                    player.play(what)
+            player.finish()
+        except Exception as problem:
+            log = player.supervisor.text_of("supervisor.log").splitlines()
+            raise AssertionError(f"round {number} ({what}): {problem}\n"
+                                 + "\n".join(log[-40:])) from problem
+        finally:
+            player.close()
+
+    def play(self, step, count, limit=None):
+        """step(player, number) gives a Round, or has done what it does.  `limit`: seconds after which
+        no further round begins, for the short form."""
+        end = time.monotonic() + limit if limit else None
+        numbers = list(range(count))
+
+        def share(first):
+            mine = numbers[first::HERDS]
+            while mine and not (end and time.monotonic() > end):
+                now, mine = mine[:EPOCH], mine[EPOCH:]
+                self.epoch(step, (n for n in now if not (end and time.monotonic() > end)))
+        with ThreadPoolExecutor(HERDS) as pool:
+            for done in [pool.submit(share, first) for first in range(HERDS)]:
+                done.result()
+
+
+def chance_of(seed, number):
+    return random.Random(seed * 1000003 + number)
+
+
+ONLY, SWEEP = os.environ.get("ROUND"), os.environ.get("SWEEP")
+usual = pytest.mark.skipif(bool(ONLY or SWEEP), reason="a chosen round is played instead")
+
+
+@usual
+def test_calls(tally, seed):
+    Herds(tally, "calls").play(lambda player, n: draw(player, chance_of(seed, n)),
+                               rounds(60), limit=None if rounds(0) else 9)
+
+
+@usual
+def test_kills(tally, seed):
+    Herds(tally, None).play(lambda player, n: at_random(player, chance_of(seed, n)),
+                            rounds(30), limit=None if rounds(0) else 8)
+
+
+def means_of(what):
+    return "memory" if what.call == "malloc" else "calls"
+
+
+@pytest.mark.skipif(not ONLY, reason="ROUND= names it")
+def test_one(tally):
+    what = Round.parse(ONLY)
+    Herds(tally, means_of(what)).play(lambda player, n: what, rounds(1))
+
+
+@pytest.mark.skipif(not SWEEP, reason="SWEEP= names it")
+@pytest.mark.parametrize("means", ("calls", "memory"))
+def test_sweep(tally, means):
+    words = SWEEP.split()
+    for scenario in SCENARIOS if words[0] == "all" else words[:1]:
+        for role in words[1:] or ROLES[scenario]:
+            if role != "child" or means == "calls":
+                herds = Herds(tally, means)
+                first = Player(tally, herds.known_counts, means)
+                every = list(all_rounds(first, scenario, role))
+                first.close()
+                herds.play(lambda player, n: every[n], len(every))
