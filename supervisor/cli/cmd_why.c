@@ -9,34 +9,41 @@
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/story.h"
 #include "supervisor/cli/table.h"
+#include "supervisor/cli/tail.h"
 
-enum { OUT_MAX = 4 * 1024 * 1024, HISTORY_MAX = 20000 };
+enum {
+    OUT_MAX = 64 * 1024 * 1024,
+    OUTPUT_LINES = 20,
+    LINE_SHOWN = 1000, /* bytes of each */
+    OUTPUT_MAX = OUTPUT_LINES * (LINE_SHOWN + 1) + 1,
+};
 
-/* All that the recorder still has, oldest first; an empty array when it cannot be had. */
-static json_t *history(struct rpc_client *client)
+/* What is in the files, also in old and compressed ones; the core has looked at the newest only.
+ * Whoever may not read them keeps what the core said. */
+static void look_into(json_t *row, const char *log_key, const char *output_key)
 {
-    json_t *answer, *events = json_array();
+    const char *path = jsonx_text(row, log_key, NULL), *line;
     struct err err = { 0 };
-    int64_t next, last = 0;
+    struct tail tail;
+    struct buf text;
+    size_t len;
 
-    if (rpc_client_call(client, "events", json_pack("{s:i}", "since", 1), CLIENT_READ_MS, &answer,
-                        NULL, &err) != 0)
-        return events;
-    next = jsonx_int(answer, "next", 1);
-    json_decref(answer);
-    while (last < next - 1 && json_array_size(events) < HISTORY_MAX) {
-        json_t *message;
-        if (rpc_client_next(client, CLIENT_READ_MS, &message, &err) != 0)
-            break;
-        json_t *event = json_object_get(message, "params");
-        last = jsonx_int(event, "seq", jsonx_int(event, "to", last));
-        json_array_append(events, event);
-        json_decref(message);
-    }
-    return events;
+    if (!path)
+        return;
+    tail_init(&tail, path);
+    buf_init(&text, OUTPUT_MAX);
+    if (tail_from_end(&tail, OUTPUT_LINES, &err) == 0)
+        while (tail_next(&tail, &line, &len, &err) > 0 || tail_rest(&tail, &line, &len)) {
+            buf_put(&text, line, len > LINE_SHOWN ? LINE_SHOWN : len);
+            buf_putc(&text, '\n');
+        }
+    if (text.len > 0)
+        jsonx_set_text(row, output_key, buf_text(&text));
+    buf_done(&text);
+    tail_done(&tail);
 }
 
-static int print_stories(const json_t *instances, const json_t *events)
+static int print_stories(const json_t *instances)
 {
     struct buf out;
     json_t *row;
@@ -47,7 +54,7 @@ static int print_stories(const json_t *instances, const json_t *events)
     {
         if (i > 0)
             buf_puts(&out, "\n\n");
-        story_print(row, events, clock_wall_us(), table_colour(STDOUT_FILENO), &out);
+        story_print(row, clock_wall_us(), table_colour(STDOUT_FILENO), &out);
     }
     int code = client_print(buf_text(&out));
     buf_done(&out);
@@ -56,23 +63,20 @@ static int print_stories(const json_t *instances, const json_t *events)
 
 int cmd_why(struct cli *cli)
 {
-    char path[PLACES_PATH_MAX];
-    struct rpc_client *client = client_open(cli, path);
-    json_t *answer;
+    json_t *answer, *row;
+    size_t i;
 
-    if (!client)
-        return CLIENT_UNKNOWN;
-    int code = client_ask(client, "why", json_pack("{s:o}", "names", client_names(cli)),
-                          CLIENT_READ_MS, &answer);
-    if (code == CLIENT_OK && cli_flag(cli, "json")) {
-        code = client_print_json(answer);
-        json_decref(answer);
-    } else if (code == CLIENT_OK) {
-        json_t *events = history(client);
-        code = print_stories(json_object_get(answer, "instances"), events);
-        json_decref(events);
-        json_decref(answer);
+    int code = client_call(cli, "why", json_pack("{s:o}", "names", client_names(cli)),
+                           CLIENT_READ_MS, &answer);
+    if (code != CLIENT_OK)
+        return code;
+    json_array_foreach(json_object_get(answer, "instances"), i, row)
+    {
+        look_into(row, "log", "output");
+        look_into(row, "stderr_log", "stderr_output");
     }
-    rpc_client_close(client);
+    code = cli_flag(cli, "json") ? client_print_json(answer)
+                                 : print_stories(json_object_get(answer, "instances"));
+    json_decref(answer);
     return code;
 }

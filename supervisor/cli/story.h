@@ -8,10 +8,7 @@
 
 #include "base/buf.h"
 
-/* `why` is one row of the answer of why, `events` all that is recorded, oldest first. */
-void story_print(const json_t *why, const json_t *events, int64_t now_us, bool colour,
-                 struct buf *out);
-/* An event is about the instance of `why`. */
-bool story_concerns(const json_t *event, const json_t *why);
+/* `why` is one row of the answer of why. */
+void story_print(const json_t *why, int64_t now_us, bool colour, struct buf *out);
 
 #endif

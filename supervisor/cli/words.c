@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/accounts.h"
 #include "io/jsonx.h"
 
 static const char indent[] = "    ";
@@ -31,6 +32,18 @@ static void put_oom(struct buf *out, const json_t *exit)
         buf_puts(out, ", killed by the kernel: out of memory");
     else if (json_is_null(oom))
         buf_puts(out, ", perhaps out of memory: the kernel killed somebody on this host");
+}
+
+void words_put_user(struct buf *out, int64_t uid)
+{
+    char space[ACCOUNTS_ENTRY_BYTES];
+    struct passwd pw, *user = NULL;
+
+    if (accounts_file_user("/etc/passwd", NULL, (uid_t)uid, &pw, space, sizeof space, &user) == 0 &&
+        user)
+        buf_puts(out, user->pw_name);
+    else
+        buf_printf(out, "uid %lld", (long long)uid);
 }
 
 void words_put_exit(struct buf *out, const json_t *exit)

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "io/loop.h"
 #include "supervisor/core/cgroup.h"
+#include "supervisor/ledger/history.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/recorder.h"
 #include "supervisor/ledger/store.h"
@@ -43,6 +44,7 @@ struct core {
     int log_fd;              /* of our own log; up to STDERR_FILENO: none to close */
     char log_name[80];       /* identifier and role, in front of each line */
 
+    struct history *history; /* NULL when there is no memory for it */
     struct events *events;
     struct keeper *keeper;
     struct releases *releases;

@@ -548,6 +548,24 @@ static int configure_releases(struct run *run, struct err *err)
     return rc;
 }
 
+/* The first core makes it; a guardian of an older version needs to know nothing of it. */
+static void open_history(struct core *core)
+{
+    struct err err = { 0 };
+    int fd = store_get(&core->store, "history");
+
+    core->history = fd >= 0 ? history_map(fd, &err) : NULL;
+    if (core->history)
+        return;
+    int rc = history_create(&fd, &err);
+    if (rc == 0)
+        rc = core_keep(core, "history", fd, &err);
+    if (rc == 0)
+        core->history = history_map(store_get(&core->store, "history"), &err);
+    if (!core->history)
+        log_warn("no history, why knows what the recorder has", "error", err.text, NULL);
+}
+
 static int make_parts(struct run *run, struct err *err)
 {
     struct core *core = &run->core;
@@ -557,7 +575,8 @@ static int make_parts(struct run *run, struct err *err)
                                         .removed = on_removed,
                                         .hear = on_hear };
 
-    core->events = events_new(&core->recorder);
+    open_history(core);
+    core->events = events_new(&core->recorder, core->history);
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
     run->orders = core->keeper ? orders_new(core, err) : NULL;
     run->upgrade = upgrade_new(core, leave_for_upgrade, run);

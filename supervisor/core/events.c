@@ -20,16 +20,19 @@ struct subscriber {
 
 struct events {
     struct recorder *recorder;
+    struct history *history; /* may be NULL */
     struct subscriber *subscribers;
     bool lagging;
 };
 
-struct events *events_new(struct recorder *recorder)
+struct events *events_new(struct recorder *recorder, struct history *history)
 {
     struct events *events = calloc(1, sizeof *events);
 
     if (events)
         events->recorder = recorder;
+    if (events)
+        events->history = history;
     return events;
 }
 
@@ -111,23 +114,46 @@ void events_flush(struct events *events)
 
 bool events_lagging(const struct events *events) { return events->lagging; }
 
-static void record(struct events *events, json_t *event)
+/* The text of an event in at most `max` bytes: when it is too long, the head of the story, which is
+ * worth more than nothing. */
+static void put_text(const json_t *event, size_t max, struct buf *text)
+{
+    static const char *const kept[] = { "seq",  "at",     "event", "instance", "why",      "pid",
+                                        "code", "signal", "core",  "oom",      "uptime_s", NULL };
+
+    buf_init(text, max);
+    if (jsonx_put(event, text))
+        return;
+    json_t *head = json_object();
+    for (const char *const *key = kept; *key; key++)
+        if (json_object_get(event, *key))
+            json_object_set(head, *key, json_object_get(event, *key));
+    jsonx_set_bool(head, "cut", true);
+    buf_clear(text);
+    jsonx_put(head, text);
+    json_decref(head);
+}
+
+static void keep_in_history(struct events *events, const json_t *event, uint64_t number,
+                            int64_t wall_us)
+{
+    const char *kind = jsonx_text(event, "event", ""), *instance;
+    struct buf text;
+
+    if (!events->history || strcmp(kind, "state") == 0)
+        return;
+    instance = jsonx_text(event, "instance", NULL);
+    put_text(event, HISTORY_TEXT_MAX, &text);
+    history_add(events->history, instance, strcmp(kind, "exit") == 0, wall_us / 1000000, number,
+                buf_text(&text), text.len);
+    buf_done(&text);
+}
+
+static void record(struct events *events, const json_t *event)
 {
     struct buf text;
 
-    buf_init(&text, RECORDER_TEXT_MAX);
-    if (!jsonx_put(event, &text)) {
-        /* Too long: the head of the story is worth more than nothing. */
-        json_t *head = json_object();
-        static const char *const kept[] = { "seq", "at", "event", "instance", "why", NULL };
-        for (const char *const *key = kept; *key; key++)
-            if (json_object_get(event, *key))
-                json_object_set(head, *key, json_object_get(event, *key));
-        jsonx_set_bool(head, "cut", true);
-        buf_clear(&text);
-        jsonx_put(head, &text);
-        json_decref(head);
-    }
+    put_text(event, RECORDER_TEXT_MAX, &text);
     recorder_append(events->recorder, buf_text(&text), text.len);
     buf_done(&text);
 }
@@ -135,16 +161,18 @@ static void record(struct events *events, json_t *event)
 uint64_t events_publish(struct events *events, const char *kind, json_t *details)
 {
     uint64_t number = recorder_next(events->recorder);
+    int64_t wall_us = clock_wall_us();
     char at[CLOCK_TEXT_MAX];
     json_t *event = json_object();
 
     jsonx_set_int(event, "seq", (json_int_t)number);
-    jsonx_set_text(event, "at", clock_text(clock_wall_us(), at));
+    jsonx_set_text(event, "at", clock_text(wall_us, at));
     jsonx_set_text(event, "event", kind);
     if (details)
         json_object_update_missing(event, details);
     json_decref(details);
     record(events, event);
+    keep_in_history(events, event, number, wall_us);
     json_decref(event);
     events_flush(events);
     return number;

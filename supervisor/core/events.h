@@ -6,15 +6,18 @@
 #include <stdint.h>
 
 #include "io/rpc.h"
+#include "supervisor/ledger/history.h"
 #include "supervisor/ledger/recorder.h"
 
 struct events;
 
-struct events *events_new(struct recorder *recorder);
+/* Both borrowed; `history` may be NULL. */
+struct events *events_new(struct recorder *recorder, struct history *history);
 void events_free(struct events *events);
 
 /* Publishes {"seq", "at", "event": kind, ...members of details}.  Steals details (may be NULL).
- * Returns the number.  What is too long for the recorder is cut to its head and marked "cut". */
+ * Returns the number.  What is too long for the recorder is cut to its head and marked "cut".  All
+ * but "state" goes into the history as well: under "instance" if there is one; an "exit" counts. */
 uint64_t events_publish(struct events *events, const char *kind, json_t *details);
 
 /* Sends everything from number `since` on (0 = only what comes) as notifications "event", then what

@@ -413,6 +413,8 @@ static void publish_exit(struct keeper *keeper, const struct unit *unit,
         jsonx_set_text(details, "said_error", strerror(unit->said.error));
     if (unit->said.has_exit_status)
         jsonx_set_int(details, "said_exit_status", unit->said.exit_status);
+    if (unit->cause[0])
+        jsonx_set_text(details, "why", unit->cause);
     jsonx_set_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);
     jsonx_set_real(details, "cpu_s", (double)(record->user_us + record->system_us) / 1e6);
     jsonx_set_int(details, "max_rss_kb", (json_int_t)record->max_rss_kb);

@@ -15,8 +15,6 @@
 #include "supervisor/core/troubles.h"
 #include "supervisor/core/spawn.h"
 
-enum { WHY_EVENTS = 30, WHY_LINES = 20, WHY_BYTES = 8192 };
-
 static const char *const health_names[] = {
     [UNIT_HEALTH_UNKNOWN] = "unknown", [UNIT_HEALTH_OK] = "ok", [UNIT_HEALTH_BAD] = "bad"
 };
@@ -188,113 +186,6 @@ json_t *view_status(const struct core *core, struct slot *const *slots, size_t c
     }
     json_object_set_new(root, "services", services);
     return root;
-}
-
-/* --- why --- */
-
-struct find_events {
-    const struct slot *slot;
-    json_t *found; /* newest first */
-};
-
-static bool names_it(json_t *names, const struct slot *slot)
-{
-    json_t *name;
-    size_t i;
-
-    json_array_foreach(names, i, name)
-    {
-        const char *text = json_string_value(name);
-        if (text && (strcmp(text, slot->name) == 0 || strcmp(text, slot->spec->name) == 0 ||
-                     strcmp(text, "all") == 0))
-            return true;
-    }
-    return false;
-}
-
-static bool concerns(json_t *event, const struct slot *slot)
-{
-    const char *instance = jsonx_text(event, "instance", "");
-    const char *path = jsonx_text(event, "path", "");
-    const char *kind = jsonx_text(event, "event", "");
-
-    return strcmp(instance, slot->name) == 0 ||
-           (slot->spec->release && strcmp(path, slot->spec->release) == 0) ||
-           names_it(json_object_get(event, "names"), slot) || strcmp(kind, "core-start") == 0 ||
-           strcmp(kind, "reload") == 0;
-}
-
-static bool collect(void *context, uint64_t number, const char *text, size_t len)
-{
-    struct find_events *find = context;
-    struct err err = { 0 };
-    json_t *event = jsonx_parse(text, len, &err);
-
-    (void)number;
-    if (event && concerns(event, find->slot))
-        json_array_append(find->found, event);
-    json_decref(event);
-    return json_array_size(find->found) < WHY_EVENTS;
-}
-
-static json_t *needs_json(const struct core *core, const struct slot *slot)
-{
-    json_t *rows = json_array();
-
-    for (size_t i = 0; i < slot->spec->nneeds; i++) {
-        struct slot *const *others;
-        size_t count = keeper_slots_of(core->keeper, slot->spec->needs[i], &others);
-
-        for (size_t k = 0; k < count; k++) {
-            json_t *row = json_object();
-            jsonx_set_text(row, "instance", others[k]->name);
-            jsonx_set_text(row, "state", lifecycle_state_name(keeper_state(others[k])));
-            jsonx_set_bool(row, "ready", others[k]->main->body.lc.ready);
-            json_array_append_new(rows, row);
-        }
-    }
-    return rows;
-}
-
-static void put_output(const struct instance *made, json_t *row)
-{
-    const char *log = made ? made->stdout_log : NULL;
-
-    if (!log || log[0] != '/')
-        return;
-    char *tail = outputs_tail(log, WHY_LINES, WHY_BYTES);
-    jsonx_set_text(row, "log", log);
-    jsonx_set_text(row, "output", tail ? tail : "");
-    free(tail);
-    if (made->stderr_log && made->stderr_log[0] == '/') {
-        tail = outputs_tail(made->stderr_log, WHY_LINES, WHY_BYTES);
-        jsonx_set_text(row, "stderr_log", made->stderr_log);
-        jsonx_set_text(row, "stderr_output", tail ? tail : "");
-        free(tail);
-    }
-}
-
-json_t *view_why(const struct core *core, const struct slot *slot)
-{
-    struct find_events find = { slot, json_array() };
-    json_t *row = view_instance(core->keeper, slot);
-    struct arena arena;
-
-    recorder_read_back(&core->recorder, collect, &find);
-    json_object_set_new(row, "events", find.found);
-    json_object_set_new(row, "needs", slot->removed ? json_array() : needs_json(core, slot));
-    jsonx_set_text(row, "service", slot->spec->name);
-    jsonx_set_text(row, "group", slot->spec->group);
-    jsonx_set_text(row, "release_path", slot->spec->release);
-    jsonx_set_text(row, "ready_check", slot->spec->set->ready.target);
-    jsonx_set_text(row, "file", slot->spec->file);
-    jsonx_set_int(row, "line", slot->spec->line);
-    jsonx_set_text(row, "command", slot->spec->command);
-    jsonx_set_int(row, "core_restarts", core->ledger.header->core_restarts);
-    arena_init(&arena);
-    put_output(spawn_look(core, slot->main, &arena), row);
-    arena_done(&arena);
-    return row;
 }
 
 json_t *view_logs(const struct core *core, const struct slot *slot)

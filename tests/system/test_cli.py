@@ -408,7 +408,7 @@ def test_why(host):
     text = s.run("why", "bad").stdout
     line = [i for i, l in enumerate(open(s.config), 1) if l.startswith("[service:bad]")][0]
     for part in ("bad:0 is down and will be tried again", "reason        exited with code 3",
-                 "next try", "last exit     code 3 after", "start by uid", "last words", "to stderr",
+                 "next try", "last exit     code 3 after", "start bad by root", "last words", "to stderr",
                  f"{s.config}:{line}", "restarts"):
         assert part in text, part
     assert "waits for     bad:0" in s.run("why", "needs").stdout

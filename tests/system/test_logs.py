@@ -130,3 +130,53 @@ def test_several_are_followed_with_prefixes(host):
         logs.communicate()
     for numbers in seen.values():
         assert numbers == list(range(numbers[0], numbers[0] + 5 * len(numbers), 5))
+
+
+def test_why_remembers_what_others_turned_out_of_the_recorder(host):
+    """A loud neighbour, and a core that is killed: last end, who ordered what, ends over time."""
+    s = host("[service:quiet]\ncommand = sh -c \"echo last words; exit 5\"\nautorestart = false\n"
+             "[service:loud]\ncommand = false\nbackoff_min = 1ms\nbackoff_max = 1ms\nnumprocs = 16\n"
+             "autostart = false\n", start=False)
+    s.write(open(s.config).read().split("\n", 3)[3], settings="restart_burst = 100000\n")
+    s.start()
+    s.wait_state("quiet:0", "failed")
+    s.run("stop", "quiet")
+    number = s.wait_event(lambda e: e["event"] == "exit" and e["instance"] == "quiet:0")["seq"]
+    s.run("start", "loud", "--no-wait")
+    wait_for(lambda: s.events(since=number)[0]["event"] == "gap", "a full recorder", 60)
+    s.run("stop", "loud")
+    s.kill_core()
+    row = s.call("why", names=["quiet"])["instances"][0]
+    ends = [e for e in row["events"] if e["event"] == "exit"]
+    assert [(e["seq"], e["code"]) for e in ends] == [(number, 5)]
+    assert [e["order"] for e in row["events"] if e["event"] == "order"] == ["stop"]
+    assert sum(row["exits"]["minutes"]) == sum(row["exits"]["hours"]) == 1
+    text = s.run("why", "quiet").stdout
+    assert "ended after" in text and "stop quiet by " in text and "last words" in text
+    loud = s.call("why", names=["loud:3"])["instances"][0]
+    assert len([e for e in loud["events"] if e["event"] == "exit"]) >= 5
+    assert sum(loud["exits"]["hours"]) > 50
+
+
+def test_why_names_the_chain(host):
+    s = host("[service:db]\ncommand = false\nbackoff_min = 1h\nbackoff_max = 1h\n"
+             "[service:api]\ncommand = sleep 1000\nrequires = db\n"
+             "[service:web]\ncommand = sleep 1000\nrequires = api\n")
+    s.wait_state("db:0", "backoff")
+    row = s.call("why", names=["web"])["instances"][0]
+    assert [link["id"] for link in row["waits_for"]] == ["api:0", "db:0"]
+    text = s.run("why", "web").stdout
+    assert re.search(r"waits for +api:0, which waits as well\n +which needs +db:0, which is down",
+                     text), text
+
+
+@needs_zstd
+def test_why_finds_the_last_words_in_an_old_compressed_file(host):
+    s = host("[service:web]\ncommand = sh -c \"echo last words; kill -SEGV $$\"\n"
+             "autorestart = false\n")
+    s.wait_state("web:0", "failed")
+    log = s.path("log", "web-0.log")
+    wait_for(lambda: s.text_of("log", "web-0.log"), "output")
+    subprocess.run(["zstd", "-q", "--rm", log, "-o", log + ".1.zst"], check=True)
+    text = s.run("why", "web").stdout
+    assert "last words" in text and "signal SEGV" in text

@@ -12,8 +12,6 @@
 
 #include "io/jsonx.h"
 #include "supervisor/cli/status.h"
-#include "supervisor/cli/story.h"
-#include "supervisor/cli/when.h"
 
 static json_t *parse(const char *text)
 {
@@ -112,74 +110,12 @@ static void the_whole_of_it(void **state)
     json_decref(status);
 }
 
-static const char why_row[] =
-    "{\"id\":\"bad:0\",\"service\":\"bad\",\"group\":\"g\",\"state\":\"backoff\","
-    "\"detail\":\"backoff\",\"ready\":false,\"reason\":\"exited with code 3\","
-    "\"next_retry_s\":1.5,\"restarts\":7,\"pid\":null,"
-    "\"last_exit\":{\"code\":3,\"signal\":null,\"at\":\"2026-11-24T11:59:50.000000+00:00\","
-    "\"uptime_s\":2.0},"
-    "\"needs\":[{\"instance\":\"db:0\",\"state\":\"running\",\"ready\":true}],"
-    "\"command\":\"/bin/bad\",\"file\":\"/etc/s.ini\",\"line\":4,"
-    "\"log\":\"/l/bad.log\",\"output\":\"boom \\u001b[31m!\\n\"}";
-static const char history[] =
-    "[{\"seq\":1,\"at\":\"2026-11-24T11:00:10.000000+00:00\",\"event\":\"order\","
-    "\"order\":\"restart\",\"names\":[\"g:*\"],\"uid\":0,\"pid\":5,\"command\":\"supervisor\"},"
-    "{\"seq\":2,\"at\":\"2026-11-24T11:00:20.000000+00:00\",\"event\":\"order\","
-    "\"order\":\"stop\",\"names\":[\"other\"],\"uid\":0,\"pid\":5,\"command\":\"supervisor\"},"
-    "{\"seq\":3,\"at\":\"2026-11-24T11:30:00.000000+00:00\",\"event\":\"exit\","
-    "\"instance\":\"bad:0\",\"signal\":\"SEGV\",\"core\":true,\"uptime_s\":60},"
-    "{\"seq\":4,\"at\":\"2026-11-24T11:59:50.000000+00:00\",\"event\":\"exit\","
-    "\"instance\":\"bad:0\",\"code\":3,\"uptime_s\":2.0},"
-    "{\"seq\":5,\"at\":\"2026-11-24T11:59:50.000000+00:00\",\"event\":\"state\","
-    "\"instance\":\"bad:0\",\"from\":\"cleaning\",\"to\":\"backoff\"},"
-    "{\"seq\":6,\"at\":\"2026-11-24T11:59:55.000000+00:00\",\"event\":\"exit\","
-    "\"instance\":\"other:0\",\"code\":0,\"uptime_s\":2.0}]";
-
-static void the_story(void **state)
-{
-    json_t *why = parse(why_row), *events = parse(history);
-    struct buf out;
-    int64_t noon = 0;
-
-    (void)state;
-    setenv("TZ", "UTC", 1);
-    tzset();
-    assert_true(when_parse("2026-11-24T12:00:00Z", &noon));
-    buf_init(&out, 64 * 1024);
-    story_print(why, events, noon, false, &out);
-    assert_string_equal(
-        buf_text(&out),
-        "bad:0 is down and will be tried again\n"
-        "  reason        exited with code 3\n"
-        "  since         11:59:50 (10s ago)\n"
-        "  next try      in 1.5s; at once with: supervisor start bad:0\n"
-        "  needs         db:0: running, ready\n"
-        "  last exit     code 3 after 2s, 11:59:50 (10s ago)\n"
-        "  restarts      7 in all; exits: 1 in the last minute, 2 in the last hour\n"
-        "  command       /bin/bad\n"
-        "  set in        /etc/s.ini:4\n"
-        "\n"
-        "  Orders:\n"
-        "    11:00:10  restart by uid 0 (supervisor, pid 5)\n"
-        "\n"
-        "  Ends:\n"
-        "    11:30:00  signal SEGV (core dumped) after 1m\n"
-        "    11:59:50  code 3 after 2s\n"
-        "\n"
-        "  Last lines of standard output (/l/bad.log):\n"
-        "    boom ?[31m!\n");
-    buf_done(&out);
-    json_decref(why);
-    json_decref(events);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_well),
         cmocka_unit_test(notes),
         cmocka_unit_test(the_whole_of_it),
-        cmocka_unit_test(the_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
