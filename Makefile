@@ -9,6 +9,7 @@ sbindir    ?= $(prefix)/sbin
 bindir     ?= $(prefix)/bin
 sysconfdir ?= /etc
 datadir    ?= $(prefix)/share
+mandir     ?= $(datadir)/man
 PKG_CONFIG ?= pkg-config
 B          ?= build/$(if $(STATIC),static,release)
 CFLAGS     ?= -O2 -g
@@ -241,11 +242,23 @@ $(B)/tools/%: tools/%.c $(call archives_below,supervisor/plan)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/plan) $(LIBS_BASE)
 
+COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 ## install       honours DESTDIR, prefix, sbindir, bindir, sysconfdir
 .PHONY: install
 install: all
 	install -Dm755 $(B)/bin/supervisor $(DESTDIR)$(sbindir)/supervisor
 	install -Dm755 $(B)/bin/deployctl $(DESTDIR)$(bindir)/deployctl
+	install -d $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(mandir)/man8 \
+	  $(addprefix $(DESTDIR)$(datadir)/,$(COMPLETIONS))
+	$(B)/bin/supervisor manual 8 >$(DESTDIR)$(mandir)/man8/supervisor.8
+	$(B)/bin/supervisor manual 5 >$(DESTDIR)$(mandir)/man5/supervisor.ini.5
+	$(B)/bin/deployctl manual 1 >$(DESTDIR)$(mandir)/man1/deployctl.1
+	$(B)/bin/deployctl manual 5 >$(DESTDIR)$(mandir)/man5/deploy.ini.5
+	for p in supervisor deployctl; do \
+	  $(B)/bin/$$p completion bash >$(DESTDIR)$(datadir)/bash-completion/completions/$$p && \
+	  $(B)/bin/$$p completion zsh >$(DESTDIR)$(datadir)/zsh/site-functions/_$$p && \
+	  $(B)/bin/$$p completion fish >$(DESTDIR)$(datadir)/fish/vendor_completions.d/$$p.fish \
+	  || exit 1; done
 	install -d $(DESTDIR)$(sysconfdir)/supervisor/conf.d
 	install -Dm644 conf.d/supervisor.ini.sample $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini.sample
 	test -e $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini || \
@@ -256,7 +269,8 @@ install: all
 deps: deps-check
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist zstd \
-  openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor
+  openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
+  mandoc zsh fish
 PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:

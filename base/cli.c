@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cli_inside.h"
 #include "base/near.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -21,20 +22,36 @@ enum {
 static int run_help(struct cli *cli);
 static int run_version(struct cli *cli);
 
-static const struct cli_option built_in_options[] = {
+const struct cli_option cli_built_in_options[] = {
     { "help", 'h', NULL, "Show this help." },
     { "version", 'V', NULL, "Show the version." },
     { NULL, 0, NULL, NULL },
 };
-static const struct cli_command built_in_commands[] = {
+const struct cli_command cli_built_in_commands[] = {
     { .name = "help",
       .words = "[COMMAND]",
       .help = "Explain a command.",
       .max_words = 1,
       .run = run_help },
     { .name = "version", .words = "", .help = "Show the version.", .run = run_version },
+    { .name = "completion",
+      .words = "SHELL",
+      .help = "Print the completion for bash, zsh or fish.\n\n"
+              "In ~/.bashrc, or ~/.zshrc after compinit:\n\n"
+              "  eval \"$(PROGRAM completion bash)\"\n\n"
+              "For fish:\n\n"
+              "  PROGRAM completion fish >~/.config/fish/completions/PROGRAM.fish",
+      .min_words = 1,
+      .max_words = 1,
+      .run = cli_run_completion },
+    { .name = "complete",
+      .words = "[-- WORD...]",
+      .help = "Print what may come in the place of the last word; for shells.",
+      .run = cli_run_complete,
+      .hidden = true },
 };
-enum { NBUILT_IN = sizeof(built_in_commands) / sizeof(built_in_commands[0]) };
+enum { NBUILT_IN = sizeof(cli_built_in_commands) / sizeof(cli_built_in_commands[0]) };
+const size_t cli_nbuilt_in_commands = NBUILT_IN;
 
 static const struct cli_command *find_in(const struct cli_command *commands, size_t count,
                                          const char *name)
@@ -45,12 +62,11 @@ static const struct cli_command *find_in(const struct cli_command *commands, siz
     return NULL;
 }
 
-/* The program's own "help" or "version" goes before ours. */
-static const struct cli_command *find_command(const struct cli_program *program, const char *name)
+const struct cli_command *cli_find_command(const struct cli_program *program, const char *name)
 {
     const struct cli_command *own = find_in(program->commands, program->ncommands, name);
 
-    return own ? own : find_in(built_in_commands, NBUILT_IN, name);
+    return own ? own : find_in(cli_built_in_commands, NBUILT_IN, name);
 }
 
 /* All that can be named, for "did you mean". */
@@ -188,7 +204,7 @@ static void help_command(const struct cli_program *program, const struct cli_com
     }
     buf_puts(out, "\nOptions of every command:\n");
     add_options(out, &listing, program->globals);
-    add_options(out, &listing, built_in_options);
+    add_options(out, &listing, cli_built_in_options);
     put_listing(out, &listing);
 }
 
@@ -207,12 +223,12 @@ static void help_program(const struct cli_program *program, struct buf *out)
     buf_puts(out, "\nCommands:\n");
     add_commands(out, &listing, program->commands, program->ncommands);
     for (size_t i = 0; i < NBUILT_IN; i++)
-        if (!find_in(program->commands, program->ncommands, built_in_commands[i].name))
-            add_commands(out, &listing, &built_in_commands[i], 1);
+        if (!find_in(program->commands, program->ncommands, cli_built_in_commands[i].name))
+            add_commands(out, &listing, &cli_built_in_commands[i], 1);
     put_listing(out, &listing);
     buf_puts(out, "\nOptions of every command:\n");
     add_options(out, &listing, program->globals);
-    add_options(out, &listing, built_in_options);
+    add_options(out, &listing, cli_built_in_options);
     put_listing(out, &listing);
     buf_printf(out, "\n\"%s help COMMAND\" explains a command and its own options.\n",
                program->name);
@@ -258,7 +274,7 @@ static int refuse_command(const struct cli_program *program, const char *wrong)
         if (!program->commands[i].hidden)
             add_name(&names, program->commands[i].name);
     for (size_t i = 0; i < NBUILT_IN; i++)
-        add_name(&names, built_in_commands[i].name);
+        add_name(&names, cli_built_in_commands[i].name);
     const char *right = nearest(&names, wrong);
     fprintf(stderr, "%s: unknown command \"%.64s\"%s%s%s\nTry \"%s help\".\n", program->name, wrong,
             right ? " (did you mean \"" : "", right ? right : "", right ? "\"?)" : "",
@@ -271,7 +287,7 @@ static int run_help(struct cli *cli)
     const struct cli_command *command = NULL;
 
     if (cli->nwords > 0) {
-        command = find_command(cli->program, cli->words[0]);
+        command = cli_find_command(cli->program, cli->words[0]);
         if (!command)
             return refuse_command(cli->program, cli->words[0]);
     }
@@ -314,7 +330,7 @@ static const struct cli_option *find_option(const struct cli_program *program,
     if (!found)
         found = find_one(program->globals, name, len);
     if (!found)
-        found = find_one(built_in_options, name, len);
+        found = find_one(cli_built_in_options, name, len);
     for (size_t i = 0; i < program->ncommands && !command && !found; i++)
         found = find_one(program->commands[i].options, name, len);
     return found;
@@ -322,29 +338,29 @@ static const struct cli_option *find_option(const struct cli_program *program,
 
 static bool is_option(const char *arg) { return arg[0] == '-' && arg[1] != '\0'; }
 
-/* True when the argument after `arg` is its value. */
-static bool takes_next(const struct cli_program *program, const char *arg)
+const struct cli_option *cli_awaits_value(const struct cli_program *program, const char *arg)
 {
     const struct cli_option *option;
 
+    if (!is_option(arg))
+        return NULL;
     if (arg[1] == '-') {
         size_t len = strcspn(arg + 2, "=");
         option = arg[2 + len] ? NULL : find_option(program, NULL, arg + 2, len);
     } else {
         option = find_option(program, NULL, arg + strlen(arg) - 1, 0);
     }
-    return option && option->value;
+    return option && option->value ? option : NULL;
 }
 
-/* The place of the command word in argv, 0 if there is none. */
-static int find_word(const struct cli_program *program, int argc, char **argv)
+int cli_find_word(const struct cli_program *program, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--") == 0)
             return 0;
         if (!is_option(argv[i]))
             return i;
-        if (takes_next(program, argv[i]))
+        if (cli_awaits_value(program, argv[i]))
             i++;
     }
     return 0;
@@ -374,7 +390,7 @@ static int refuse_option(const struct cli *cli, const char *arg)
 
     add_option_names(&names, cli->command ? cli->command->options : NULL);
     add_option_names(&names, cli->program->globals);
-    add_option_names(&names, built_in_options);
+    add_option_names(&names, cli_built_in_options);
     const char *name = arg + strspn(arg, "-");
     snprintf(wrong, sizeof(wrong), "%.*s", (int)strcspn(name, "="), name);
     return refuse(cli, arg, "unknown option", arg[1] == '-' ? nearest(&names, wrong) : NULL);
@@ -431,8 +447,7 @@ static int read_letters(struct cli *cli, int argc, char **argv, int *at)
     return 0;
 }
 
-/* Sorts argv into values and words; `word` is the place of the command in it. */
-static int read_arguments(struct cli *cli, int argc, char **argv, int word)
+int cli_read_arguments(struct cli *cli, int argc, char **argv, int word)
 {
     bool options = true;
 
@@ -494,19 +509,19 @@ int cli_main(const struct cli_program *program, int argc, char **argv, void *con
 
     if (argc < 1)
         return EXIT_USAGE; /* not even a name: nothing that a person typed */
-    int word = find_word(program, argc, argv);
+    int word = cli_find_word(program, argc, argv);
     if (word) {
-        cli.command = find_command(program, argv[word]);
+        cli.command = cli_find_command(program, argv[word]);
         if (!cli.command)
             return refuse_command(program, argv[word]);
     } else if (program->default_command) {
-        cli.command = find_command(program, program->default_command);
+        cli.command = cli_find_command(program, program->default_command);
     }
-    if (read_arguments(&cli, argc, argv, word) < 0)
+    if (cli_read_arguments(&cli, argc, argv, word) < 0)
         return EXIT_USAGE;
-    if (cli_flag(&cli, built_in_options[0].name))
+    if (cli_flag(&cli, cli_built_in_options[0].name))
         return show_help(program, word ? cli.command : NULL);
-    if (cli_flag(&cli, built_in_options[1].name))
+    if (cli_flag(&cli, cli_built_in_options[1].name))
         return show_version(program);
     if (!cli.command)
         return cli.nwords ? refuse_command(program, cli.words[0]) : show_help(program, NULL);

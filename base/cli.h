@@ -2,7 +2,8 @@
  *
  * Options may stand before or after the words ("supervisor status web --json").  "--" ends them.
  * A long option may be written --name VALUE or --name=VALUE; short flags
- * may share a dash ("-vf"), a value always stands apart ("-n 5").
+ * may share a dash ("-vf"), a value always stands apart ("-n 5").  A value called PATH, FILE,
+ * FOLDER or BINARY is completed as a file name.
  */
 #ifndef BASE_CLI_H
 #define BASE_CLI_H
@@ -14,6 +15,15 @@
 #include "base/err.h"
 
 struct cli;
+
+/* What may come in the place of the last word of an unfinished line (`completion`). */
+struct cli_offers {
+    const char *word; /* as far as it is typed */
+    struct buf *out;
+};
+/* One of them, if it begins with what is typed; `help` is one line or NULL. */
+void cli_offer(struct cli_offers *offers, const char *text, const char *help);
+void cli_offer_files(struct cli_offers *offers); /* the shell knows them */
 
 struct cli_option {
     const char *name;  /* long name without dashes */
@@ -28,6 +38,8 @@ struct cli_command {
     const struct cli_option *options; /* own options, terminated by a row with name NULL; or NULL */
     size_t min_words, max_words;      /* max 0: none with words "", else any number */
     int (*run)(struct cli *cli);      /* returns the exit code */
+    /* Offers what the next word may be; `cli` has what stands before it.  NULL = nothing. */
+    void (*complete)(struct cli *cli, struct cli_offers *offers);
     bool hidden;
 };
 struct cli_program {

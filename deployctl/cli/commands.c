@@ -5,17 +5,34 @@
 
 #include "deployctl/cli/app.h"
 
+static void complete_keys(struct cli *cli, struct cli_offers *offers)
+{
+    if (cli->nwords > 0)
+        return;
+    for (size_t t = 0; recipe_tables[t]; t++)
+        for (size_t i = 0; i < recipe_tables[t]->count; i++)
+            cli_offer(offers, recipe_tables[t]->rows[i].key, recipe_tables[t]->rows[i].help);
+}
+
+static void complete_source(struct cli *cli, struct cli_offers *offers)
+{
+    if (cli->nwords == 0)
+        cli_offer_files(offers);
+}
+
 int commands_main(int argc, char **argv)
 {
     /* clang-format off */
     static const struct cli_command commands[] = {
         { .name = "init", .words = "", .run = cmd_init_run,
           .help = "Write a commented deploy.ini.\n\nExisting files are kept." },
-        { .name = "plan", .words = "[SOURCE]", .max_words = 1, .run = cmd_plan_run,
+        { .name = "plan", .words = "[SOURCE]", .max_words = 1,
+          .run = cmd_plan_run, .complete = complete_source,
           .options = cmd_release_options,
           .help = "Show what a release would do.\n\nHosts, order, capacity floor, bytes, predicted "
                   "time; changes nothing." },
-        { .name = "release", .words = "[SOURCE]", .max_words = 1, .run = cmd_release_run,
+        { .name = "release", .words = "[SOURCE]", .max_words = 1,
+          .run = cmd_release_run, .complete = complete_source,
           .options = cmd_release_options,
           .help = "Release a folder: stage everywhere, canary, bake, batches.\n\nA release that a "
                   "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
@@ -27,7 +44,8 @@ int commands_main(int argc, char **argv)
                   "the same as abort." },
         { .name = "promote", .words = "", .run = cmd_order_promote,
           .help = "Go on with a held or paused rollout; its canary counts as good." },
-        { .name = "resume", .words = "[SOURCE]", .max_words = 1, .run = cmd_order_resume,
+        { .name = "resume", .words = "[SOURCE]", .max_words = 1,
+          .run = cmd_order_resume, .complete = complete_source,
           .help = "Go on with a rollout that stopped.\n\nWithout one, hosts that are not on the "
                   "fleet's release are brought to it." },
         { .name = "abort", .words = "", .run = cmd_order_abort,
@@ -42,8 +60,11 @@ int commands_main(int argc, char **argv)
           .help = "What happened, from the journals of all hosts." },
         { .name = "hosts", .words = "", .run = cmd_view_hosts,
           .help = "The hosts, how they are reached, and whether they can take a release." },
-        { .name = "options", .words = "[KEY]", .max_words = 1, .run = cmd_options_run,
+        { .name = "options", .words = "[KEY]", .max_words = 1,
+          .run = cmd_options_run, .complete = complete_keys,
           .help = "Every key of deploy.ini with its meaning and default." },
+        { .name = "manual", .words = "1|5", .min_words = 1, .max_words = 1, .hidden = true,
+          .run = cmd_manual_run, .help = "Print a manual page: deployctl(1) or deploy.ini(5)." },
         { .name = "agent", .words = "PATH", .min_words = 1, .max_words = 1, .hidden = true,
           .run = cmd_agent_run, .options = cmd_agent_options,
           .help = "The other end of a connection; not for people." },

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "supervisor/cli/complete.h"
+
 static const struct cli_option globals[] = {
     { "socket", 's', "SOCKET", "Control socket: a path, or @NAME for an abstract one." },
     { NULL, 0, NULL, NULL },
@@ -99,27 +101,35 @@ static const struct cli_command commands[] = {
               "Every error is a line FILE:LINE: message; warnings are what works but is most "
               "likely not meant. With --json every service with the value of each key, and where "
               "it was given. Exit code: 0 no errors, 1 errors." },
-    { .name = "status", .words = "[NAME...]", .options = json_options, .run = cmd_status,
+    { .name = "status", .words = "[NAME...]", .options = json_options,
+      .run = cmd_status, .complete = complete_names,
       .help = "Show what runs.\n\n"
               "Exit code: 0 all that is wanted is running and ready, 3 some of it is not, 4 "
               "unknown name or no supervisor. What was stopped by an order is not wanted; what "
               "ended as it should counts as well." NAMES_NOTE },
-    { .name = "why", .words = "NAME...", .options = json_options, .min_words = 1, .run = cmd_why,
+    { .name = "why", .words = "NAME...", .options = json_options, .min_words = 1,
+      .run = cmd_why, .complete = complete_names,
       .help = "Explain the state of a service: reason, last exits, orders, output." NAMES_NOTE },
-    { .name = "start", .words = "NAME...", .options = order_options, .run = cmd_start,
+    { .name = "start", .words = "NAME...", .options = order_options,
+      .run = cmd_start, .complete = complete_names,
       .help = "Start services and what they require." ORDER_NOTE NAMES_NOTE },
-    { .name = "stop", .words = "NAME...", .options = order_options, .run = cmd_stop,
+    { .name = "stop", .words = "NAME...", .options = order_options,
+      .run = cmd_stop, .complete = complete_names,
       .help = "Stop services, with all of their processes." ORDER_NOTE NAMES_NOTE },
-    { .name = "restart", .words = "NAME...", .options = order_options, .run = cmd_restart,
+    { .name = "restart", .words = "NAME...", .options = order_options,
+      .run = cmd_restart, .complete = complete_names,
       .help = "Restart services, as their restart_mode says." ORDER_NOTE NAMES_NOTE },
-    { .name = "signal", .words = "SIGNAL NAME...", .min_words = 1, .run = cmd_signal,
+    { .name = "signal", .words = "SIGNAL NAME...", .min_words = 1,
+      .run = cmd_signal, .complete = complete_signal,
       .help = "Send a signal (HUP, SIGUSR1, 10) to main processes." NAMES_NOTE },
-    { .name = "scale", .words = "NAME=N...", .min_words = 1, .run = cmd_scale,
+    { .name = "scale", .words = "NAME=N...", .min_words = 1,
+      .run = cmd_scale, .complete = complete_scale,
       .help = "Set the number of instances; kept across restarts." },
     { .name = "reload", .words = "", .options = reload_options, .run = cmd_reload,
       .help = "Apply changed files.\n\n"
               "With errors in them nothing is changed and the exit code is 1." },
-    { .name = "logs", .words = "NAME...", .options = logs_options, .min_words = 1, .run = cmd_logs,
+    { .name = "logs", .words = "NAME...", .options = logs_options, .min_words = 1,
+      .run = cmd_logs, .complete = complete_names,
       .help = "Print the output of services.\n\n"
               "Reads the log files, also rotated and compressed ones. Lines of several instances "
               "are put in the order of their times, each behind the name of its instance. --since "
@@ -129,24 +139,30 @@ static const struct cli_command commands[] = {
       .help = "Print what happened as JSON lines.\n\n"
               "Without options all that is still recorded." },
     { .name = "switch", .words = "NAME RELEASE", .options = switch_options, .min_words = 2,
-      .max_words = 2, .run = cmd_switch,
+      .max_words = 2,
+      .run = cmd_switch, .complete = complete_services,
       .help = "Make services run another release; undone if it does not become ready." SET_NOTE },
     { .name = "confirm", .words = "NAME RELEASE", .min_words = 2, .max_words = 2,
-      .run = cmd_confirm,
+      .run = cmd_confirm, .complete = complete_services,
       .help = "Keep a release that was switched to with --confirm-within." SET_NOTE },
     { .name = "rollback", .words = "NAME", .options = rollback_options, .min_words = 1,
-      .max_words = 1, .run = cmd_rollback,
+      .max_words = 1,
+      .run = cmd_rollback, .complete = complete_services,
       .help = "Go back to the last other release that was good." SET_NOTE },
     { .name = "shutdown", .words = "", .options = shutdown_options, .run = cmd_shutdown,
       .help = "Stop all services in order and leave; waits until all is gone." },
-    { .name = "upgrade", .words = "[BINARY]", .options = NULL, .max_words = 1, .run = cmd_upgrade,
+    { .name = "upgrade", .words = "[BINARY]", .options = NULL, .max_words = 1,
+      .run = cmd_upgrade, .complete = complete_files,
       .help = "Replace the running supervisor by a new binary, services untouched.\n\n"
               "Without BINARY the file it was started from. The new one is tested first; if that "
               "fails nothing is changed." },
     { .name = "recover", .words = "", .options = recover_options, .run = cmd_recover,
       .help = "Replace a core that does not answer, services untouched." },
     { .name = "options", .words = "[KEY]", .options = options_options, .max_words = 1,
-      .run = cmd_options, .help = "Explain every key of the configuration, or one." },
+      .run = cmd_options, .complete = complete_keys,
+      .help = "Explain every key of the configuration, or one." },
+    { .name = "manual", .words = "8|5", .min_words = 1, .max_words = 1, .run = cmd_manual,
+      .hidden = true, .help = "Print a manual page: supervisor(8) or supervisor.ini(5)." },
     /* clang-format on */
 };
 

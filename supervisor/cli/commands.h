@@ -26,5 +26,6 @@ int cmd_shutdown(struct cli *cli);
 int cmd_upgrade(struct cli *cli);
 int cmd_recover(struct cli *cli);
 int cmd_options(struct cli *cli);
+int cmd_manual(struct cli *cli);
 
 #endif

@@ -228,28 +228,30 @@ static void help_is_aligned_to_80_columns(void **unused)
     (void)unused;
     struct result r = run_line("help");
     assert_int_equal(r.code, 0);
-    assert_string_equal(r.out, "prog 1.2.3 - keeps services running\n"
-                               "\n"
-                               "Usage: prog [OPTION...] COMMAND [WORD...]\n"
-                               "\n"
-                               "And more.\n"
-                               "\n"
-                               "Commands:\n"
-                               "  run [-- COMMAND...]  Run in the foreground.\n"
-                               "  status [NAME...]     Show what runs.\n"
-                               "  start NAME...        Start it.\n"
-                               "  check                Check files.\n"
-                               "  signal SIG NAME      Send it.\n"
-                               "  help [COMMAND]       Explain a command.\n"
-                               "  version              Show the version.\n"
-                               "\n"
-                               "Options of every command:\n"
-                               "  -c, --config PATH  Read this file or folder.\n"
-                               "  -v, --verbose      Say more.\n"
-                               "  -h, --help         Show this help.\n"
-                               "  -V, --version      Show the version.\n"
-                               "\n"
-                               "\"prog help COMMAND\" explains a command and its own options.\n");
+    assert_string_equal(r.out,
+                        "prog 1.2.3 - keeps services running\n"
+                        "\n"
+                        "Usage: prog [OPTION...] COMMAND [WORD...]\n"
+                        "\n"
+                        "And more.\n"
+                        "\n"
+                        "Commands:\n"
+                        "  run [-- COMMAND...]  Run in the foreground.\n"
+                        "  status [NAME...]     Show what runs.\n"
+                        "  start NAME...        Start it.\n"
+                        "  check                Check files.\n"
+                        "  signal SIG NAME      Send it.\n"
+                        "  help [COMMAND]       Explain a command.\n"
+                        "  version              Show the version.\n"
+                        "  completion SHELL     Print the completion for bash, zsh or fish.\n"
+                        "\n"
+                        "Options of every command:\n"
+                        "  -c, --config PATH  Read this file or folder.\n"
+                        "  -v, --verbose      Say more.\n"
+                        "  -h, --help         Show this help.\n"
+                        "  -V, --version      Show the version.\n"
+                        "\n"
+                        "\"prog help COMMAND\" explains a command and its own options.\n");
 }
 
 static void help_of_a_command(void **unused)

@@ -1,0 +1,148 @@
+"""What the tables print for people and shells: manual pages and completion, as `make install` puts
+them."""
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from harness import BINARY, ROOT, host  # noqa: F401 (a fixture)
+
+FOLDER = os.path.dirname(BINARY)
+PAGES = {("supervisor", "8"), ("supervisor", "5"), ("deployctl", "1"), ("deployctl", "5")}
+
+
+def output(*words, **more):
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30,
+                          **more).stdout
+
+
+@pytest.mark.parametrize("program, section", sorted(PAGES))
+def test_pages(program, section):
+    page = output(os.path.join(FOLDER, program), "manual", section)
+    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning"], input=page, text=True,
+                          capture_output=True)
+    assert lint.returncode == 0, lint.stdout
+    text = output("mandoc", "-T", "utf8", "-O", "width=80", input=page)
+    plain = re.sub(".\b", "", text)  # bold is overstrike
+    if section == "5":
+        keys = re.findall(r"^  (\w+)$", output(os.path.join(FOLDER, program), "options"), re.M)
+    else:
+        keys = [line.split()[0] for line in output(os.path.join(FOLDER, program),
+                                                   "help").splitlines()
+                if line.startswith("  ") and line[2].isalpha()]
+    assert len(keys) > 10 and [key for key in keys if key not in plain] == []
+
+
+class Terminal:
+    """A shell at a terminal, where <Tab> means something."""
+
+    def __init__(self, *words, environment):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(words[0], words, environment)
+        self.text = ""
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def until(self, wanted, deadline=20):
+        end = time.monotonic() + deadline
+        while wanted not in self.text:
+            left = end - time.monotonic()
+            assert left > 0 and select.select([self.fd], [], [], left)[0], self.text
+            self.text += os.read(self.fd, 65536).decode(errors="replace")
+        self.text = self.text.split(wanted, 1)[1]
+
+    def close(self):
+        os.close(self.fd)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def site(host, tmp_path):
+    supervisor = host("[service:frontend]\ncommand = sleep 1000\nnumprocs = 2\n"
+                      "[service:database]\ncommand = sleep 1000\n")
+    return dict(os.environ, SUPERVISOR_SOCKET=supervisor.socket, HOME=str(tmp_path),
+                PATH=FOLDER + ":" + os.environ["PATH"], TERM="dumb", PS1="ready> ")
+
+
+def ask(site, *words):
+    return [line.split("\t")[0] for line in
+            output("supervisor", "complete", "--", *words, env=site).splitlines()]
+
+
+def test_offers(site):
+    assert ask(site, "relo") == ["reload"]
+    assert "status" in ask(site) and "complete" not in ask(site)
+    assert ask(site, "status", "fr") == ["frontend"]
+    assert ask(site, "status", "frontend") == ["frontend", "frontend:0", "frontend:1"]
+    assert ask(site, "stop", "a") == ["all"]
+    assert ask(site, "status", "--js") == ["--json"]
+    assert ask(site, "signal", "US") == ["USR1", "USR2"]
+    assert ask(site, "signal", "HUP", "data") == ["database"]
+    assert ask(site, "scale", "f") == ["frontend="]
+    assert ask(site, "options", "stopwait") == ["stopwaitsecs"]
+    assert ask(site, "check", "-c", "") == [":files"]
+    assert ask(site, "-s", "/nowhere", "status", "fr") == []
+
+
+def test_bash(site):
+    shell = Terminal("bash", "--norc", "--noprofile", "-i", environment=site)
+    try:
+        shell.type("eval \"$(supervisor completion bash)\"; echo re''ady\n")
+        shell.until("ready\r\n")
+        shell.type("echo supervisor; supervisor rel\t")
+        shell.until("supervisor reload ")
+        shell.type("\x15supervisor stop frontend:1\t")
+        shell.until("supervisor stop frontend:1 ")
+        shell.type("\x15supervisor stop dat\t")
+        shell.until("supervisor stop database ")
+        shell.type("\x15exit\n")
+    finally:
+        shell.close()
+
+
+def test_zsh(site, tmp_path):
+    functions = tmp_path / "functions"
+    functions.mkdir()
+    (functions / "_supervisor").write_text(output("supervisor", "completion", "zsh", env=site))
+    shell = Terminal("zsh", "-f", "-i", environment=site)
+    try:
+        shell.type(f"fpath=({functions} $fpath); autoload -U compinit; compinit -u -D; "
+                   "echo re''ady\n")
+        shell.until("ready\r\n")
+        shell.type("supervisor stop dat\t")
+        shell.until("supervisor stop database")
+        shell.type("\x15supervisor rel\t")
+        shell.until("supervisor reload")
+        shell.type("\x15exit\n")
+    finally:
+        shell.close()
+
+
+def test_fish(site):
+    script = output("supervisor", "completion", "fish", env=site)
+    lines = output("fish", "--no-config", "-c",
+                   f"{script}\ncomplete -C 'supervisor stop fro'", env=site).splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["frontend"]
+
+
+def test_unknown_shell():
+    run = subprocess.run([BINARY, "completion", "tcsh"], capture_output=True, text=True)
+    assert run.returncode == 2 and "bash, zsh or fish" in run.stderr
+
+
+def test_install_puts_them_in_place(tmp_path):
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    subprocess.run(["make", "-s", "install", f"DESTDIR={tmp_path}", "prefix=/usr",
+                    f"B={os.path.dirname(FOLDER)}"], cwd=ROOT, check=True, capture_output=True)
+    for path in ("man/man8/supervisor.8", "man/man5/supervisor.ini.5", "man/man1/deployctl.1",
+                 "man/man5/deploy.ini.5", "bash-completion/completions/supervisor",
+                 "zsh/site-functions/_deployctl", "fish/vendor_completions.d/deployctl.fish"):
+        assert os.path.getsize(tmp_path / "usr/share" / path) > 200
