@@ -13,9 +13,9 @@
 
 enum { BACKLOG = 4096 };
 
-static int new_socket(const struct addr *addr)
+static int new_socket(const struct addr *addr, int type)
 {
-    return socket(addr->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return socket(addr->at.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 static int connect_to(int fd, const struct addr *addr)
@@ -26,16 +26,17 @@ static int connect_to(int fd, const struct addr *addr)
     return -errno;
 }
 
-int listen_connect(const struct addr *addr)
+static int connect_new(const struct addr *addr, int type)
 {
-    AUTO_CLOSE int fd = new_socket(addr);
+    AUTO_CLOSE int fd = new_socket(addr, type);
     int rc = fd < 0 ? -errno : connect_to(fd, addr);
 
     return rc < 0 ? rc : take_fd(&fd);
 }
 
-/* The path of a unix socket's file; NULL for other addresses. */
-static const char *file_of(const struct addr *addr)
+int listen_connect(const struct addr *addr) { return connect_new(addr, SOCK_STREAM); }
+
+const char *listen_path(const struct addr *addr)
 {
     const struct sockaddr_un *un = (const struct sockaddr_un *)&addr->at;
 
@@ -53,14 +54,15 @@ static int fail_bind(const struct addr *addr, int error, struct err *err)
         return err_set(err, ERR_EXISTS, "listening on %s: another process has that address", text);
     if (error == EACCES)
         return err_set(err, ERR_DENIED, "listening on %s: no permission%s", text,
-                       file_of(addr) ? " to write to the folder" : "; ports below 1024 need root");
+                       listen_path(addr) ? " to write to the folder"
+                                         : "; ports below 1024 need root");
     return err_sys(err, error, "listening on %s", text);
 }
 
 /* Removes the file of a socket when nobody answers on it; 0 when it is out of the way. */
-static int remove_stale(const struct addr *addr, struct err *err)
+static int remove_stale(const struct addr *addr, int type, struct err *err)
 {
-    const char *path = file_of(addr);
+    const char *path = listen_path(addr);
     struct stat st;
 
     if (!path)
@@ -69,7 +71,7 @@ static int remove_stale(const struct addr *addr, struct err *err)
         return errno == ENOENT ? 0 : err_sys(err, errno, "looking at %s", path);
     if (!S_ISSOCK(st.st_mode))
         return err_set(err, ERR_EXISTS, "listening on %s: there is a file that is no socket", path);
-    AUTO_CLOSE int fd = listen_connect(addr);
+    AUTO_CLOSE int fd = connect_new(addr, type);
     if (fd != -ECONNREFUSED && fd != -ENOENT) /* EAGAIN: it is there, but very busy */
         return fail_bind(addr, EADDRINUSE, err);
     if (unlink(path) != 0 && errno != ENOENT)
@@ -82,11 +84,13 @@ static int set_options(int fd, const struct addr *addr, const struct listen_opti
     int on = 1;
 
     /* A file gets the mode of the socket it is bound from: no moment with wider rights. */
-    if (file_of(addr) && options->mode != 0 && fchmod(fd, options->mode) != 0)
+    if (listen_path(addr) && options->mode != 0 && fchmod(fd, options->mode) != 0)
         return errno;
     if (addr->at.ss_family == AF_UNIX)
         return 0;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+    /* For datagrams it would let another process take the address from us. */
+    if ((options->type != SOCK_DGRAM &&
+         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) ||
         (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0))
         return errno;
     /* "0.0.0.0:80" and "[::]:80" may stand side by side. */
@@ -117,13 +121,13 @@ static int set_rights(const char *path, const struct listen_options *options)
 
 int listen_rights(const struct addr *addr, const struct listen_options *options, struct err *err)
 {
-    const char *path = file_of(addr);
+    const char *path = listen_path(addr);
     int error = path ? set_rights(path, options) : 0;
 
     return error != 0 ? err_sys(err, error, "changing the rights of %s", path) : 0;
 }
 
-static int bind_to(int fd, const struct addr *addr, struct err *err)
+static int bind_to(int fd, const struct addr *addr, int type, struct err *err)
 {
     const struct sockaddr *at = (const struct sockaddr *)&addr->at;
 
@@ -131,7 +135,7 @@ static int bind_to(int fd, const struct addr *addr, struct err *err)
         return 0;
     if (errno != EADDRINUSE)
         return fail_bind(addr, errno, err);
-    int rc = remove_stale(addr, err);
+    int rc = remove_stale(addr, type, err);
     if (rc < 0)
         return rc;
     return bind(fd, at, addr->len) == 0 ? 0 : fail_bind(addr, errno, err);
@@ -139,20 +143,25 @@ static int bind_to(int fd, const struct addr *addr, struct err *err)
 
 int listen_open(const struct addr *addr, const struct listen_options *options, struct err *err)
 {
-    AUTO_CLOSE int fd = new_socket(addr);
-    const char *path = file_of(addr);
+    int type = options->type ? options->type : SOCK_STREAM;
+    AUTO_CLOSE int fd = new_socket(addr, type);
+    const char *path = listen_path(addr);
 
     if (fd < 0)
         return fail_bind(addr, errno, err);
     int error = set_options(fd, addr, options);
     if (error != 0)
         return fail_bind(addr, error, err);
-    int rc = bind_to(fd, addr, err);
+    int rc = bind_to(fd, addr, type, err);
     if (rc < 0)
         return rc;
     if (path)
         error = set_rights(path, options);
-    if (error == 0 && listen(fd, options->backlog > 0 ? options->backlog : BACKLOG) != 0)
+    if (error == 0 && type != SOCK_DGRAM &&
+        listen(fd, options->backlog > 0 ? options->backlog : BACKLOG) != 0)
+        error = errno;
+    int flags = fcntl(fd, F_GETFL);
+    if (error == 0 && options->blocking && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
         error = errno;
     if (error != 0 && path)
         unlink(path);

@@ -1,13 +1,14 @@
 /* hammer.c - asks web services for their page, all the time, and counts what went wrong.
  *
- *     hammer PORT...        until TERM or end of input; then one line:
- *                           REQUESTS ok, FAILED failed, VERSION=COUNT ...
+ *     hammer [-n THREADS] PORT...     until TERM or INT; then one line:
+ *           REQUESTS ok, FAILED failed (N refused, N reset, N cut short, N other), VERSION=COUNT
+ * ...
  *
- * One thread per port and kind: a fresh connection for each request, and one that is kept alive as
+ * THREADS (1) per port and kind: a fresh connection for each request, and one that is kept alive as
  * long as the server lets it.  A refused connection, a reset, a short or a non-200 answer is a
  * failure; nothing is tried twice.  A server may close an idle kept connection: only when not
  * a byte of the answer came and the request was never the first on it, the client asks again, as
- * RFC 9110 (9.2.2) lets it for GET; these are counted apart.
+ * RFC 9110 (9.2.2) lets it for GET; these are counted apart, closed and reset ones.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,10 +23,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PORTS_MAX = 32, VERSIONS_MAX = 16, PAUSE_NS = 2000000, TIMEOUT_S = 5, ANSWER_MAX = 4096 };
+enum failure { REFUSED, RESET, CUT, OTHER, NFAILURES };
+enum {
+    PORTS_MAX = 32,
+    THREADS_MAX = 64,
+    VERSIONS_MAX = 16,
+    PAUSE_NS = 2000000,
+    TIMEOUT_S = 5,
+    ANSWER_MAX = 4096
+};
 
 struct tally {
-    atomic_long ok, failed, again;
+    atomic_long ok, failed[NFAILURES], closed_idle, reset_idle;
     pthread_mutex_t lock;
     struct {
         char name[48];
@@ -112,9 +121,9 @@ static void count_version(struct tally *tally, const char *text)
     pthread_mutex_unlock(&tally->lock);
 }
 
-static void fail(struct tally *tally, int port, const char *what)
+static void fail(struct tally *tally, int port, enum failure how, const char *what)
 {
-    atomic_fetch_add(&tally->failed, 1);
+    atomic_fetch_add(&tally->failed[how], 1);
     pthread_mutex_lock(&tally->lock);
     if (!tally->first_failure[0])
         snprintf(tally->first_failure, sizeof tally->first_failure, "port %d: %s", port, what);
@@ -124,11 +133,12 @@ static void fail(struct tally *tally, int port, const char *what)
 static bool judge(struct worker *worker, const char *text, ssize_t len)
 {
     if (len < 0 || !whole(text, (size_t)len)) {
-        fail(worker->tally, worker->port, len < 0 ? strerror(errno) : "an incomplete answer");
+        enum failure how = len >= 0 ? CUT : errno == ECONNRESET || errno == EPIPE ? RESET : OTHER;
+        fail(worker->tally, worker->port, how, len < 0 ? strerror(errno) : "an incomplete answer");
         return false;
     }
     if (strncmp(text, "HTTP/1.1 200", 12) != 0) {
-        fail(worker->tally, worker->port, "an answer that is not 200");
+        fail(worker->tally, worker->port, OTHER, "an answer that is not 200");
         return false;
     }
     atomic_fetch_add(&worker->tally->ok, 1);
@@ -148,13 +158,18 @@ static void *work(void *context)
         if (fd < 0)
             fd = open_connection(worker->port);
         if (fd < 0) {
-            fail(worker->tally, worker->port, strerror(errno));
+            fail(worker->tally, worker->port,
+                 errno == ECONNREFUSED ? REFUSED
+                 : errno == ECONNRESET ? RESET
+                                       : OTHER,
+                 strerror(errno));
         } else {
             ssize_t len = ask(fd, worker->keep_alive, text);
             bool idle_close = used_before && len <= 0;
             bool keep = !idle_close && judge(worker, text, len) && worker->keep_alive;
             if (idle_close)
-                atomic_fetch_add(&worker->tally->again, 1);
+                atomic_fetch_add(len < 0 ? &worker->tally->reset_idle : &worker->tally->closed_idle,
+                                 1);
             if (!keep) {
                 close(fd);
                 fd = -1;
@@ -167,43 +182,56 @@ static void *work(void *context)
     return NULL;
 }
 
-static void report(struct tally *tally)
+static long report(struct tally *tally)
 {
-    printf("%ld ok, %ld failed", atomic_load(&tally->ok), atomic_load(&tally->failed));
+    long *const n =
+        (long[]){ atomic_load(&tally->failed[REFUSED]), atomic_load(&tally->failed[RESET]),
+                  atomic_load(&tally->failed[CUT]), atomic_load(&tally->failed[OTHER]) };
+    long closed = atomic_load(&tally->closed_idle), reset = atomic_load(&tally->reset_idle);
+
+    printf("%ld ok, %ld failed (%ld refused, %ld reset, %ld cut short, %ld other)",
+           atomic_load(&tally->ok), n[REFUSED] + n[RESET] + n[CUT] + n[OTHER], n[REFUSED], n[RESET],
+           n[CUT], n[OTHER]);
     for (size_t i = 0; i < VERSIONS_MAX && tally->versions[i].count > 0; i++)
         printf(", %s=%ld", tally->versions[i].name, tally->versions[i].count);
-    if (atomic_load(&tally->again) > 0)
-        printf(", %ld asked again after an idle close", atomic_load(&tally->again));
+    if (closed + reset > 0)
+        printf(", %ld asked again after an idle close (%ld of them a reset)", closed + reset,
+               reset);
     if (tally->first_failure[0])
         printf(", first failure: %s", tally->first_failure);
     printf("\n");
+    return n[REFUSED] + n[RESET] + n[CUT] + n[OTHER];
+}
+
+static bool start(struct worker *worker, struct tally *tally, const char *port, bool keep_alive)
+{
+    *worker = (struct worker){ .tally = tally, .port = atoi(port), .keep_alive = keep_alive };
+    return pthread_create(&worker->thread, NULL, work, worker) == 0;
 }
 
 int main(int argc, char **argv)
 {
     static struct tally tally = { .lock = PTHREAD_MUTEX_INITIALIZER };
-    static struct worker workers[PORTS_MAX * 2];
+    static struct worker workers[PORTS_MAX * THREADS_MAX * 2];
+    bool counted = argc > 2 && strcmp(argv[1], "-n") == 0;
+    int threads = counted ? atoi(argv[2]) : 1, first = counted ? 3 : 1;
     size_t count = 0;
     sigset_t set;
     int signum;
 
+    if (threads < 1 || threads > THREADS_MAX || argc - first > PORTS_MAX)
+        return 2;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    for (int i = 1; i < argc && i <= PORTS_MAX; i++) {
-        for (int kind = 0; kind < 2; kind++) {
-            struct worker *worker = &workers[count++];
-            *worker =
-                (struct worker){ .tally = &tally, .port = atoi(argv[i]), .keep_alive = kind == 1 };
-            if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+    for (int i = first; i < argc; i++)
+        for (int n = 0; n < threads * 2; n++)
+            if (!start(&workers[count++], &tally, argv[i], n % 2))
                 return 1;
-        }
-    }
     sigwait(&set, &signum);
     atomic_store(&leaving, true);
     for (size_t i = 0; i < count; i++)
         pthread_join(workers[i].thread, NULL);
-    report(&tally);
-    return atomic_load(&tally.failed) > 0;
+    return report(&tally) > 0;
 }

@@ -20,6 +20,8 @@ bool status_well(const json_t *instance)
         return jsonx_bool(instance, "ready", false);
     if (is_state(instance, "exited"))
         return jsonx_bool(instance, "expected", false);
+    if (is_state(instance, "waiting")) /* for a connection, as it should */
+        return jsonx_bool(instance, "listening", false);
     return is_state(instance, "stopped") && !jsonx_bool(instance, "wanted", false);
 }
 

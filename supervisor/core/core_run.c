@@ -264,7 +264,8 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
     }
     if (same && !slot->on_trial && unit->body.unproven)
         return; /* on its way, too */
-    if (same && !slot->on_trial && unit->body.lc.ready && state == LIFECYCLE_RUNNING) {
+    bool serves = (unit->body.lc.ready && state == LIFECYCLE_RUNNING) || keeper_listening(slot);
+    if (same && !slot->on_trial && serves && !unit->body.next_release[0]) {
         releases_ready(run->core.releases, service, instance, id);
         return;
     }

@@ -20,6 +20,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/remark.h"
+#include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
 #include "supervisor/plan/options.h"
@@ -165,7 +166,8 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
     size_t instance = (size_t)(slot->number - slot->spec->numprocs_start);
     if (lc->ready && unit->body.unproven)
         return;
-    if (lc->ready && (lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED))
+    bool serves = lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED;
+    if (keeper_listening(slot) || (lc->ready && serves))
         releases_ready(keeper->core->releases, slot->service, instance, unit->body.release);
     else if (lc->state == LIFECYCLE_BACKOFF || lc->state == LIFECYCLE_FAILED ||
              lc->state == LIFECYCLE_EXITED || lc->state == LIFECYCLE_RUNNING) {
@@ -194,6 +196,25 @@ static void wake_needers(struct keeper *keeper, const struct slot *slot)
     }
 }
 
+void keeper_tell_listening(struct keeper *keeper, struct slot *slot)
+{
+    wake_needers(keeper, slot);
+    keeper_tell_release(keeper, slot->main);
+    keeper_replace_changed(keeper, slot, slot->main);
+    keeper->hands.changed(keeper->hands.context, slot);
+}
+
+/* The kernel deals connections out to every socket that is open, whoever serves it. */
+static void let_go_sockets(struct keeper *keeper, const struct unit *unit)
+{
+    const struct slot *slot = unit->slot;
+    const struct lifecycle *lc = &unit->body.lc;
+    bool others_serve = lc->state == LIFECYCLE_BACKOFF && slot->spec->numprocs > 1;
+
+    if (slot->main == unit && slot->spec->nsockets > 0 && (!lc->wanted || others_serve))
+        sockets_let_go(keeper->core, slot->name);
+}
+
 static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycle_state before,
                          bool was_ready)
 {
@@ -202,6 +223,7 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
     if (before == after && was_ready == unit->body.lc.ready)
         return;
     publish_state(keeper, unit, before);
+    let_go_sockets(keeper, unit);
     /* A first release that is undone leaves its services waiting, not stopped. */
     bool emptied =
         after == LIFECYCLE_WAITING && !unit->slot->removed && keeper->emptying[unit->slot->service];
@@ -314,6 +336,10 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     }
     if (before != lc->state)
         keeper_watchdog_follow(unit);
+    if (lc->state != LIFECYCLE_WAITING && unit->slot->main == unit) {
+        sockets_watch_free(unit->slot->watch);
+        unit->slot->watch = NULL;
+    }
     /* In the ledger before anything is done: a crash from here on is resumed, not forgotten. */
     keeper_save(unit);
     keeper_arm(unit);

@@ -152,6 +152,10 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit);
 int keeper_stop_signal(const struct unit *unit);
 /* It said that it is ready, in this way; a crash from here on does not forget it. */
 void keeper_told_ready(struct unit *unit, enum unit_told how);
+/* keeper_perform.c: it starts at the first connection; it waits for one now, as well as ready. */
+bool keeper_at_call(const struct unit *unit);
+bool keeper_listening(const struct slot *slot);
+void keeper_tell_listening(struct keeper *keeper, struct slot *slot); /* keeper.c */
 /* keeper_perform.c: the breaker's timer, for those that wait for their turn. */
 void keeper_next_turns(void *context);
 /* keeper_evidence.c: publishes "evidence" about all processes of the unit, once per process and

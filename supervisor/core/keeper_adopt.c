@@ -15,6 +15,7 @@
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/leftovers.h"
 #include "supervisor/core/remark.h"
+#include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
 
@@ -206,8 +207,16 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
         keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
 }
 
+static bool keeps_sockets(void *context, const char *instance)
+{
+    const struct slot *slot = keeper_find(context, instance);
+
+    return slot && slot->main->body.lc.wanted;
+}
+
 void keeper_resume(struct keeper *keeper)
 {
+    sockets_let_go_unless(keeper->core, keeps_sockets, keeper);
     for (size_t i = 0; i < keeper->nslots; i++) {
         struct slot *slot = keeper->slots[i];
 

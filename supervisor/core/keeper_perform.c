@@ -9,6 +9,7 @@
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/remark.h"
+#include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
 
@@ -32,10 +33,10 @@ static bool need_met(const struct keeper *keeper, size_t need, bool hard, bool w
     for (size_t i = 0; i < count; i++) {
         const struct slot *slot = slots[i];
         bool settled = lifecycle_settled(keeper_state(slot));
-        bool met = slot->main->body.lc.ready || (!hard && settled);
+        bool met = slot->main->body.lc.ready || keeper_listening(slot) || (!hard && settled);
 
         if (!wait_ready)
-            met = !slot_going_up(slot) || slot->main->body.lc.ready;
+            met = !slot_going_up(slot) || slot->main->body.lc.ready || keeper_listening(slot);
         if (!met) {
             *ret_missing = slot;
             return false;
@@ -92,6 +93,8 @@ static bool restart_allowed(struct keeper *keeper, struct unit *unit)
 {
     const struct lifecycle *lc = &unit->body.lc;
 
+    if (keeper_at_call(unit) && lc->expected)
+        return true; /* it was called, it does not come back */
     if (lc->starts == 0 || lc->cause == LIFECYCLE_BY_RESTART || !keeper->breaker_timer)
         return true;
     /* While others wait nobody goes before them: one that falls all the time would take it all. */
@@ -105,6 +108,48 @@ static bool restart_allowed(struct keeper *keeper, struct unit *unit)
     keeper_reason(unit, "its turn, many services restart at once (restart_burst)");
     if (!queued)
         loop_timer_arm(keeper->breaker_timer, wait);
+    return false;
+}
+
+/* --- waiting for the first connection --- */
+
+bool keeper_at_call(const struct unit *unit)
+{
+    return unit->slot->spec->set->start_on == SPEC_START_SOCKET && !unit->slot->removed &&
+           unit->slot->twin != unit;
+}
+
+bool keeper_listening(const struct slot *slot) { return slot->watch != NULL; }
+
+static void on_called(void *context)
+{
+    struct slot *slot = context;
+    struct keeper *keeper = slot->main->keeper;
+
+    sockets_watch_free(slot->watch);
+    slot->watch = NULL;
+    if (keeper_state(slot) == LIFECYCLE_WAITING)
+        keeper_perform(keeper, slot->main, LIFECYCLE_ACT_ASK);
+}
+
+/* The socket is watched only from here until somebody calls: so one that does not accept is not
+ * started in a circle, but through backoff like all that fail. */
+static bool is_called(struct keeper *keeper, struct unit *unit)
+{
+    struct slot *slot = unit->slot;
+    struct err err = { 0 };
+
+    if (!keeper_at_call(unit) || sockets_called(keeper->core, slot->spec, slot->name))
+        return true;
+    if (!slot->watch)
+        slot->watch =
+            sockets_watch_new(keeper->core, slot->spec, slot->name, on_called, slot, &err);
+    if (!slot->watch) { /* its start will fail by the same, say so, and be tried again */
+        log_error("cannot wait for a connection", "instance", slot->name, "error", err.text, NULL);
+        return true;
+    }
+    keeper_reason(unit, "a connection");
+    slot->watch_news = keeper->stop_round_due = true;
     return false;
 }
 
@@ -141,7 +186,7 @@ static void ask(struct keeper *keeper, struct unit *unit)
         keeper_reason(unit, "a remedy: %s", limits);
     } else if (problem) {
         keeper_reason(unit, "a remedy: %s", problem);
-    } else if (needs_met(keeper, unit) && release_there(keeper, unit) &&
+    } else if (needs_met(keeper, unit) && release_there(keeper, unit) && is_called(keeper, unit) &&
                restart_allowed(keeper, unit)) {
         unit->body.fresh = false;
         remark_clear(&unit->reason);

@@ -240,8 +240,9 @@ static void main_changed(struct keeper *keeper, struct slot *slot)
 {
     const struct lifecycle *lc = &slot->main->body.lc;
     enum lifecycle_state state = (enum lifecycle_state)lc->state;
-    bool up = lc->ready && !slot->main->body.next_release[0] &&
-              (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED);
+    bool up = !slot->main->body.next_release[0] &&
+              (keeper_listening(slot) ||
+               (lc->ready && (state == LIFECYCLE_RUNNING || state == LIFECYCLE_EXITED)));
     bool unproven = slot->main->body.unproven;
     char reason[UNIT_REASON_MAX];
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
 
@@ -268,6 +269,17 @@ static void refresh_running(struct keeper *keeper, struct unit *unit)
         keeper_begin_checks(keeper, unit);
 }
 
+/* Its sockets may be others now. */
+static void listen_again(struct keeper *keeper, struct slot *slot)
+{
+    if (!slot->watch)
+        return;
+    sockets_watch_free(slot->watch);
+    slot->watch = NULL;
+    if (!slot->removed)
+        keeper_perform(keeper, slot->main, LIFECYCLE_ACT_ASK);
+}
+
 int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err)
 {
     const struct plan *plan = keeper->core->plan;
@@ -301,6 +313,7 @@ int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err
     for (size_t i = 0; i < keeper->nslots && before; i++) {
         refresh_running(keeper, keeper->slots[i]->main);
         refresh_running(keeper, keeper->slots[i]->twin);
+        listen_again(keeper, keeper->slots[i]);
     }
     return 0;
 }
@@ -388,8 +401,20 @@ static void tell_emptied(struct keeper *keeper)
     }
 }
 
+static void tell_listening(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct slot *slot = keeper->slots[i];
+
+        if (slot->watch_news && slot->watch && !slot->removed)
+            keeper_tell_listening(keeper, slot);
+        slot->watch_news = false;
+    }
+}
+
 void keeper_stop_round(struct keeper *keeper)
 {
+    tell_listening(keeper);
     free_gone_twins(keeper);
     tell_emptied(keeper);
     for (size_t i = 0; i < keeper->nslots; i++) {

@@ -14,6 +14,7 @@
 #include "supervisor/core/checks.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/remark.h"
+#include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
 
@@ -184,11 +185,15 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
     const struct spec_service *spec = unit->slot->spec;
     const struct spec_rule *rule = rule_of(unit);
     bool trial = unit->slot->twin == unit && unit->slot->on_trial;
+    bool at_call = keeper_at_call(unit);
 
     return (struct lifecycle_policy){
         .oneshot = spec->set->type == SPEC_TYPE_ONESHOT,
         .program = spec->kind == SPEC_PROGRAM,
         .once = trial,
+        .at_call = at_call,
+        .uncalled = at_call && !lifecycle_has_process((enum lifecycle_state)unit->body.lc.state) &&
+                    !sockets_called(unit->keeper->core, spec, unit->slot->name),
         .delay_ready = is_delay(spec),
         .pre_start = spec->set->pre_start != NULL,
         .post_stop = spec->set->post_stop != NULL,

@@ -279,6 +279,9 @@ static void judge_start(struct wait *wait, struct item *item)
         item_done(wait, item, false, text);
         break;
     case LIFECYCLE_WAITING:
+        if (keeper_listening(item->slot))
+            item_done(wait, item, true, NULL);
+        break;
     case LIFECYCLE_PRE_START:
     case LIFECYCLE_STARTING:
     case LIFECYCLE_STOPPING:

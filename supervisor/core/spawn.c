@@ -313,7 +313,7 @@ static int fill_listen(struct core *core, struct unit *unit, struct start *start
     struct buf names;
 
     buf_init(&names, 64 * 1024);
-    int rc = passed ? sockets_of(core, service, fds, &count, &names, err) : 0;
+    int rc = passed ? sockets_of(core, service, unit->slot->name, fds, &count, &names, err) : 0;
     if (rc == 0)
         count += kept_of(core, unit->slot->name, fds + count, SPEC_FD_STORE_MAX, &names);
     for (size_t i = 0; rc == 0 && i < count; i++)
@@ -362,19 +362,15 @@ static bool is_alone(const struct core *core, const struct unit *unit)
 }
 
 /* Descriptor 0, for [fcgi-program:] and others that take their socket from there. */
-static int socket_as_stdin(struct core *core, const struct spec_service *service, int *ret_fd,
-                           struct err *err)
+static int socket_as_stdin(struct core *core, const struct unit *unit, int *ret_fd, struct err *err)
 {
     int fds[SOCKETS_PER_SERVICE_MAX];
     size_t count = 0;
-    struct buf names;
 
-    buf_init(&names, 64 * 1024);
-    int rc = sockets_of(core, service, fds, &count, &names, err);
-    buf_done(&names);
+    int rc = sockets_of(core, unit->made->service, unit->slot->name, fds, &count, NULL, err);
     if (rc == 0 && count != 1)
         return err_set(err, ERR_STATE, "stdin = socket wants one socket, there are %zu", count);
-    if (rc == 0) { /* such programs wait in accept() */
+    if (rc == 0) { /* such programs wait in accept(), whatever others did with it */
         *ret_fd = fds[0];
         (void)fcntl(fds[0], F_SETFL, fcntl(fds[0], F_GETFL) & ~O_NONBLOCK);
     }
@@ -416,7 +412,7 @@ static int fill_stdin(struct core *core, struct unit *unit, struct start *start,
 
     *ret_fd = -1; /* /dev/null */
     if (service->set->standard_input == SPEC_STDIN_SOCKET)
-        return socket_as_stdin(core, service, ret_fd, err);
+        return socket_as_stdin(core, unit, ret_fd, err);
     if (service->set->standard_input != SPEC_STDIN_OPEN)
         return 0;
     rc = open_stdin(core, &start->stdin_fd, err);

@@ -95,6 +95,7 @@ enum unit_evidence { UNIT_EVIDENCE_FAULT = 1 << 0, UNIT_EVIDENCE_KILL = 1 << 1 }
 
 struct keeper;
 struct slot;
+struct sockets_watch;
 
 struct unit {
     struct keeper *keeper;
@@ -135,11 +136,13 @@ struct slot {
     int64_t number;
     const struct spec_service *spec; /* in the plan in force; of a removed one: in a retired plan */
     const struct users_identity *user;
-    bool removed;             /* not in the plan any more: goes when it has stopped */
-    bool on_trial;            /* the twin is the new process */
-    struct unit *main, *twin; /* twin may be NULL */
-    bool faster;              /* a release is being watched: probe more often */
-    bool in_stop, stop_told;  /* of an ordered stop */
+    bool removed;                /* not in the plan any more: goes when it has stopped */
+    bool on_trial;               /* the twin is the new process */
+    struct unit *main, *twin;    /* twin may be NULL */
+    bool faster;                 /* a release is being watched: probe more often */
+    struct sockets_watch *watch; /* waits for a connection (start_on = socket), or NULL */
+    bool watch_news;             /* which who waits for it was not told yet */
+    bool in_stop, stop_told;     /* of an ordered stop */
     bool replacing, replace_queued;
     bool replace_again; /* another release was asked for: the trial is being called off */
     char replace_release[UNIT_RELEASE_MAX]; /* "" = the one it has */

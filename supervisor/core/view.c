@@ -12,6 +12,7 @@
 #include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
+#include "supervisor/core/sockets.h"
 #include "supervisor/core/troubles.h"
 #include "supervisor/core/spawn.h"
 
@@ -104,6 +105,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     jsonx_set_text(row, "detail", lifecycle_detail_name(keeper_state(slot)));
     jsonx_set_bool(row, "wanted", lc->wanted);
     jsonx_set_bool(row, "expected", lc->state == LIFECYCLE_EXITED && lc->expected);
+    if (keeper_listening(slot))
+        jsonx_set_bool(row, "listening", true);
     jsonx_set_bool(row, "oneshot", slot->spec->set->type == SPEC_TYPE_ONESHOT);
     jsonx_set_int(row, "probes", unit->body.probes);
     jsonx_set_int(row, "probe_failures", unit->body.probe_failures);
@@ -185,6 +188,8 @@ json_t *view_status(const struct core *core, struct slot *const *slots, size_t c
         json_array_append_new(instances, view_instance(core->keeper, slots[i]));
     }
     json_object_set_new(root, "services", services);
+    if (core->plan->nsockets > 0)
+        json_object_set_new(root, "sockets", sockets_view(core));
     return root;
 }
 

@@ -120,7 +120,7 @@ static bool wanted_again(const struct step *s, enum lifecycle_state *ret_rest)
     bool bad = !lc->expected && !lc->reached && !policy->program;
 
     *ret_rest = bad ? LIFECYCLE_FAILED : LIFECYCLE_EXITED;
-    return policy->autorestart == LIFECYCLE_ALWAYS ||
+    return policy->autorestart == LIFECYCLE_ALWAYS || policy->at_call ||
            (policy->autorestart == LIFECYCLE_UNEXPECTED && !lc->expected) ||
            (policy->program && failed_start);
 }
@@ -149,6 +149,10 @@ static unsigned settle(const struct step *s)
         return rest_in(s, lc->expected ? LIFECYCLE_EXITED : LIFECYCLE_FAILED);
     if (!wanted_again(s, &rest) && rule == LIFECYCLE_RULE_NONE)
         return rest_in(s, rest);
+    /* It left because it was idle.  When somebody waits it has left without accepting, which at its
+     * own pace would go round and round. */
+    if (policy->at_call && policy->uncalled && lc->reached && lc->expected)
+        return wait_for_needs(s);
     if (rule == LIFECYCLE_RULE_AFTER)
         return retry(s, rule);
     if (rule == LIFECYCLE_RULE_NOW && lc->reached && !policy->once)

@@ -94,6 +94,8 @@ struct lifecycle_policy {
     bool oneshot;     /* started means: exited in an expected way */
     bool program;     /* supervisord's rules, see lifecycle.c settle() */
     bool once;        /* a twin: any failure is final, nothing is retried */
+    bool at_call;     /* starts when it is called, so every end but a failed one waits for that */
+    bool uncalled;    /* nobody calls now: an expected end was right */
     bool delay_ready; /* readiness is being up for start_ms */
     bool pre_start, post_stop;
     enum lifecycle_autorestart autorestart;

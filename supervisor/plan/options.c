@@ -53,12 +53,18 @@ static const struct opt supervisor_rows[] = {
 };
 #undef FIELD
 
+static const char *const socket_types[] = { "stream", "datagram", "seqpacket", NULL };
+
 #define FIELD(member) OPT_FIELD(struct spec_socket, member)
 static const struct opt socket_rows[] = {
     /* clang-format off */
     { .key = "listen", .type = OPT_NAMES, FIELD(listen), .example = "0.0.0.0:8080 [::1]:8080",
       .help = "Addresses to listen on: HOST:PORT with a numeric host, [HOST]:PORT, :PORT, or the "
               "path of a unix socket; at most 16." },
+    { .key = "type", .type = OPT_CHOICE, FIELD(type), .initial = "stream",
+      .choices = socket_types,
+      .help = "stream (TCP, or a unix stream socket), datagram (UDP, or unix datagrams), or "
+              "seqpacket (unix only)." },
     { .key = "backlog", .type = OPT_INTEGER, FIELD(backlog), .initial = "4096", .min = 1,
       .max = 1 << 20, .help = "Connections that may wait to be accepted." },
     { .key = "mode", .type = OPT_OCTAL, FIELD(mode), .initial = "0660", .min = 0, .max = 0777,
@@ -66,7 +72,8 @@ static const struct opt socket_rows[] = {
     { .key = "owner", .type = OPT_TEXT, FIELD(owner), .example = "www-data:www-data",
       .help = "USER or USER:GROUP that a unix socket belongs to." },
     { .key = "reuse_port", .type = OPT_BOOLEAN, FIELD(reuse_port), .initial = "false",
-      .help = "Sets SO_REUSEPORT." },
+      .help = "Each instance gets a socket of its own (SO_REUSEPORT), and the kernel deals "
+              "connections out among them; not for unix sockets." },
     /* clang-format on */
 };
 #undef FIELD

@@ -19,6 +19,7 @@ enum {
 
 static const char *const types[] = { "service", "oneshot", NULL };
 static const char *const kill_modes[] = { "mixed", "control-group", "process", NULL };
+static const char *const start_ons[] = { "boot", "socket", NULL };
 static const char *const restart_modes[] = { "stop-first", "overlap", NULL };
 static const char *const stdins[] = { "none", "open", "socket", NULL };
 static const char *const live_failures[] = { "restart", "none", NULL };
@@ -70,6 +71,11 @@ static const struct opt rows[] = {
       .help = "Name that supervisord's tools know an instance by." },
     { .key = "autostart", .type = OPT_BOOLEAN, FIELD(autostart), .initial = "true", .flags = LIVE,
       .help = "Whether it is started when the supervisor starts." },
+    { .key = "start_on", .type = OPT_CHOICE, SET(start_on), .initial = "boot",
+      .choices = start_ons, .flags = LIVE,
+      .help = "boot: autostart decides. socket: it then waits for the first connection (or datagram) "
+              "on one of its sockets, and again whenever it has ended; one that leaves when it "
+              "is idle (exit 0) costs nothing until it is called." },
     { .key = "autorestart", .type = OPT_CUSTOM, SET(autorestart), .initial = "true",
       .parse = options_parse_autorestart, .flags = LIVE,
       .help = "Whether it is started again when it ends: true, false, or unexpected (also spelt "

@@ -179,6 +179,20 @@ static bool count_instances(struct plan_build *build)
     return true;
 }
 
+/* Who is to start when it is called must be callable. */
+static void check_start_on(struct plan_build *build, size_t index)
+{
+    const struct spec_service *service = &build->plan->services[index];
+
+    if (service->set->start_on != SPEC_START_SOCKET)
+        return;
+    if (service->set->sockets.count == 0)
+        plan_build_service_error(build, index, "start_on",
+                                 "socket wants something to wait for, try sockets = NAME");
+    else if (service->set->type != SPEC_TYPE_SERVICE)
+        plan_build_service_error(build, index, "start_on", "socket wants type = service");
+}
+
 void plan_check_all(struct plan_build *build)
 {
     struct checking c = { .build = build };
@@ -188,6 +202,7 @@ void plan_check_all(struct plan_build *build)
     for (size_t i = 0; i < build->plan->nservices && !build->no_memory; i++) {
         c.service = i;
         check_service(&c);
+        check_start_on(build, i);
     }
     if (c.nuses)
         qsort(c.uses, c.nuses, sizeof(*c.uses), by_path);

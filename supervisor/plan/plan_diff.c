@@ -89,12 +89,29 @@ static bool is_log(const char *key, const struct spec_service *service)
            (strcmp(key, "stderr_logfile") == 0 && !service->set->redirect_stderr);
 }
 
+static const struct spec_socket *find_socket(const struct plan *plan, const char *name)
+{
+    for (size_t i = 0; i < plan->nsockets; i++)
+        if (strcmp(plan->sockets[i].name, name) == 0)
+            return &plan->sockets[i];
+    return NULL;
+}
+
+/* What an open socket cannot change any more; the rest is applied to it as it is. */
+static bool same_place(const struct spec_socket *a, const struct spec_socket *b)
+{
+    return same_names(&a->listen, &b->listen) && a->type == b->type &&
+           a->reuse_port == b->reuse_port;
+}
+
 static bool sockets_changed(const struct diffing *d, const struct spec_service *service)
 {
-    for (size_t i = 0; i < service->set->sockets.count; i++)
-        for (size_t k = 0; k < d->ret->sockets.count; k++)
-            if (strcmp(service->set->sockets.names[i], d->ret->sockets.names[k]) == 0)
-                return true;
+    for (size_t i = 0; i < service->set->sockets.count; i++) {
+        const struct spec_socket *a = find_socket(d->before, service->set->sockets.names[i]);
+        const struct spec_socket *b = find_socket(d->after, service->set->sockets.names[i]);
+        if (!a || !b || !same_place(a, b))
+            return true;
+    }
     return false;
 }
 
@@ -181,16 +198,8 @@ static void compare_all(struct diffing *d)
 
 static bool same_socket(const struct spec_socket *a, const struct spec_socket *b)
 {
-    return same_names(&a->listen, &b->listen) && a->backlog == b->backlog && a->mode == b->mode &&
-           same_text(a->owner, b->owner) && a->reuse_port == b->reuse_port;
-}
-
-static const struct spec_socket *find_socket(const struct plan *plan, const char *name)
-{
-    for (size_t i = 0; i < plan->nsockets; i++)
-        if (strcmp(plan->sockets[i].name, name) == 0)
-            return &plan->sockets[i];
-    return NULL;
+    return same_place(a, b) && a->backlog == b->backlog && a->mode == b->mode &&
+           same_text(a->owner, b->owner);
 }
 
 static void compare_sockets(struct diffing *d)

@@ -66,10 +66,8 @@ static void add_sockets(struct digest *digest, const struct plan *plan,
 
         for (size_t k = 0; k < socket->listen.count; k++)
             add_text(digest, socket->listen.names[k]);
+        add_number(digest, socket->type);
         add_number(digest, socket->reuse_port);
-        add_number(digest, socket->backlog);
-        add_number(digest, socket->mode);
-        add_text(digest, socket->owner);
     }
 }
 

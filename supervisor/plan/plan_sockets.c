@@ -33,6 +33,27 @@ static void fill_listen(struct plan_build *build, const struct plan_section *sec
     }
 }
 
+static void check_kind(struct plan_build *build, const struct plan_section *section,
+                       const struct spec_socket *to)
+{
+    bool unix_only = to->type == SPEC_SOCKET_SEQPACKET;
+
+    for (size_t i = 0; i < to->naddrs; i++) {
+        bool is_unix = to->addrs[i].at.ss_family == AF_UNIX;
+        const char *key = unix_only && !is_unix       ? "type"
+                          : to->reuse_port && is_unix ? "reuse_port"
+                                                      : NULL;
+        const struct plan_key *at = key ? plan_sections_key(section, key) : NULL;
+        if (!at)
+            continue;
+        plan_build_error(build, at->file, at->line, section->title, key,
+                         unix_only ? "seqpacket wants the path of a unix socket, not %s"
+                                   : "has no meaning for the unix socket %s",
+                         to->listen.names[i]);
+        return;
+    }
+}
+
 static void fill_socket(struct plan_build *build, const struct plan_section *section,
                         struct spec_socket *to)
 {
@@ -50,6 +71,7 @@ static void fill_socket(struct plan_build *build, const struct plan_section *sec
     for (size_t i = 0; i < section->nkeys; i++)
         plan_fill_key(build, section, &options_socket, &section->keys[i], names, to);
     fill_listen(build, section, to);
+    check_kind(build, section, to);
 }
 
 /* One address of one socket. */
@@ -60,13 +82,20 @@ struct binding {
     size_t order;
 };
 
-static int by_address(const void *a, const void *b)
+/* UDP and TCP have ports of their own, the kinds of unix sockets share their files. */
+static int compare_places(const struct binding *x, const struct binding *y)
 {
-    const struct binding *x = a, *y = b;
-
     if (x->addr->len != y->addr->len)
         return x->addr->len < y->addr->len ? -1 : 1;
     int order = memcmp(&x->addr->at, &y->addr->at, x->addr->len);
+    return order || x->addr->at.ss_family == AF_UNIX ? order : x->socket->type - y->socket->type;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct binding *x = a, *y = b;
+    int order = compare_places(x, y);
+
     return order ? order : x->order < y->order ? -1 : 1;
 }
 
@@ -79,8 +108,7 @@ static void check_addresses(struct plan_build *build, struct binding *bindings, 
         qsort(bindings, count, sizeof(*bindings), by_address);
     for (size_t i = 1; i < count; i++) {
         const struct binding *first = &bindings[i - 1], *next = &bindings[i];
-        if (first->addr->len != next->addr->len ||
-            memcmp(&first->addr->at, &next->addr->at, first->addr->len) != 0)
+        if (compare_places(first, next) != 0)
             continue;
         const struct plan_key *key = plan_sections_key(next->section, "listen");
         plan_build_error(build, key->file, key->line, next->section->title, key->key,

@@ -45,6 +45,7 @@ enum spec_restart_mode { SPEC_STOP_FIRST, SPEC_OVERLAP };
 enum spec_live_failure { SPEC_LIVE_RESTART, SPEC_LIVE_NONE };
 enum spec_notify_access { SPEC_NOTIFY_NONE, SPEC_NOTIFY_MAIN, SPEC_NOTIFY_ALL };
 enum { SPEC_FD_STORE_MAX = 512 };
+enum spec_start { SPEC_START_BOOT, SPEC_START_SOCKET };
 enum spec_on_exit { SPEC_EXIT_NONE, SPEC_EXIT_SHUTDOWN };
 enum spec_log_format { SPEC_LOG_RAW, SPEC_LOG_PLAIN, SPEC_LOG_JSON };
 enum spec_overflow { SPEC_OVERFLOW_BLOCK, SPEC_OVERFLOW_DROP_OLD };
@@ -151,6 +152,7 @@ struct spec_settings {
     int64_t watchdog_ms; /* 0 = none */
     int watchdog_signal, notify_access;
     int64_t fd_store_max;
+    int start_on;
 };
 
 struct spec_service {
@@ -191,9 +193,11 @@ struct spec_filling {
 };
 
 enum { SPEC_LISTEN_MAX = 16 };
+enum spec_socket_type { SPEC_SOCKET_STREAM, SPEC_SOCKET_DATAGRAM, SPEC_SOCKET_SEQPACKET };
 struct spec_socket {
     const char *name, *file;
     int line;
+    int type;
     struct opt_names listen; /* as written */
     struct addr addrs[SPEC_LISTEN_MAX];
     size_t naddrs;

@@ -85,6 +85,50 @@ static void file_has_the_mode_and_owner_asked_for(void **unused)
     assert_int_equal(listen_connect(&addr), -ENOENT);
 }
 
+static void other_kinds_of_unix_sockets(void **unused)
+{
+    (void)unused;
+    struct addr addr = parsed(path);
+    struct err err;
+    for (int i = 0; i < 2; i++) {
+        const struct listen_options options = { .type = i ? SOCK_SEQPACKET : SOCK_DGRAM,
+                                                .blocking = true };
+        int fd = listen_open(&addr, &options, &err);
+        assert_true(fd >= 0);
+        assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
+        int peer = socket(AF_UNIX, options.type, 0);
+        assert_int_equal(connect(peer, (const struct sockaddr *)&addr.at, addr.len), 0);
+        assert_int_equal(send(peer, "x", 1, 0), 1);
+        close(peer);
+        assert_int_equal(listen_open(&addr, &options, &err), ERR_EXISTS); /* a live one */
+        close(fd);
+        fd = listen_open(&addr, &options, &err); /* now it is stale */
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    unlink(path);
+}
+
+/* TCP and UDP have ports of their own, and nobody may share a UDP port unasked. */
+static void datagrams_beside_a_stream(void **unused)
+{
+    (void)unused;
+    struct listen_options options = { 0 };
+    struct addr addr = parsed("127.0.0.1:1");
+    struct err err;
+    ((struct sockaddr_in *)&addr.at)->sin_port = 0;
+    int stream = listen_open(&addr, &options, &err);
+    assert_true(stream >= 0);
+    addr.len = sizeof addr.at;
+    assert_int_equal(getsockname(stream, (struct sockaddr *)&addr.at, &addr.len), 0);
+    options.type = SOCK_DGRAM;
+    int datagram = listen_open(&addr, &options, &err);
+    assert_true(datagram >= 0);
+    assert_int_equal(listen_open(&addr, &options, &err), ERR_EXISTS);
+    close(datagram);
+    close(stream);
+}
+
 static void busy_socket_is_not_stale(void **unused)
 {
     (void)unused;
@@ -196,6 +240,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(file_has_the_mode_and_owner_asked_for),
+        cmocka_unit_test(other_kinds_of_unix_sockets),
+        cmocka_unit_test(datagrams_beside_a_stream),
         cmocka_unit_test(busy_socket_is_not_stale),
         cmocka_unit_test(other_files_are_left_alone),
         cmocka_unit_test(ports_are_shared_only_on_purpose),

@@ -165,6 +165,37 @@ static void a_restart_while_leaving_starts_again(void **unused)
     assert_int_equal(lc.failures, 0);
 }
 
+/* What is called by a connection may leave when it is idle, as often as it likes; one that leaves
+ * while somebody waits is not started in a circle. */
+static void idle_is_no_failure_unless_somebody_waits(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy policy = service();
+    struct lifecycle lc = { 0 };
+
+    policy.autorestart = LIFECYCLE_NEVER;
+    policy.at_call = policy.uncalled = true;
+    for (int64_t now = 1000; now < 10000; now += 100) {
+        if (now == 1000)
+            at(&lc, LIFECYCLE_EV_START, &policy, now);
+        at(&lc, LIFECYCLE_EV_GO, &policy, now);
+        at(&lc, LIFECYCLE_EV_READY, &policy, now + 1);
+        assert_int_equal(end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, now + 2), LIFECYCLE_ACT_ASK);
+        assert_int_equal(lc.state, LIFECYCLE_WAITING);
+    }
+    policy.uncalled = false;
+    for (int turn = 0; turn < 2; turn++) {
+        at(&lc, LIFECYCLE_EV_GO, &policy, 20000);
+        at(&lc, LIFECYCLE_EV_READY, &policy, 20001);
+        end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 20002);
+    }
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 30000);
+    at(&lc, LIFECYCLE_EV_GO, &policy, 30000);
+    end(&lc, LIFECYCLE_EV_EXIT_BAD, &policy, 30001);
+    assert_int_equal(lc.state, LIFECYCLE_BACKOFF); /* a crash is paced, too, and comes back */
+}
+
 /* Its twin may have answered for it: once that is gone it has ready_timeout to show itself. */
 static void a_proof_is_a_start_without_a_spawn(void **unused)
 {
@@ -384,7 +415,10 @@ static void every_reachable_situation_is_sane(void **unused)
     (void)unused;
     size_t situations = 0;
 
-    for (unsigned bits = 0; bits < 1u << 7; bits++) {
+    for (unsigned bits = 0; bits < 1u << 9; bits++) {
+        bool at_call = bits & 128, odd = bits & (1 | 2 | 4);
+        if ((at_call && odd) || (!at_call && bits & 256))
+            continue; /* services are called, not programs, oneshots or twins */
         for (int i = 0; i < 3 * 5; i++) {
             struct lifecycle_policy policy = service();
             policy.oneshot = bits & 1;
@@ -395,6 +429,8 @@ static void every_reachable_situation_is_sane(void **unused)
             policy.post_stop = bits & 16;
             policy.backoff_reset_ms = bits & 32 ? 0 : HEALTHY_NEVER;
             policy.startretries = bits & 64 ? MAX_RETRIES : 0;
+            policy.at_call = bits & 128;
+            policy.uncalled = policy.at_call && bits & 256;
             policy.autorestart = (enum lifecycle_autorestart)(i % 3);
             policy.rule = (enum lifecycle_rule)(i / 3);
             policy.rule_ms = 1000;
@@ -475,6 +511,7 @@ int main(void)
         cmocka_unit_test(a_oneshot_that_ends_well_is_done),
         cmocka_unit_test(a_fault_without_autorestart_fails),
         cmocka_unit_test(a_restart_while_leaving_starts_again),
+        cmocka_unit_test(idle_is_no_failure_unless_somebody_waits),
         cmocka_unit_test(a_proof_is_a_start_without_a_spawn),
         cmocka_unit_test(one_that_leaves_by_itself_is_let_go),
         cmocka_unit_test(more_time_is_given_where_there_is_a_limit),

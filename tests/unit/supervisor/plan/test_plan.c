@@ -143,7 +143,7 @@ static void sockets_of_a_service_keep_their_order(void **state)
 {
     struct plan *plan = must("[socket:web]\nlisten = 0.0.0.0:80 [::]:80\n  /run/x.sock\n"
                              "mode = 0600\nowner = www:www\n"
-                             "[socket:adm]\nlisten = @adm\nreuse_port = yes\n"
+                             "[socket:adm]\nlisten = :81\nreuse_port = yes\ntype = datagram\n"
                              "[service:a]\ncommand = a\nsockets = adm web\n");
     const struct spec_service *a = fixture_service(plan, "a");
 
@@ -156,6 +156,8 @@ static void sockets_of_a_service_keep_their_order(void **state)
     assert_int_equal(web->mode, 0600);
     assert_int_equal(web->backlog, 4096);
     assert_true(plan->sockets[a->socket_index[0]].reuse_port && !web->reuse_port);
+    assert_int_equal(plan->sockets[a->socket_index[0]].type, SPEC_SOCKET_DATAGRAM);
+    assert_int_equal(web->type, SPEC_SOCKET_STREAM);
     plan_free(plan);
 }
 

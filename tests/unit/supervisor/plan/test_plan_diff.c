@@ -143,6 +143,13 @@ static void sockets_change_their_services(void **state)
             "[socket:s]\nlisten = :81\n[socket:t]\nlisten = :90\n" WEB "sockets = s\n"
             "[service:other]\ncommand = o\nsockets = t\n",
             "web=restart(sockets) socket(s) ");
+    diff_is("[socket:s]\nlisten = :80\n" WEB "sockets = s\n",
+            "[socket:s]\nlisten = :80\nreuse_port = true\n" WEB "sockets = s\n",
+            "web=restart(sockets) socket(s) ");
+    /* An open socket takes these as it is. */
+    diff_is("[socket:s]\nlisten = /s\n" WEB "sockets = s\n",
+            "[socket:s]\nlisten = /s\nmode = 0600\nowner = root\nbacklog = 5\n" WEB "sockets = s\n",
+            "socket(s) ");
     diff_is("[socket:s]\nlisten = :80\n" WEB, "[socket:t]\nlisten = :80\n" WEB,
             "socket(s) socket(t) ");
 }
