@@ -101,6 +101,11 @@ static const struct cli_command commands[] = {
               "Every error is a line FILE:LINE: message; warnings are what works but is most "
               "likely not meant. With --json every service with the value of each key, and where "
               "it was given. Exit code: 0 no errors, 1 errors." },
+    { .name = "doctor", .words = "", .options = check_options, .run = cmd_doctor,
+      .help = "Tell which guarantees hold here, which do not, why, and what to do about it.\n\n"
+              "Asks the supervisor that runs; without one, or with -c, it looks as if one were "
+              "started here. Exit code: 0 all that the configuration needs is there, 1 some of it "
+              "is missing." },
     { .name = "status", .words = "[NAME...]", .options = json_options,
       .run = cmd_status, .complete = complete_names,
       .help = "Show what runs.\n\n"

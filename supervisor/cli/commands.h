@@ -9,6 +9,7 @@ int commands_main(int argc, char **argv);
 
 int cmd_run(struct cli *cli);
 int cmd_check(struct cli *cli);
+int cmd_doctor(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_start(struct cli *cli);
 int cmd_stop(struct cli *cli);

@@ -222,7 +222,7 @@ void cgroup_use(struct cgroup *cgroup, int fd)
 void cgroup_without(struct cgroup *cgroup, const char *why)
 {
     *cgroup = (struct cgroup){ .fd = -1 };
-    snprintf(cgroup->why_not, sizeof cgroup->why_not, "%s", why);
+    snprintf(cgroup->why_not, sizeof cgroup->why_not, "%.*s", CGROUP_WHY_MAX - 1, why);
 }
 
 void cgroup_leave(struct cgroup *cgroup, const pid_t ours[CGROUP_KNOWN_PIDS])
@@ -334,4 +334,55 @@ void cgroup_enable(struct cgroup *cgroup, unsigned wanted)
     for (int i = 0; parent >= 0 && i < CGROUP_NCONTROLLERS; i++)
         if (wanted & ~cgroup->enabled & (1u << i))
             enable_one(cgroup, parent, (enum cgroup_controller)i);
+}
+
+/* --- only looking --- */
+
+/* A group with processes of others in it cannot hand anything on; the root's may. */
+static bool is_shared(int parent, size_t ours)
+{
+    return faccessat(parent, "cgroup.events", F_OK, 0) == 0 && cgroup_tree_alone(parent) > ours;
+}
+
+static void foresee(struct cgroup *ret, int parent, bool shared)
+{
+    for (int i = 0; i < CGROUP_NCONTROLLERS; i++) {
+        const char *name = cgroup_controller_name((enum cgroup_controller)i);
+        bool handed_on = lists(parent, "cgroup.subtree_control", name);
+
+        if (ret->enabled & 1u << i || ret->missing[i][0])
+            continue;
+        if (lists(parent, "cgroup.controllers", name) && (handed_on || !shared))
+            ret->enabled |= 1u << i;
+        else
+            explain(parent, name, EBUSY, ret->missing[i], CGROUP_WHY_MAX);
+    }
+}
+
+void cgroup_foresee(struct cgroup *copy)
+{
+    if (copy->fd < 0)
+        return;
+    AUTO_CLOSE int parent = openat(copy->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent >= 0) /* with ourselves out of it any process there is one too many */
+        foresee(copy, parent, is_shared(parent, 0));
+}
+
+void cgroup_look(struct cgroup *ret)
+{
+    char own[CGROUP_PATH_MAX], dir[CGROUP_PATH_MAX];
+    struct err err = { 0 };
+
+    cgroup_without(ret, "this process is in no control group of version 2");
+    if (!own_path(getpid(), own, sizeof own))
+        return;
+    AUTO_CLOSE int parent = open_own(own, dir, sizeof dir, &err);
+    if (parent >= 0 && faccessat(parent, "cgroup.procs", W_OK, 0) != 0)
+        (void)refused(errno, dir, &err);
+    if (err.code != 0) {
+        cgroup_without(ret, err.text);
+        return;
+    }
+    ret->why_not[0] = '\0';
+    foresee(ret, parent, is_shared(parent, 1));
 }

@@ -50,6 +50,11 @@ void cgroup_enable(struct cgroup *cgroup, unsigned wanted);
 /* Moves ourselves back and removes what is empty; at the end of an orderly shutdown.  What cannot
  * be removed is left to the next one. */
 void cgroup_leave(struct cgroup *cgroup, const pid_t ours[CGROUP_KNOWN_PIDS]);
+/* What cgroup_create() and cgroup_enable() would bring about here, without doing it: why_not, or
+ * `enabled` and `missing`. */
+void cgroup_look(struct cgroup *ret);
+/* The same for controllers that nobody has asked for yet, on a copy of what is in use. */
+void cgroup_foresee(struct cgroup *copy);
 /* The folder of the group a process is in, for people; false when it is nowhere. */
 bool cgroup_where(pid_t pid, char *ret, size_t size);
 /* The instance's folder name that a process is in; false when it is in none of ours. */

@@ -95,6 +95,14 @@ size_t cgroup_tree_pids(int fd, pid_t *ret, size_t max)
     return walk.count;
 }
 
+size_t cgroup_tree_alone(int fd)
+{
+    struct walk walk = { 0 };
+
+    read_pids(fd, &walk);
+    return walk.count;
+}
+
 static void remove_below(int fd, int depth)
 {
     DIR *dir = list(fd);

@@ -7,6 +7,8 @@
 
 /* Pids in the group and below; how many there are, at most `max` filled in.  fd stays open. */
 size_t cgroup_tree_pids(int fd, pid_t *ret, size_t max);
+/* How many processes are in the group itself. */
+size_t cgroup_tree_alone(int fd);
 /* Removes every group below this one that is empty. */
 void cgroup_tree_prune(int fd);
 /* Removes a group and all below it, as far as they are empty. */

@@ -108,6 +108,13 @@ static void do_logs(struct control *control, struct rpc_call *call, json_t *para
     answer_rows(control, call, params, "logs", view_logs);
 }
 
+static void do_doctor(struct control *control, struct rpc_call *call, json_t *params, int verb)
+{
+    (void)verb;
+    (void)params;
+    rpc_reply(call, view_doctor(control->core));
+}
+
 static void do_version(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
     (void)verb;
@@ -163,6 +170,7 @@ static const struct route routes[] = {
     { "why",              RIGHT_READ,    do_why,      0 },
     { "events",           RIGHT_READ,    do_events,   0 },
     { "version",          RIGHT_READ,    do_version,  0 },
+    { "doctor",           RIGHT_READ,    do_doctor,   0 },
     { "release.state",    RIGHT_READ,    do_release,  CONTROL_STATE },
     { "logs",             RIGHT_OPERATE, do_logs,     0 },
     { "start",            RIGHT_OPERATE, do_orders,   ORDERS_START },

@@ -10,6 +10,7 @@
 #include "base/signals.h"
 #include "io/jsonx.h"
 #include "supervisor/core/kept.h"
+#include "supervisor/core/doctor.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/releases.h"
 #include "supervisor/core/sockets.h"
@@ -125,6 +126,17 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     return row;
 }
 
+static json_t *controllers_json(const struct cgroup *cgroup)
+{
+    json_t *names = json_array();
+
+    for (int i = 0; i < CGROUP_NCONTROLLERS; i++)
+        if (cgroup->enabled & 1u << i)
+            json_array_append_new(names,
+                                  json_string(cgroup_controller_name((enum cgroup_controller)i)));
+    return names;
+}
+
 json_t *view_guarantees(const struct core *core)
 {
     json_t *row = json_object();
@@ -133,6 +145,7 @@ json_t *view_guarantees(const struct core *core)
     jsonx_set_text(row, "containment",
                    core->cgroup.fd >= 0 ? "a control group for each instance"
                                         : "process group, session, parent tree and environment");
+    json_object_set_new(row, "limits", controllers_json(&core->cgroup));
     if (core->cgroup.fd < 0)
         jsonx_set_text(row, "no_control_groups", core->cgroup.why_not);
     jsonx_set_text(row, "output",
@@ -148,6 +161,23 @@ json_t *view_guarantees(const struct core *core)
         jsonx_set_text(row, "exit_status",
                        "the guardian was replaced: exits of older processes may be unknown");
     return row;
+}
+
+json_t *view_doctor(const struct core *core)
+{
+    struct doctor_facts facts;
+    struct doctor_needs needs;
+
+    struct cgroup cgroup = core->cgroup;
+
+    cgroup_foresee(&cgroup);
+    doctor_needs(core->plan, geteuid(), &needs);
+    doctor_look(&facts, &cgroup, &needs, core->socket);
+    facts.running = true;
+    facts.guardian_pid = (pid_t)core->ledger.header->guardian_pid;
+    facts.logs_writable = !core->logs_inherited;
+    facts.state_writable = !core->state_in_memory;
+    return json_pack("{s:b,s:o}", "running", true, "guarantees", doctor_judge(&facts, &needs));
 }
 
 static json_t *supervisor_json(const struct core *core)

@@ -17,5 +17,7 @@ json_t *view_why(const struct core *core, const struct slot *slot);
 json_t *view_logs(const struct core *core, const struct slot *slot);
 /* Which promises hold on this host, by name: text values for people. */
 json_t *view_guarantees(const struct core *core);
+/* {"running": true, "guarantees": rows of doctor_judge()}. */
+json_t *view_doctor(const struct core *core);
 
 #endif

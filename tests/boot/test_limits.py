@@ -1,6 +1,8 @@
 """Limits are enforced by the kernel, and what they did is told."""
 import json
 
+import pytest
+
 from boot import boot, needs
 
 pytestmark = needs()
@@ -43,6 +45,8 @@ $s signal KILL killed
 until $s status --json killed | grep -q '"state": *"exited"'; do sleep 0.1; done
 echo "=== status"
 $s status --json
+echo "=== doctor"
+$s doctor --json; echo "CODE $?"
 echo "=== why"
 $s why hog
 echo "=== events"
@@ -90,6 +94,10 @@ def test_limits():
     rows = {row["id"]: row for service in status["services"] for row in service["instances"]}
     assert "no_control_groups" not in status["supervisor"]["guarantees"]
     assert not any("limits_not_enforced" in row for row in rows.values())
+    doctor, code = said["doctor"].split("CODE ")
+    held = {row["id"]: row["holds"] for row in json.loads(doctor)["guarantees"]}
+    assert code.strip() == "0" and held["containment"] and held["oom"]
+    assert all(held[f"limits-{name}"] for name in ("memory", "pids", "cpu", "io"))
     # The kernel killed one for want of memory, and that is told; an ordinary KILL is not that.
     assert rows["hog:0"]["last_exit"]["oom"] is True
     assert rows["hog:0"]["last_exit"]["signal"] == "KILL"
@@ -111,3 +119,53 @@ def test_limits():
     assert said["plan"].count("would be applied, no restart") == 3
     assert said["live"].split() == ["50", "max", "200000", "100000"]
     assert said["same"].split()[0] == said["same"].split()[1]
+
+
+# A service manager gave us a group with one controller, and in the second case lives in it, too.
+DELEGATED = """
+mkdir /sys/fs/cgroup/unit
+echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+%s
+echo $$ > /sys/fs/cgroup/unit/cgroup.procs
+"""
+SQUATTER = "sleep 100000 </dev/null & echo $! > /sys/fs/cgroup/unit/cgroup.procs"
+LIMITED = """
+[service:web]
+command = sleep 1000
+memory_max = 32MB
+cpu_max = 50%
+startsecs = 0
+"""
+LOOK = """
+s=/bin/supervisor
+export SUPERVISOR_SOCKET=/run/control.sock NO_COLOR=1
+until $s status >/dev/null 2>&1 || [ $? = 3 ]; do sleep 0.1; done
+until $s status --json web | grep -q '"state": *"running"'; do sleep 0.1; done
+echo "=== web"
+$s status --json web
+echo "=== doctor"
+$s doctor --json; echo "CODE $?"
+echo "=== group"
+cat /proc/1/cgroup
+cat /sys/fs/cgroup/unit/supervisor.*/web:0/memory.max
+echo "=== stop"
+$s stop web && echo stopped
+"""
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_delegated(shared):
+    said = boot(LIMITED, LOOK, prepare=DELEGATED % (SQUATTER if shared else ""))
+    row = json.loads(said["web"])["services"][0]["instances"][0]
+    rows = {row["id"]: row for row in json.loads(said["doctor"].split("CODE ")[0])["guarantees"]}
+    assert said["doctor"].split("CODE ")[1].strip() == "1" and rows["containment"]["holds"]
+    assert "/unit/supervisor." in said["group"] and "stopped" in said["stop"]
+    if shared:
+        assert row["limits_not_enforced"].startswith("memory_max, cpu_max: process ")
+        assert "(sleep)" in row["limits_not_enforced"]
+        assert "(sleep)" in rows["limits-memory"]["why"]
+        return
+    assert str(32 << 20) in said["group"]
+    assert row["limits_not_enforced"].startswith("cpu_max: the cpu controller was not delegated")
+    assert rows["limits-memory"]["holds"] and not rows["limits-cpu"]["holds"]
+    assert rows["limits-cpu"]["needed_by"] == "web"
