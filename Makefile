@@ -263,7 +263,7 @@ install: all
 .PHONY: deps deps-build deps-check deps-lint
 deps: deps-check
 PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
-PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist zstd \
+PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist python3-grpcio zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
   mandoc zsh fish
 PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio

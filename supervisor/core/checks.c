@@ -27,12 +27,6 @@ struct checks {
     unsigned busy;      /* depth of callbacks; freed only at 0 */
 };
 
-static bool is_probed(const struct instance_check *target)
-{
-    return target->kind == SPEC_CHECK_HTTP || target->kind == SPEC_CHECK_TCP ||
-           target->kind == SPEC_CHECK_UNIX || target->kind == SPEC_CHECK_EXEC;
-}
-
 static int exec_start(void *context, char *const *argv, size_t *ret_token, struct err *err)
 {
     struct checks *checks = ((struct check *)context)->owner;
@@ -62,7 +56,7 @@ static int begin(struct checks *checks, enum which which, struct err *err)
         .context = check, .done = on_result, .exec_start = exec_start, .exec_kill = exec_kill
     };
 
-    if (check->probe || !is_probed(check->target))
+    if (check->probe || !probe_is_asked(check->target->kind))
         return 0;
     bool eager = which == WHICH_STARTUP || (which == WHICH_READY && !checks->ready);
     check->failures = check->successes = 0;
@@ -174,7 +168,7 @@ struct checks *checks_new(struct loop *loop, const struct instance *instance,
     }
     checks->loop = loop;
     checks->hands = *hands;
-    checks->started = started || !is_probed(&instance->startup);
+    checks->started = started || !probe_is_asked(instance->startup.kind);
     checks->ready = ready;
     checks->all[WHICH_STARTUP] =
         (struct check){ .target = &instance->startup, .timing = &spec->set->startup };

@@ -278,6 +278,7 @@ static bool goes_to_address(const struct instance_check *check)
     case SPEC_CHECK_TCP:
     case SPEC_CHECK_UNIX:
     case SPEC_CHECK_EXEC:
+    case SPEC_CHECK_GRPC:
         return true;
     case SPEC_CHECK_NONE:
     case SPEC_CHECK_DELAY:

@@ -296,6 +296,7 @@ static enum unit_told way_to_tell(const struct unit *unit)
     case SPEC_CHECK_TCP:
     case SPEC_CHECK_UNIX:
     case SPEC_CHECK_EXEC:
+    case SPEC_CHECK_GRPC:
     case SPEC_NCHECKS:
         break;
     }

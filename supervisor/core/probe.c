@@ -331,12 +331,17 @@ static int make_request(struct probe *probe, struct err *err)
                : 0;
 }
 
+bool probe_is_asked(enum spec_check_kind kind)
+{
+    return kind == SPEC_CHECK_HTTP || kind == SPEC_CHECK_TCP || kind == SPEC_CHECK_UNIX ||
+           kind == SPEC_CHECK_EXEC || kind == SPEC_CHECK_GRPC;
+}
+
 static int prepare(struct probe *probe, struct err *err)
 {
     const struct instance_check *check = probe->check;
 
-    if (check->kind != SPEC_CHECK_HTTP && check->kind != SPEC_CHECK_TCP &&
-        check->kind != SPEC_CHECK_UNIX && check->kind != SPEC_CHECK_EXEC)
+    if (!probe_is_asked(check->kind))
         return err_set(err, ERR_INVALID, "nothing to be asked");
     int rc = make_request(probe, err);
     if (rc != 0)
@@ -344,14 +349,19 @@ static int prepare(struct probe *probe, struct err *err)
     if (getrandom(&probe->random, sizeof probe->random, GRND_NONBLOCK) < 0 || probe->random == 0)
         probe->random = (uint64_t)loop_now_ms(probe->loop) ^ (uintptr_t)probe;
     probe->random |= 1; /* xorshift stays at 0 for ever */
-    bool talks = check->kind != SPEC_CHECK_EXEC, asks = talks && check->host;
+    bool talks = check->kind != SPEC_CHECK_EXEC, looks = talks && check->host;
+    const struct probe_talk_ask ask = {
+        .request = buf_text(&probe->request),
+        .authority = check->kind == SPEC_CHECK_GRPC ? check->authority : NULL,
+        .service = check->path,
+    };
     if (talks)
-        probe->talk = probe_talk_new(probe->loop, buf_text(&probe->request), on_talked, probe);
-    if (asks)
+        probe->talk = probe_talk_new(probe->loop, &ask, on_talked, probe);
+    if (looks)
         probe->lookup = probe_lookup_new(probe->loop, check->host, check->port, on_lookup, probe);
     probe->next = loop_timer_new(probe->loop, on_next, probe);
     probe->limit = loop_timer_new(probe->loop, on_limit, probe);
-    if (!probe->next || !probe->limit || (talks && !probe->talk) || (asks && !probe->lookup))
+    if (!probe->next || !probe->limit || (talks && !probe->talk) || (looks && !probe->lookup))
         return err_set(err, ERR_MEMORY, "no memory for a check");
     return 0;
 }

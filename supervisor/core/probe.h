@@ -1,4 +1,4 @@
-/* probe.h - one check of one unit, repeated: http, tcp, unix, exec.
+/* probe.h - one check of one unit, repeated: http, grpc, tcp, unix, exec.
  *
  * Never blocks the loop; at most one attempt at a time; an attempt that is not answered within
  * the time-out failed.  Intervals are spread so that a thousand probes do not fire together.
@@ -50,6 +50,8 @@ void probe_set_faster(struct probe *probe, bool faster);
  */
 void probe_exec_ended(struct probe *probe, size_t token, bool signalled, int status);
 
+/* Pure: whether we ask, or the service tells by itself. */
+bool probe_is_asked(enum spec_check_kind kind);
 /* Pure: the HTTP/1.x status line of an answer, whole or without its end.  200-399 is healthy.
  * 1 = ok, 0 = bad, -1 = not HTTP (then *ret_code is not written). */
 int probe_http_status(const char *answer, size_t len, int *ret_code);

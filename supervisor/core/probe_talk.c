@@ -13,15 +13,23 @@
 
 #include "base/buf.h"
 #include "io/listen.h"
+#include "supervisor/core/grpc.h"
 #include "supervisor/core/probe.h"
 
-enum { ANSWER_MAX = 8192, DRAIN_BYTES = 1 << 20, QUOTE_LEN = 24, TEXT_MAX = 128 };
+enum {
+    ANSWER_MAX = 8192,
+    GRPC_OUT_MAX = 4096,
+    DRAIN_BYTES = 1 << 20,
+    QUOTE_LEN = 24,
+    TEXT_MAX = 128
+};
 
 enum phase { PHASE_IDLE, PHASE_CONNECTING, PHASE_TALKING, PHASE_DRAINING };
 
 struct probe_talk {
     struct loop *loop;
-    const char *request;
+    struct probe_talk_ask asks;
+    struct grpc *grpc; /* of this attempt, NULL = another dialect */
     void (*end)(void *context, enum probe_talk_end how, const char *text);
     void *context;
     enum phase phase;
@@ -32,6 +40,7 @@ struct probe_talk {
     int fd;
     struct loop_watch *watch;
     struct buf answer;
+    struct buf out; /* grpc: to be sent */
     size_t sent, drained;
 };
 
@@ -47,6 +56,11 @@ void probe_talk_hang_up(struct probe_talk *talk)
     talk->fd = -1;
     talk->phase = PHASE_IDLE;
     buf_done(&talk->answer);
+    buf_done(&talk->out);
+    if (talk->grpc)
+        grpc_done(talk->grpc);
+    free(talk->grpc);
+    talk->grpc = NULL;
 }
 
 /* Nobody may touch the talk after these: its owner may free it when told. */
@@ -180,6 +194,33 @@ static bool judge(struct probe_talk *talk)
     }
 }
 
+static bool send_all(struct probe_talk *talk);
+
+/* The farewell goes out with the verdict: after it the server closes. */
+static bool judge_grpc(struct probe_talk *talk, const char *data, size_t len)
+{
+    char text[GRPC_TEXT_MAX];
+    enum grpc_verdict verdict = grpc_feed(talk->grpc, data, len, &talk->out, text);
+
+    send_all(talk);
+    if (verdict == GRPC_MORE)
+        return false;
+    shutdown(talk->fd, SHUT_WR);
+    leave_with(talk, verdict == GRPC_OK ? PROBE_TALK_OK : PROBE_TALK_BAD, text);
+    return true;
+}
+
+static bool judge_some(struct probe_talk *talk, const char *data, size_t len)
+{
+    if (talk->grpc)
+        return judge_grpc(talk, data, len);
+    buf_put(&talk->answer, data, len);
+    if (!talk->answer.failed)
+        return judge(talk);
+    fail_sys(talk, ENOMEM);
+    return true;
+}
+
 static bool read_answer(struct probe_talk *talk)
 {
     char space[ANSWER_MAX];
@@ -195,38 +236,58 @@ static bool read_answer(struct probe_talk *talk)
             return true;
         }
         if (n == 0) {
+            bool some = talk->answer.len > 0 || (talk->grpc && talk->grpc->total > 0);
             hang_up_with(talk, PROBE_TALK_BAD, "%s",
-                         talk->answer.len ? "closed in the middle of its answer"
-                                          : "closed before answering");
+                         some ? "closed in the middle of its answer" : "closed before answering");
             return true;
         }
-        buf_put(&talk->answer, space, (size_t)n);
-        if (talk->answer.failed) {
-            fail_sys(talk, ENOMEM);
-            return true;
-        }
-        if (judge(talk))
+        if (judge_some(talk, space, (size_t)n))
             return true;
     }
 }
 
-/* A server may answer and close before it has read the request: then writing fails, and reading
- * tells. */
-static bool ask(struct probe_talk *talk)
+/* False while something is left.  A server may answer and close before it has read the request:
+ * then writing fails, and reading tells. */
+static bool send_all(struct probe_talk *talk)
 {
-    size_t len = strlen(talk->request);
+    const char *text = talk->grpc ? talk->out.data : talk->asks.request;
+    size_t len = talk->grpc ? talk->out.len : strlen(text);
 
     while (talk->sent < len) {
-        ssize_t n = send(talk->fd, talk->request + talk->sent, len - talk->sent,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n =
+            send(talk->fd, text + talk->sent, len - talk->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             return false;
         talk->sent = n < 0 ? len : talk->sent + (size_t)n;
     }
-    loop_watch_set(talk->watch, LOOP_READ);
-    return read_answer(talk);
+    if (talk->grpc) {
+        buf_consume(&talk->out, len);
+        talk->sent = 0;
+    }
+    return true;
+}
+
+static bool ask(struct probe_talk *talk)
+{
+    bool all = send_all(talk);
+
+    loop_watch_set(talk->watch, all ? LOOP_READ : LOOP_READ | LOOP_WRITE);
+    return (all || talk->grpc) && read_answer(talk);
+}
+
+/* True when it was the end. */
+static bool begin_grpc(struct probe_talk *talk)
+{
+    talk->grpc = calloc(1, sizeof *talk->grpc);
+    buf_init(&talk->out, GRPC_OUT_MAX);
+    if (talk->grpc)
+        grpc_begin(talk->grpc, talk->asks.authority, talk->asks.service, &talk->out);
+    if (talk->grpc && !talk->out.failed)
+        return false;
+    fail_sys(talk, ENOMEM);
+    return true;
 }
 
 /* --- connecting --- */
@@ -290,7 +351,9 @@ static bool connected(struct probe_talk *talk)
         fail_sys(talk, error);
         return true;
     }
-    if (talk->request[0]) {
+    if (talk->asks.authority && begin_grpc(talk))
+        return true;
+    if (talk->asks.authority || talk->asks.request[0]) {
         talk->phase = PHASE_TALKING;
         return ask(talk);
     }
@@ -344,10 +407,11 @@ const char *probe_talk_missing(const struct probe_talk *talk)
 {
     if (talk->phase == PHASE_CONNECTING)
         return "no connection";
-    return talk->answer.len ? "only part of an answer" : "no answer";
+    bool some = talk->answer.len > 0 || (talk->grpc && talk->grpc->total > 0);
+    return some ? "only part of an answer" : "no answer";
 }
 
-struct probe_talk *probe_talk_new(struct loop *loop, const char *request,
+struct probe_talk *probe_talk_new(struct loop *loop, const struct probe_talk_ask *asks,
                                   void (*end)(void *context, enum probe_talk_end how,
                                               const char *text),
                                   void *context)
@@ -357,7 +421,7 @@ struct probe_talk *probe_talk_new(struct loop *loop, const char *request,
     if (!talk)
         return NULL;
     *talk = (struct probe_talk){
-        .loop = loop, .request = request, .end = end, .context = context, .fd = -1
+        .loop = loop, .asks = *asks, .end = end, .context = context, .fd = -1
     };
     buf_init(&talk->answer, ANSWER_MAX);
     talk->drain_timer = loop_timer_new(loop, on_drain_timer, talk);

@@ -1,4 +1,4 @@
-/* probe_talk.h - one conversation of a probe: connect, ask, read a status line, leave in order.
+/* probe_talk.h - one conversation of a probe: connect, ask, read a verdict, leave in order.
  *
  * A connection is closed in order, never by a reset: a server that is still writing its page, or
  * has not accepted yet, would log a reset as an error every few seconds.  So after the verdict the
@@ -21,11 +21,17 @@ enum probe_talk_end {
     PROBE_TALK_LACK, /* no descriptor or memory of our own: nothing is known about the server */
 };
 
+/* What is asked.  The texts must outlive the talk. */
+struct probe_talk_ask {
+    const char *request;   /* of HTTP/1; "" = to connect is enough */
+    const char *authority; /* not NULL: grpc, and no request */
+    const char *service;   /* with authority */
+};
+
 struct probe_talk;
-/* `request` must outlive it; "" = to connect is enough.  `end` is called once for each begin()
- * that was not hung up before; text: "200", "connected", "503 Service Unavailable", ...  The talk
- * may be freed inside.  NULL without memory. */
-struct probe_talk *probe_talk_new(struct loop *loop, const char *request,
+/* `end` is called once for each begin() that was not hung up before; text: "200", "connected",
+ * "503 Service Unavailable", "SERVING", ...  The talk may be freed inside.  NULL without memory. */
+struct probe_talk *probe_talk_new(struct loop *loop, const struct probe_talk_ask *ask,
                                   void (*end)(void *context, enum probe_talk_end how,
                                               const char *text),
                                   void *context);

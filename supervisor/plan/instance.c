@@ -361,8 +361,8 @@ static void make_check(struct maker *m, const char *key, const struct spec_check
         return;
     int rc = instance_check_parse(target, m->arena, ret, &err);
     if (rc == 0 && !fits_use(key, ret))
-        rc = err_set(&err, ERR_INVALID, "\"%.32s\" is only for ready, try http, tcp, unix or exec",
-                     target);
+        rc = err_set(&err, ERR_INVALID,
+                     "\"%.32s\" is only for ready, try http, grpc, tcp, unix or exec", target);
     if (rc == 0 && ret->kind == SPEC_CHECK_FD && ret->fd < first_free_fd(m))
         rc =
             err_set(&err, ERR_INVALID, "fd:%d is taken by sockets%s, try fd:%d", ret->fd,

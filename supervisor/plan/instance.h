@@ -12,8 +12,8 @@ struct instance_check {
     struct addr addr;      /* HTTP, TCP, UNIX; len 0 when `host` must be looked up first */
     const char *host;      /* a name to look up, or NULL */
     const char *port;      /* with host */
-    const char *path;      /* HTTP: "/health" */
-    const char *authority; /* HTTP: value of the Host header */
+    const char *path;      /* HTTP: "/health"; GRPC: the service, "" = the whole server */
+    const char *authority; /* HTTP, GRPC: the host as it is asked for */
     char **argv;           /* EXEC: NULL-terminated */
     int fd;                /* FD */
 };
@@ -69,8 +69,8 @@ int instance_environment(const char *text, char *const *names, char *const *envp
 int instance_environment_shlex(const char *text, char *const *names, char *const *envp,
                                struct arena *arena, char ***ret_pairs, struct err *err);
 
-/* One check target: "http://127.0.0.1:80/health", "tcp://...", "unix:/path", "exec:cmd",
- * "notify", "fd:3", "delay". */
+/* One check target: "http://127.0.0.1:80/health", "grpc://127.0.0.1:50051", "tcp://...",
+ * "unix:/path", "exec:cmd", "notify", "fd:3", "delay". */
 int instance_check_parse(const char *text, struct arena *arena, struct instance_check *ret,
                          struct err *err);
 

@@ -7,7 +7,7 @@
 #include "base/unit.h"
 #include "base/words.h"
 
-enum { FD_MIN = 3, FD_MAX = 1023, HOST_LEN_MAX = 255 };
+enum { FD_MIN = 3, FD_MAX = 1023, HOST_LEN_MAX = 255, SERVICE_LEN_MAX = 255 };
 static const char no_memory[] = "out of memory";
 
 static int parse_exec(const char *command, struct arena *arena, struct instance_check *ret,
@@ -105,6 +105,29 @@ static int parse_http(const char *text, struct arena *arena, struct instance_che
     return parse_hostport(hostport, arena, ret, err);
 }
 
+/* "host:port/service"; a gRPC port has no default. */
+static int parse_grpc(const char *text, struct arena *arena, struct instance_check *ret,
+                      struct err *err)
+{
+    size_t len = strcspn(text, "/?#");
+    const char *service = text[len] ? text + len + 1 : "";
+
+    ret->kind = SPEC_CHECK_GRPC;
+    if (!printable(text) || strpbrk(text, "#?") || memchr(text, '@', len) || strchr(service, '/') ||
+        strlen(service) > SERVICE_LEN_MAX || (text[len] && !*service))
+        return err_set(err, ERR_INVALID,
+                       "\"grpc://%.64s\" is not grpc://HOST:PORT/SERVICE, try "
+                       "grpc://127.0.0.1:50051",
+                       text);
+    const char *authority = arena_strndup(arena, text, len);
+    ret->path = arena_strdup(arena, service);
+    ret->authority =
+        authority && *authority == ':' ? arena_printf(arena, "localhost%s", authority) : authority;
+    if (!authority || !ret->path || !ret->authority)
+        return err_set(err, ERR_MEMORY, no_memory);
+    return parse_hostport(authority, arena, ret, err);
+}
+
 static const char *after(const char *text, const char *prefix)
 {
     size_t len = strlen(prefix);
@@ -122,6 +145,8 @@ static int parse_any(const char *text, struct arena *arena, struct instance_chec
     }
     if ((rest = after(text, "http://")))
         return parse_http(rest, arena, ret, err);
+    if ((rest = after(text, "grpc://")))
+        return parse_grpc(rest, arena, ret, err);
     if ((rest = after(text, "tcp://")))
         return parse_tcp(rest, arena, ret, err);
     if ((rest = after(text, "exec:")))
@@ -135,10 +160,11 @@ static int parse_any(const char *text, struct arena *arena, struct instance_chec
     if (after(text, "https://"))
         return err_set(err, ERR_INVALID,
                        "https is not supported, try http://, tcp:// or exec:COMMAND");
-    return err_set(err, ERR_INVALID,
-                   "\"%.64s\" is not a check, try http://HOST:PORT/PATH, tcp://HOST:PORT, "
-                   "unix:/PATH, exec:COMMAND, or for ready notify, fd:N or delay",
-                   text);
+    return err_set(
+        err, ERR_INVALID,
+        "\"%.64s\" is not a check, try http://HOST:PORT/PATH, grpc://HOST:PORT, tcp://HOST:PORT, "
+        "unix:/PATH, exec:COMMAND, or for ready notify, fd:N or delay",
+        text);
 }
 
 int instance_check_parse(const char *text, struct arena *arena, struct instance_check *ret,

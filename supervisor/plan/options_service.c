@@ -145,7 +145,8 @@ static const struct opt rows[] = {
       .help = "Among services that do not depend on each other the lower one starts first." },
     { .key = "ready", .type = OPT_TEXT, SET(ready.target), .flags = LIVE | INSTANCE | PER_RELEASE,
       .example = "http://127.0.0.1:8080/health",
-      .help = "When it counts as ready: http://HOST:PORT/PATH, tcp://HOST:PORT, unix:/PATH, "
+      .help = "When it counts as ready: http://HOST:PORT/PATH, grpc://HOST:PORT/SERVICE (the gRPC "
+              "health protocol; SERVICE may be left out), tcp://HOST:PORT, unix:/PATH, "
               "exec:COMMAND, notify (READY=1 by sd_notify), fd:N (a newline on descriptor N), or "
               "delay (up for startsecs, the default)." },
     { .key = "ready_timeout", .type = OPT_DURATION, SET(ready_timeout_ms), .initial = "60s",
@@ -168,7 +169,8 @@ static const struct opt rows[] = {
       .help = "Successes in a row after which it is ready." },
     { .key = "startup", .type = OPT_TEXT, SET(startup.target),
       .flags = LIVE | INSTANCE | PER_RELEASE, .example = "tcp://127.0.0.1:8080",
-      .help = "Check that must pass once before the other two begin: http, tcp, unix or exec." },
+      .help = "Check that must pass once before the other two begin: http, grpc, tcp, "
+              "unix or exec." },
     { .key = "startup_interval", .type = OPT_DURATION, SET(startup.interval_ms),
       .initial = "10s", .min = 10, .max = HOUR, .flags = LIVE | PER_RELEASE,
       .help = "Time between two startup checks." },
@@ -183,7 +185,7 @@ static const struct opt rows[] = {
       .help = "Time from the start to the first startup check." },
     { .key = "live", .type = OPT_TEXT, SET(live.target), .flags = LIVE | INSTANCE | PER_RELEASE,
       .example = "http://127.0.0.1:8080/health",
-      .help = "Check that restarts the instance when it fails: http, tcp, unix or exec." },
+      .help = "Check that restarts the instance when it fails: http, grpc, tcp, unix or exec." },
     { .key = "live_interval", .type = OPT_DURATION, SET(live.interval_ms), .initial = "10s",
       .min = 10, .max = HOUR, .flags = LIVE | PER_RELEASE,
       .help = "Time between two liveness checks." },

@@ -25,6 +25,7 @@ enum spec_check_kind {
     SPEC_CHECK_TCP,
     SPEC_CHECK_UNIX,
     SPEC_CHECK_EXEC,
+    SPEC_CHECK_GRPC,
     SPEC_CHECK_NOTIFY, /* ready only: sd_notify READY=1 */
     SPEC_CHECK_FD,     /* ready only: a newline on descriptor N */
     SPEC_NCHECKS

@@ -3,6 +3,8 @@ import os
 import socket
 import subprocess
 
+import pytest
+
 from harness import ROOT, alive, host, wait_for  # noqa: F401 (a fixture)
 
 TALK = f"/usr/bin/python3 {ROOT}/tests/system/talker.py"
@@ -275,3 +277,47 @@ def test_a_new_main_process(host):
     s.wait_state("below:0", "exited") if event.get("signal") is None else \
         s.wait_instance("below:0", lambda row: row["state"] in ("exited", "failed"))
     wait_for(lambda: not alive(first["below:0"]), "the first one was seen to", 5)
+
+
+# --- probes ---
+
+def free_ports(count):
+    """Ports of this machine that nobody has just now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in held]
+    for s in held:
+        s.close()
+    return ports
+
+
+def test_grpc(host):
+    pytest.importorskip("grpc", reason="python3-grpcio is not installed")
+    s = host(start=False)
+    port, plain = free_ports(2)
+    with open(s.path("status"), "w") as file:
+        file.write("2")
+    s.write(f"[service:web]\ncommand = /usr/bin/python3 {ROOT}/tests/system/grpc_server.py {port} "
+            f"{s.folder}/status\nready = grpc://localhost:{port}/web\nready_interval = 50ms\n"
+            f"live = grpc://127.0.0.1:{port}\nlive_interval = 50ms\nlive_threshold = 2\n"
+            "live_delay = 1s\nstopsignal = KILL\n"
+            f"[service:needs]\ncommand = sleep 1000\nrequires = web\nstartsecs = 0\n"
+            f"[service:other]\ncommand = sleep 1000\nready = grpc://127.0.0.1:{port}/other\n"
+            "ready_interval = 50ms\n"
+            f"[service:plain]\ncommand = /usr/bin/python3 -m http.server -b 127.0.0.1 {plain}\n"
+            f"ready = grpc://127.0.0.1:{plain}\nready_interval = 50ms\n")
+    s.start()
+
+    def told(name, text):
+        return s.wait_instance(name, lambda row: text in (row["check_error"] or ""), text)
+    row = told("web:0", "NOT_SERVING")
+    assert not row["ready"] and s.instance("needs:0")["state"] == "waiting"
+    told("other:0", "gRPC status 5 (NOT_FOUND): unknown service")
+    told("plain:0", "not an HTTP/2 server")
+    with open(s.path("status"), "w") as file:
+        file.write("1")
+    pid = s.wait_instance("web:0", lambda row: row["ready"] and row["health"] == "ok")["pid"]
+    s.wait_state("needs:0", "running")
+    with open(s.path("status"), "w") as file:
+        file.write("2")
+    row = s.wait_instance("web:0", lambda row: row["pid"] != pid, "restarted by its live check")
+    assert "live check: NOT_SERVING" in row["last_exit"]["cause"]
