@@ -97,7 +97,10 @@ static void look_at_service(struct config *config, const struct spec_service *se
                       &made, &err) == 0) {
         look_at_program(config, &made, made.argv, "command");
         look_at_program(config, &made, made.pre_start, "pre_start");
+        look_at_program(config, &made, made.post_start, "post_start");
+        look_at_program(config, &made, made.pre_stop, "pre_stop");
         look_at_program(config, &made, made.post_stop, "post_stop");
+        look_at_program(config, &made, made.on_failed, "on_failed");
     }
     arena_done(&arena);
 }

@@ -138,6 +138,18 @@ static void put_end(const json_t *event, struct buf *out)
         buf_printf(out, "; %s", why);
 }
 
+/* Only one that went wrong is worth a line. */
+static void put_hook(const json_t *event, struct buf *out)
+{
+    if (is(event, "hook", "") || (jsonx_int(event, "code", -1) == 0))
+        return;
+    buf_printf(out, "its %s failed: ", jsonx_text(event, "hook", "?"));
+    if (jsonx_text(event, "error", NULL))
+        buf_puts(out, jsonx_text(event, "error", ""));
+    else
+        words_put_exit(out, event);
+}
+
 static void put_who(const json_t *event, struct buf *out)
 {
     const char *who = jsonx_text(event, "who", NULL);
@@ -197,7 +209,9 @@ static void put_words(const json_t *event, struct buf *out)
 {
     if (is(event, "event", "state") || is(event, "event", "evidence"))
         return;
-    if (is(event, "event", "exit"))
+    if (is(event, "event", "hook"))
+        put_hook(event, out);
+    else if (is(event, "event", "exit"))
         put_end(event, out);
     else if (is(event, "event", "order"))
         put_order(event, out);

@@ -74,6 +74,7 @@ void keeper_free(struct keeper *keeper)
 {
     if (!keeper)
         return;
+    keeper_hooks_free(keeper);
     for (size_t i = 0; i < keeper->nslots; i++) {
         keeper_unit_free(keeper->slots[i]->twin);
         keeper_unit_free(keeper->slots[i]->main);
@@ -233,6 +234,7 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
         kept_remove(keeper->kept, unit->slot->name, NULL);
     if (unit->slot->main == unit)
         wake_needers(keeper, unit->slot);
+    keeper_hooks_changed(keeper, unit, before, was_ready);
     keeper_tell_release(keeper, unit);
     keeper_replace_changed(keeper, unit->slot, unit);
     keeper->hands.changed(keeper->hands.context, unit->slot);
@@ -483,6 +485,7 @@ static void hook_ended(struct keeper *keeper, struct unit *unit, size_t index)
     else if (!ok)
         keeper_reason(unit, "%s was killed by signal %s", post_stop ? "post_stop" : "pre_start",
                       signals_name(record->exit_status));
+    keeper_hooks_tell(keeper, unit, post_stop ? "post_stop" : "pre_start", index);
     keeper->by_record[index] = NULL;
     /* First what follows from it, then its record: else a core killed in between runs it again. */
     keeper_apply(keeper, unit, ok ? LIFECYCLE_EV_HOOK_OK : LIFECYCLE_EV_HOOK_BAD);
@@ -536,6 +539,8 @@ static void take_exit(struct keeper *keeper, size_t index)
         record->exited = LEDGER_LIVING;
         break;
     case LEDGER_HOOK:
+        if (keeper_hooks_ended(keeper, index))
+            break;
         if (unit)
             hook_ended(keeper, unit, index);
         else

@@ -57,6 +57,9 @@ struct keeper {
     uint64_t random;
     struct breaker breaker; /* of automatic restarts */
     struct loop_timer *breaker_timer;
+    struct side_hook *side_hooks; /* owned; keeper_hooks.c */
+    size_t nside_hooks;
+    struct loop_timer *hooks_timer;
     size_t next_turn; /* the slot that is asked first when it fires */
     bool giving_turns;
     uint64_t orphans_seen;
@@ -161,6 +164,21 @@ void keeper_next_turns(void *context);
 /* keeper_evidence.c: publishes "evidence" about all processes of the unit, once per process and
  * kind, unless there was a lot of it just now. */
 void keeper_evidence(struct keeper *keeper, struct unit *unit, enum unit_evidence what);
+void keeper_send_stop(struct keeper *keeper, struct unit *unit);
+/* keeper_hooks.c: hooks beside the lifecycle (post_start, pre_stop, on_failed). */
+void keeper_hooks_changed(struct keeper *keeper, struct unit *unit, enum lifecycle_state before,
+                          bool was_ready);
+/* True: pre_stop runs, and keeper_send_stop() is called when it has ended. */
+bool keeper_hooks_before_stop(struct keeper *keeper, struct unit *unit);
+/* The exit of a hook: true if it was one of these. */
+bool keeper_hooks_ended(struct keeper *keeper, size_t record);
+/* A new core found a hook: true if it is one of these and goes on. */
+bool keeper_hooks_adopt(struct keeper *keeper, struct slot *slot, size_t record);
+void keeper_hooks_forget(struct keeper *keeper, struct unit *unit); /* it is about to be freed */
+void keeper_hooks_free(struct keeper *keeper);
+/* Tells how a hook ended, as an event and in the log. */
+void keeper_hooks_tell(struct keeper *keeper, const struct unit *unit, const char *hook,
+                       size_t record);
 /* keeper_leave.c */
 void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all);
 void keeper_kill(struct keeper *keeper, struct unit *unit);

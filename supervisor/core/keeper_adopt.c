@@ -116,6 +116,8 @@ static void adopt_helper(struct keeper *keeper, size_t index)
         ledger_release(&keeper->core->ledger, index);
         return;
     }
+    if (record->kind == LEDGER_HOOK && slot && keeper_hooks_adopt(keeper, slot, index))
+        return;
     if (record->kind == LEDGER_HOOK && slot && slot->main) {
         enum lifecycle_state state = keeper_state(slot);
         bool expected = state == LIFECYCLE_PRE_START || state == LIFECYCLE_POST_STOP;

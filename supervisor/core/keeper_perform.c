@@ -213,7 +213,8 @@ static void run_hook(struct keeper *keeper, struct unit *unit, bool post_stop)
         return;
     }
     if (rc == 0)
-        rc = spawn_helper(keeper->core, unit, unit->slot->user, LEDGER_HOOK, argv, &record, &err);
+        rc = spawn_helper(keeper->core, unit, unit->slot->user,
+                          post_stop ? SPAWN_POST_STOP : SPAWN_PRE_START, argv, &record, &err);
     if (rc != 0) {
         keeper_reason(unit, "%s: %s", post_stop ? "post_stop" : "pre_start", err.text);
         keeper_fact(keeper, unit, LIFECYCLE_EV_NO_SPAWN);
@@ -242,7 +243,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
 {
     struct err err = { 0 };
 
-    unit->body.gate_passed = unit->body.outdated = false;
+    unit->body.gate_passed = unit->body.outdated = unit->body.pre_stopped = false;
     unit->evidence = 0;
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.told = 0;
@@ -280,7 +281,7 @@ int keeper_stop_signal(const struct unit *unit)
                : spec->set->stopsignal;
 }
 
-static void send_stop(struct keeper *keeper, struct unit *unit)
+void keeper_send_stop(struct keeper *keeper, struct unit *unit)
 {
     keeper_signal(keeper, unit, keeper_stop_signal(unit),
                   unit->slot->spec->set->kill_mode == SPEC_KILL_GROUP);
@@ -299,7 +300,8 @@ void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts)
     if (acts & LIFECYCLE_ACT_SIGNAL) {
         if (unit->body.lc.cause == LIFECYCLE_BY_FAULT)
             keeper_evidence(keeper, unit, UNIT_EVIDENCE_FAULT);
-        send_stop(keeper, unit);
+        if (!keeper_hooks_before_stop(keeper, unit))
+            keeper_send_stop(keeper, unit);
     }
     if (acts & LIFECYCLE_ACT_KILL) {
         keeper_evidence(keeper, unit, UNIT_EVIDENCE_KILL);

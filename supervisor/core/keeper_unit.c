@@ -79,6 +79,7 @@ void keeper_unit_free(struct unit *unit)
     for (size_t i = 0; i < keeper->nfacts; i++)
         if (keeper->facts[i].unit == unit)
             keeper->facts[i].unit = NULL;
+    keeper_hooks_forget(keeper, unit);
     keeper_end_checks(unit);
     keeper_watchdog_free(unit);
     keeper_main_free(unit);
@@ -264,7 +265,7 @@ static int on_exec(void *context, char *const *argv, size_t *ret_token, struct e
 {
     struct unit *unit = context;
 
-    int rc = spawn_helper(unit->keeper->core, unit, unit->slot->user, LEDGER_PROBE, argv, ret_token,
+    int rc = spawn_helper(unit->keeper->core, unit, unit->slot->user, SPAWN_NO_HOOK, argv, ret_token,
                           err);
     if (rc == 0)
         unit->keeper->by_record[*ret_token] = unit;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/signals.h"
 #include "io/child.h"
 #include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
@@ -21,7 +22,7 @@
 enum {
     LISTEN_FIRST_FD = 3,
     PID_DIGITS = 11,
-    EXTRA_VARIABLES = 12,
+    EXTRA_VARIABLES = 16,
     SPAWN_FDS_MAX = SOCKETS_PER_SERVICE_MAX + SPEC_FD_STORE_MAX + 4,
     SPAWN_LIMITS_MAX = SPEC_NLIMITS + 1,
     FUSE_MAGIC = 0x65735546,
@@ -525,9 +526,54 @@ static int helper_outputs(struct core *core, struct unit *unit, enum ledger_kind
     return 0;
 }
 
-int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
-                 enum ledger_kind kind, char *const *argv, size_t *ret_record, struct err *err)
+const char *spawn_hook_name(enum spawn_hook hook)
 {
+    static const char *const names[] = {
+        [SPAWN_NO_HOOK] = "check",       [SPAWN_PRE_START] = "pre_start",
+        [SPAWN_POST_STOP] = "post_stop", [SPAWN_POST_START] = "post_start",
+        [SPAWN_PRE_STOP] = "pre_stop",   [SPAWN_ON_FAILED] = "on_failed",
+    };
+    return names[hook];
+}
+
+/* What a hook may want to know, to tell somebody. */
+static int add_hook_variables(struct unit *unit, enum spawn_hook hook, struct start *start,
+                              struct err *err)
+{
+    const struct unit_exit *last = &unit->body.last;
+    struct arena *arena = &start->arena;
+
+    int rc =
+        add_variable(start, arena_printf(arena, "SUPERVISOR_HOOK=%s", spawn_hook_name(hook)), err);
+    if (rc == 0)
+        rc = add_variable(
+            start, arena_printf(arena, "SUPERVISOR_SERVICE=%s", unit->slot->spec->name), err);
+    if (rc == 0 && unit->reason[0])
+        rc = add_variable(start, arena_printf(arena, "SUPERVISOR_REASON=%s", unit->reason), err);
+    if (rc != 0 || last->at_wall_us == 0 || !last->known)
+        return rc;
+    return add_variable(
+        start,
+        last->signal ? arena_printf(arena, "SUPERVISOR_EXIT_SIGNAL=%s", signals_name(last->signal))
+                     : arena_printf(arena, "SUPERVISOR_EXIT_CODE=%d", last->code),
+        err);
+}
+
+static void note_hook(struct core *core, const struct unit *unit, enum spawn_hook hook,
+                      size_t index)
+{
+    struct spawn_hook_body body = {
+        .hook = (int32_t)hook,
+        .unit = (uint32_t)unit->record,
+        .deadline_ms = loop_now_ms(core->loop) + unit->slot->spec->set->hook_timeout_ms,
+    };
+    ledger_body_put(&core->ledger, index, &body, sizeof body);
+}
+
+int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
+                 enum spawn_hook hook, char *const *argv, size_t *ret_record, struct err *err)
+{
+    enum ledger_kind kind = hook == SPAWN_NO_HOOK ? LEDGER_PROBE : LEDGER_HOOK;
     uint32_t generation = core->ledger.records[unit->record].generation;
     struct child_spec spec;
     struct start start;
@@ -537,6 +583,10 @@ int spawn_helper(struct core *core, struct unit *unit, const struct users_identi
     if (index < 0)
         return (int)index;
     int rc = copy_environment(unit, &start, generation, err);
+    if (rc == 0 && hook != SPAWN_NO_HOOK) {
+        note_hook(core, unit, hook, (size_t)index);
+        rc = add_hook_variables(unit, hook, &start, err);
+    }
     if (rc == 0)
         rc = find_program(unit, &start, argv[0], err);
     char dir[PATH_MAX];

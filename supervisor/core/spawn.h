@@ -26,10 +26,26 @@ void spawn_forget(struct unit *unit); /* frees unit->made; twice is fine */
 const struct instance *spawn_look(const struct core *core, const struct unit *unit,
                                   struct arena *arena);
 
+/* What a hook's record says from before it exists, so that a new core knows what it is. */
+enum spawn_hook {
+    SPAWN_NO_HOOK, /* an exec: check */
+    SPAWN_PRE_START,
+    SPAWN_POST_STOP,
+    SPAWN_POST_START, /* these and the following run beside the lifecycle (keeper_hooks.c) */
+    SPAWN_PRE_STOP,
+    SPAWN_ON_FAILED,
+};
+struct spawn_hook_body {
+    int32_t hook;        /* enum spawn_hook */
+    uint32_t unit;       /* record of the unit it belongs to */
+    int64_t deadline_ms; /* of those beside the lifecycle */
+};
+const char *spawn_hook_name(enum spawn_hook hook); /* "pre_start" */
+
 /* Starts a hook or an exec: check (with unit->made) as the unit's user, in its directory and
- * environment; *ret_record is a new record of that kind, to be released when its exit was seen.
- * Hooks write to the instance's output, checks to /dev/null. */
+ * environment; *ret_record is a new record (LEDGER_HOOK or LEDGER_PROBE), to be released when its
+ * exit was seen. Hooks write to the instance's output, checks to /dev/null. */
 int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
-                 enum ledger_kind kind, char *const *argv, size_t *ret_record, struct err *err);
+                 enum spawn_hook hook, char *const *argv, size_t *ret_record, struct err *err);
 
 #endif

@@ -64,6 +64,7 @@ struct unit_body {
     uint8_t gate_passed;            /* the startup check has passed */
     uint8_t pristine;               /* no order yet: autostart decides */
     uint8_t outdated;               /* runs with settings of before a reload; to be replaced */
+    uint8_t pre_stopped;            /* pre_stop has ended: the stop signal may go out */
     uint8_t stop_ordered;           /* of an ordered stop that is not over (slot.in_stop) */
     uint8_t fresh;                  /* the next start takes the release that is pinned then */
     uint8_t told;                   /* UNIT_TOLD_...: ways in which this process said "ready" */

@@ -480,7 +480,10 @@ static int make(struct maker *m, char *const *user_environment, bool read_files)
     make_check(m, "live", &service->set->live, &ret->live);
     check_heard(m);
     ret->pre_start = make_words(m, "pre_start", service->set->pre_start);
+    ret->post_start = make_words(m, "post_start", service->set->post_start);
+    ret->pre_stop = make_words(m, "pre_stop", service->set->pre_stop);
     ret->post_stop = make_words(m, "post_stop", service->set->post_stop);
+    ret->on_failed = make_words(m, "on_failed", service->set->on_failed);
     if (going_on(m))
         make_envp(m, user_environment, read_files);
     if (m->rc == 0 && !ret->argv)

@@ -35,7 +35,7 @@ struct instance {
     const char *stdout_log, *stderr_log; /* "none", "inherit" or an absolute path; stderr "stdout"
                                           * when redirected */
     struct instance_check ready, startup, live;
-    char **pre_start, **post_stop; /* argv, NULL = none */
+    char **pre_start, **post_start, **pre_stop, **post_stop, **on_failed; /* argv, NULL = none */
 };
 
 /* Fills *ret (memory in the arena).  `user_environment`: NULL or NULL-terminated HOME=... pairs for

@@ -126,11 +126,23 @@ static const struct opt rows[] = {
     { .key = "pre_start", .type = OPT_TEXT, SET(pre_start), .flags = LIVE | INSTANCE,
       .example = "/usr/bin/install -d /run/web",
       .help = "Command that must succeed before each start." },
+    { .key = "post_start", .type = OPT_TEXT, SET(post_start), .flags = LIVE | INSTANCE,
+      .example = "/usr/local/bin/register web",
+      .help = "Command that is run whenever it has become ready; nothing waits for it." },
+    { .key = "pre_stop", .type = OPT_TEXT, SET(pre_stop), .flags = LIVE | INSTANCE,
+      .example = "/usr/local/bin/unregister web",
+      .help = "Command that is run before it is told to stop; stopsignal is sent, and stopwaitsecs "
+              "begins, when it has ended in whatever way." },
     { .key = "post_stop", .type = OPT_TEXT, SET(post_stop), .flags = LIVE | INSTANCE,
       .example = "/bin/rm -f /run/web/web.pid", .help = "Command that is run after each stop." },
+    { .key = "on_failed", .type = OPT_TEXT, SET(on_failed), .flags = LIVE | INSTANCE,
+      .example = "/usr/local/bin/page web",
+      .help = "Command that is run when it is given up (state failed); nothing waits for it." },
     { .key = "hook_timeout", .type = OPT_DURATION, SET(hook_timeout_ms), .initial = "30s",
       .min = 1, .max = DAY, .flags = LIVE,
-      .help = "How long pre_start and post_stop may take before they are killed." },
+      .help = "How long each of these commands may take before it is killed. They know "
+              "SUPERVISOR_HOOK, SUPERVISOR_SERVICE, SUPERVISOR_INSTANCE, and of the last end "
+              "SUPERVISOR_EXIT_CODE or SUPERVISOR_EXIT_SIGNAL, and SUPERVISOR_REASON." },
     { .key = "requires", .type = OPT_NAMES, SET(requires), .flags = LIVE, .example = "database",
       .help = "Services that must be ready before this one starts; while one of them has failed "
               "this one waits." },

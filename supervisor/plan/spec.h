@@ -136,7 +136,7 @@ struct spec_settings {
     int kill_mode;
     bool stopasgroup, killasgroup, killasgroup_given;
     int standard_input; /* enum spec_stdin */
-    const char *pre_start, *post_stop;
+    const char *pre_start, *post_start, *pre_stop, *post_stop, *on_failed;
     int64_t hook_timeout_ms;
     struct opt_names requires, wants, after, before, sockets;
     struct spec_check ready, startup, live;
