@@ -265,8 +265,8 @@ static int on_exec(void *context, char *const *argv, size_t *ret_token, struct e
 {
     struct unit *unit = context;
 
-    int rc = spawn_helper(unit->keeper->core, unit, unit->slot->user, SPAWN_NO_HOOK, argv, ret_token,
-                          err);
+    int rc = spawn_helper(unit->keeper->core, unit, unit->slot->user, SPAWN_NO_HOOK, argv,
+                          ret_token, err);
     if (rc == 0)
         unit->keeper->by_record[*ret_token] = unit;
     return rc;
