@@ -6,14 +6,17 @@
 #include "io/jsonx.h"
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
+#include "supervisor/cli/feed.h"
 
 /* Connections in a row that bring nothing. */
-enum { FAILURES_MAX = 100, PAUSE_MS = 50 };
+enum { FAILURES_MAX = 100, PAUSE_MS = 50, SETTLE_MS = 200 };
 
 struct follow {
     const struct cli *cli;
     struct rpc_client *client;
-    int64_t last; /* the number of the last event that was printed */
+    int64_t last; /* the number of the last event that was seen */
+    struct feed feed;
+    char run[FEED_RUN_MAX]; /* of the supervisor that answers */
 };
 
 static int print_event(struct follow *follow, const json_t *event)
@@ -22,7 +25,14 @@ static int print_event(struct follow *follow, const json_t *event)
 
     if (number > follow->last)
         follow->last = number;
-    return client_print_json(event);
+    int code = CLIENT_OK;
+    if (feed_wants(&follow->feed, event)) {
+        code = client_print_json(event);
+        follow->feed.written = number;
+    }
+    follow->feed.seen = number;
+    feed_settle(&follow->feed);
+    return code;
 }
 
 /* Prints notifications until `end` (the number after the last one wanted; 0 = for ever). */
@@ -30,8 +40,13 @@ static int print_until(struct follow *follow, int64_t end, struct err *err)
 {
     while (end == 0 || follow->last < end - 1) {
         json_t *message;
-        int rc = rpc_client_next(follow->client, end ? CLIENT_READ_MS : -1, &message, err);
+        int64_t limit = end ? CLIENT_READ_MS : feed_waits(&follow->feed) ? SETTLE_MS : -1;
+        int rc = rpc_client_next(follow->client, limit, &message, err);
 
+        if (rc == ERR_TIMEOUT && !end) {
+            feed_settle(&follow->feed);
+            continue;
+        }
         if (rc < 0)
             return rc;
         bool event = strcmp(jsonx_text(message, "method", ""), "event") == 0;
@@ -53,6 +68,7 @@ static int subscribe(struct follow *follow, int64_t since, int64_t *ret_next, st
     if (rc != 0)
         return rc;
     *ret_next = jsonx_int(answer, "next", 1);
+    snprintf(follow->run, sizeof follow->run, "%s", jsonx_text(answer, "run", "?"));
     json_decref(answer);
     return 0;
 }
@@ -66,6 +82,7 @@ static int follow_once(struct follow *follow, int64_t since, struct err *err)
     if (rc == 0 && since > next) { /* another supervisor, that counts from 1 */
         client_say("the numbers begin again: another supervisor has started");
         follow->last = 0;
+        (void)feed_since(&follow->feed, follow->run);
         rc = subscribe(follow, 1, &next, err);
     }
     if (rc == 0 && since == 0)
@@ -108,6 +125,24 @@ static int print_recorded(struct follow *follow, int64_t since)
     return rc == 0 ? CLIENT_OK : client_tell(&err);
 }
 
+/* Where to go on; asked on a connection of its own, since a subscription begins at once.  0: that
+ * cannot be known, which is told. */
+static int64_t resume_at(struct follow *follow)
+{
+    char path[PLACES_PATH_MAX];
+    struct rpc_client *client = client_open(follow->cli, path);
+    json_t *answer = NULL;
+    int64_t since = 0;
+
+    if (client && client_ask(client, "events", json_pack("{s:i}", "since", 0), CLIENT_READ_MS,
+                             &answer) == CLIENT_OK) {
+        since = feed_since(&follow->feed, jsonx_text(answer, "run", "?"));
+        json_decref(answer);
+    }
+    rpc_client_close(client);
+    return since;
+}
+
 int cmd_events(struct cli *cli)
 {
     const char *from = cli_value(cli, "since");
@@ -121,9 +156,14 @@ int cmd_events(struct cli *cli)
         client_say("--since wants the number of an event (\"seq\"), 1 or more, not \"%s\"", from);
         return CLIENT_USAGE;
     }
+    if (cli->nwords > 0)
+        return feed_become(cli);
+    feed_init(&follow.feed, cli);
     follow.client = client_open(cli, path);
     if (!follow.client)
         return CLIENT_UNKNOWN;
+    if (follow.feed.file && !from && (since = resume_at(&follow)) == 0)
+        return CLIENT_FAILED;
     follow.last = since > 0 ? since - 1 : 0;
     int code = forever ? follow_events(&follow, since) : print_recorded(&follow, since);
     rpc_client_close(follow.client);

@@ -49,6 +49,10 @@ static const struct cli_option logs_options[] = {
 static const struct cli_option events_options[] = {
     { "follow", 'f', NULL, "Go on with what comes; without --since only that." },
     { "since", 0, "SEQ", "Begin with the event of this number." },
+    { "only", 0, "KINDS", "Only events of these kinds, as patterns: \"exit log-*\"." },
+    { "of", 0, "NAMES", "Only events about these services or instances, as patterns." },
+    { "resume", 0, "FILE", "Remember in FILE what was taken, and go on behind that." },
+    { "acks", 0, NULL, "Taken is what the command has acknowledged by number." },
     OPTION_END
 };
 static const struct cli_option switch_options[] = {
@@ -140,9 +144,14 @@ static const struct cli_command commands[] = {
               "are put in the order of their times, each behind the name of its instance. --since "
               "needs the times that log_format = plain and json write; of raw logs it prints the "
               "files that were written to since then." NAMES_NOTE },
-    { .name = "events", .words = "", .options = events_options, .run = cmd_events,
+    { .name = "events", .words = "[-- COMMAND...]", .options = events_options, .run = cmd_events,
       .help = "Print what happened as JSON lines.\n\n"
-              "Without options all that is still recorded." },
+              "Without options all that is still recorded.\n\n"
+              "With a command it becomes that command, which gets the events (past and coming) on "
+              "its standard input: as the command of a service, a helper that is supervised. With "
+              "--resume it goes on behind what was taken, also after a crash: what the command has "
+              "read from its input, or with --acks the numbers (\"seq\") that it writes, one a "
+              "line, to descriptor 3 (SUPERVISOR_ACK_FD)." },
     { .name = "switch", .words = "NAME RELEASE", .options = switch_options, .min_words = 2,
       .max_words = 2,
       .run = cmd_switch, .complete = complete_services,

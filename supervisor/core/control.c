@@ -95,7 +95,12 @@ static void do_events(struct control *control, struct rpc_call *call, json_t *pa
     int64_t since = jsonx_int(params, "since", 0);
     uint64_t next = recorder_next(&control->core->recorder);
 
-    rpc_reply(call, json_pack("{s:I}", "next", (json_int_t)next));
+    /* Numbers begin at 1 with each supervisor; `run` tells one from another. */
+    const struct ledger_header *header = control->core->ledger.header;
+    char run[CLOCK_BOOT_ID_MAX + 24];
+    snprintf(run, sizeof run, "%s-%lld", header->boot_id[0] ? header->boot_id : "boot",
+             (long long)header->started_mono_ms);
+    rpc_reply(call, json_pack("{s:I,s:s}", "next", (json_int_t)next, "run", run));
     if (conn &&
         events_subscribe(control->core->events, conn, since > 0 ? (uint64_t)since : 0, &err) != 0)
         log_warn("no subscription", "error", err.text, NULL);

@@ -1,0 +1,109 @@
+"""Events for a helper: filters, and nothing is lost when helper, feeder or core die."""
+import http.server
+import json
+import os
+import shutil
+import signal
+import threading
+
+import pytest
+
+from harness import BINARY, ROOT, host, wait_for  # noqa: F401
+
+HELPER = """
+import os, sys
+out = open(sys.argv[1], "a")
+for line in iter(sys.stdin.buffer.readline, b""):
+    out.write(line.decode()); out.flush(); os.fsync(out.fileno())
+    os.write(3, line.split(b",")[0].split(b":")[1].strip() + b"\\n")
+"""
+
+
+def lines_of(s, name):
+    text = s.text_of(name)
+    return [json.loads(line) for line in text.splitlines()] if text.endswith("\n") else []
+
+
+def test_filters(host):
+    s = host("[service:web]\ncommand = false\nstartretries = 2\nbackoff_min = 1ms\nnumprocs = 2\n"
+             "[service:db]\ncommand = false\nstartretries = 0\n")
+    for name in ("web:0", "web:1", "db:0"):
+        s.wait_state(name, "failed")
+
+    def get(*words):
+        return [json.loads(line) for line in s.run("events", *words).stdout.splitlines()]
+    assert {e["event"] for e in get("--only", "exit")} == {"exit"}
+    assert {e["instance"] for e in get("--only", "ex*", "--of", "web")} == {"web:0", "web:1"}
+    assert {e["instance"] for e in get("--of", "web:1,db")} == {"web:1", "db:0"}
+    assert get("--only", "nothing") == []
+    s.run("stop", "db")
+    assert [e["order"] for e in get("--only", "order", "--of", "d?")] == ["stop"]
+
+
+def test_a_helper_loses_nothing_whoever_dies(host):
+    s = host(start=False)
+    with open(s.path("helper.py"), "w") as file:
+        file.write(HELPER)
+    s.write("[service:noisy]\ncommand = true\nbackoff_min = 20ms\nbackoff_max = 20ms\n"
+            "[service:tell]\nstartsecs = 0\nbackoff_min = 10ms\nbackoff_max = 10ms\n"
+            f"command = {BINARY} events -s {s.socket} --only exit --of noisy --acks "
+            f"--resume {s.path('seq')} -- python3 {s.path('helper.py')} {s.path('out')}\n")
+    s.start()
+    for round in range(6):
+        before = len(lines_of(s, "out"))
+        wait_for(lambda: len(lines_of(s, "out")) > before + 5, "more events")
+        if round % 3 == 2:
+            s.kill_core()
+        else:
+            row = s.instance("tell:0")
+            with open(f"/proc/{row['pid']}/task/{row['pid']}/children") as file:
+                feeder = int(file.read().split()[0])
+            os.kill(feeder if round % 3 else row["pid"], signal.SIGKILL)
+    s.run("stop", "noisy")
+    all_of_them = [e["seq"] for e in s.events() if e["event"] == "exit"
+                   and e["instance"] == "noisy:0"]
+    wait_for(lambda: {e["seq"] for e in lines_of(s, "out")} == set(all_of_them), "all of them")
+    got = [e["seq"] for e in lines_of(s, "out")]
+    assert len(got) - len(set(got)) <= 6 * 40  # again what was not acknowledged
+    wait_for(lambda: int(s.text_of("seq").split()[1]) >= all_of_them[-1], "the number is kept")
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_webhook_example(host):
+    got, refuse = [], [2]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if refuse[0] > 0:
+                refuse[0] -= 1
+                self.send_error(503)
+                return
+            got.append(json.loads(body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    folder = os.path.join(ROOT, "examples", "events")
+    with open(os.path.join(folder, "supervisor.ini")) as file:
+        text = file.read()
+    s = host(start=False)
+    text = text.replace("command = supervisor", f"command = {BINARY}") \
+               .replace("/var/lib/supervisor/tell", s.path("tell")) \
+               .replace("%(here)s", folder).replace("sleep 5", "sleep 0.1") \
+               .replace(":8086/", f":{server.server_port}/") \
+               .replace('events"\n', f'events",SUPERVISOR_SOCKET="{s.socket}",WEBHOOK_RETRY="0.1"\n')
+    s.write(text)
+    s.start()
+    try:
+        wait_for(lambda: len([e for e in got if e["event"] == "exit"
+                              and e["instance"] == "web:0" and e["code"] == 3]) >= 2, "posts")
+        assert refuse[0] == 0
+        wait_for(lambda: s.text_of("tell"), "the acknowledged number")
+    finally:
+        server.shutdown()
+        server.server_close()
