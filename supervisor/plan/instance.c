@@ -105,18 +105,24 @@ char **instance_names(const char *here, const char *host, const char *program, c
 
 static bool make_names(struct maker *m)
 {
-    enum { MORE_MAX = 3 };
+    enum { MORE_MAX = 4 };
     const struct spec_service *service = m->service;
+    size_t count = 1;
     char *more[MORE_MAX + 1] = { NULL };
 
     m->names = instance_names(service->here, m->plan->host, service->name, service->group,
                               service->numprocs, m->arena);
     more[0] = arena_printf(m->arena, "process_num=%lld", (long long)m->number);
     if (m->pinned) {
-        more[1] = arena_printf(m->arena, "release_dir=%s", m->release->dir);
-        more[2] = arena_printf(m->arena, "release_id=%s", m->release->id);
+        more[count++] = arena_printf(m->arena, "release_dir=%s", m->release->dir);
+        more[count++] = arena_printf(m->arena, "release_id=%s", m->release->id);
     }
-    bool made = m->names && more[0] && (!m->pinned || (more[1] && more[2]));
+    if (service->port_base > 0)
+        more[count++] =
+            arena_printf(m->arena, "port=%lld", (long long)(service->port_base + m->number));
+    bool made = m->names;
+    for (size_t i = 0; i < count; i++)
+        made &= more[i] != NULL;
     if (made)
         m->names = instance_overlay(m->names, more, m->arena);
     if (made && m->names)
@@ -170,6 +176,17 @@ int instance_environment_shlex(const char *text, char *const *names, char *const
     return rc < 0 ? rc : words_environment_shlex(expanded, arena, ret_pairs, &count, err);
 }
 
+/* PORT, unless the service says itself what that is. */
+static char **add_port(struct maker *m)
+{
+    char *port[2] = { NULL };
+
+    if (m->service->port_base == 0)
+        return m->own;
+    port[0] = arena_printf(m->arena, "PORT=%lld", (long long)(m->service->port_base + m->number));
+    return port[0] ? instance_overlay(port, m->own, m->arena) : NULL;
+}
+
 /* environment = ..., which the expansions of all other keys see too. */
 static void make_environment(struct maker *m)
 {
@@ -177,9 +194,10 @@ static void make_environment(struct maker *m)
     struct err err;
 
     m->environment = (char **)m->plan->environment;
-    if (!m->service->environment)
+    if (!m->service->environment && m->service->port_base == 0)
         return;
-    int rc = m->service->kind == SPEC_PROGRAM
+    int rc = !m->service->environment ? 0
+             : m->service->kind == SPEC_PROGRAM
                  ? instance_environment_shlex(m->service->environment, m->names, outer, m->arena,
                                               &m->own, &err)
                  : instance_environment(m->service->environment, m->names, outer, m->arena, &m->own,
@@ -188,7 +206,8 @@ static void make_environment(struct maker *m)
         failed(m, "environment", &err);
         return;
     }
-    m->environment = instance_overlay(outer, m->own, m->arena);
+    m->own = add_port(m);
+    m->environment = m->own ? instance_overlay(outer, m->own, m->arena) : NULL;
     if (!m->environment)
         out_of_memory(m, "environment");
 }

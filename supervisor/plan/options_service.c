@@ -66,6 +66,10 @@ static const struct opt rows[] = {
       .help = "How many instances run; supervisor scale changes it at once." },
     { .key = "numprocs_start", .type = OPT_INTEGER, FIELD(numprocs_start), .initial = "0",
       .min = 0, .max = 1000000, .help = "Number of the first instance." },
+    { .key = "port_base", .type = OPT_INTEGER, FIELD(port_base), .min = 1, .max = 65535,
+      .example = "8000",
+      .help = "Each instance gets a port of its own, port_base plus its number: as PORT in its "
+              "environment, and as %(port)d in values, checks too. No two services may share one." },
     { .key = "process_name", .type = OPT_TEXT, FIELD(process_name), .flags = INSTANCE,
       .initial = "%(program_name)s",
       .help = "Name that supervisord's tools know an instance by." },

@@ -6,7 +6,10 @@
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/plan_build.h"
 
-enum { ENOUGH = 2 }; /* instances that show whether a fixed file name is shared */
+enum {
+    ENOUGH = 2, /* instances that show whether a fixed file name is shared */
+    MOST_PORT = 65535,
+};
 
 /* One stream of one instance that goes to a file. */
 struct log_use {
@@ -44,7 +47,8 @@ static bool is_numbered(const struct spec_service *service)
 {
     for (size_t i = 0; i < service->ntexts; i++)
         if (options_service.rows[service->texts[i].row].flags & OPTIONS_INSTANCE &&
-            instance_mentions(service->texts[i].text, "process_num"))
+            (instance_mentions(service->texts[i].text, "process_num") ||
+             instance_mentions(service->texts[i].text, "port")))
             return true;
     return false;
 }
@@ -179,6 +183,38 @@ static bool count_instances(struct plan_build *build)
     return true;
 }
 
+/* The ports of a service: from port_base + numprocs_start on, one for each instance. */
+static int64_t first_port(const struct spec_service *service)
+{
+    return service->port_base + service->numprocs_start;
+}
+
+static void check_ports(struct plan_build *build, size_t index)
+{
+    const struct plan *plan = build->plan;
+    const struct spec_service *service = &plan->services[index];
+    int64_t first = first_port(service), end = first + service->numprocs;
+
+    if (service->port_base == 0)
+        return;
+    if (end - 1 > MOST_PORT)
+        plan_build_service_error(build, index, "port_base",
+                                 "the last instance would have port %lld, try a lower one",
+                                 (long long)(end - 1));
+    for (size_t i = 0; i < index; i++) {
+        const struct spec_service *other = &plan->services[i];
+        int64_t shared = first > first_port(other) ? first : first_port(other);
+
+        if (other->port_base == 0 || shared >= end || shared >= first_port(other) + other->numprocs)
+            continue;
+        plan_build_service_error(build, index, "port_base",
+                                 "port %lld is also that of %s:%lld (%s:%d)", (long long)shared,
+                                 other->name, (long long)(shared - other->port_base), other->file,
+                                 other->line);
+        return;
+    }
+}
+
 /* Who is to start when it is called must be callable. */
 static void check_start_on(struct plan_build *build, size_t index)
 {
@@ -203,6 +239,7 @@ void plan_check_all(struct plan_build *build)
         c.service = i;
         check_service(&c);
         check_start_on(build, i);
+        check_ports(build, i);
     }
     if (c.nuses)
         qsort(c.uses, c.nuses, sizeof(*c.uses), by_path);

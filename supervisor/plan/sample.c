@@ -12,7 +12,8 @@ static const char head[] =
     "All of it is commented out: remove the ; in front of a [section] and of the keys that are "
     "wanted. Comments begin with ; or #, at the start of a line or after a blank. Durations: "
     "500ms 10s 5m 2h 1d, a bare number is seconds. Sizes: KB MB GB. %(program_name)s, "
-    "%(process_num)d, %(here)s, %(host_node_name)s, %(group_name)s, %(numprocs)d, %(ENV_X)s and, "
+    "%(process_num)d, %(port)d, %(here)s, %(host_node_name)s, %(group_name)s, %(numprocs)d, "
+    "%(ENV_X)s and, "
     "for services with a release, %(release_dir)s and %(release_id)s stand for what they say; "
     "%% is a percent sign. [program:NAME] takes the same keys as [service:NAME], with the "
     "defaults of supervisord.";

@@ -172,6 +172,7 @@ struct spec_service {
     const char *command; /* as written */
     const char *directory, *user, *user_group, *environment, *environment_file, *process_name;
     int64_t numprocs, numprocs_start, priority;
+    int64_t port_base; /* 0 = none */
     bool autostart;
     struct spec_output out, err;
     const char *release;

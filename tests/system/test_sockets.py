@@ -267,3 +267,41 @@ def test_a_release_that_waits_to_be_called_is_there(host):
     assert site.order("switch", ONE)["result"] == "switched"
     assert site.order("switch", TWO)["result"] == "switched"  # nobody has called in between
     assert TWO in version()
+
+
+def get(connection):
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    return connection.recv(4096).decode()
+
+
+def test_scaled_instances_have_ports_of_their_own(host):
+    """Up: each serves its port.  Down: who leaves finishes what it has begun."""
+    s = host(start=False)
+    base = free_port() % 20000 + 10000
+    text = (f"[service:web]\ncommand = {hello()} %(port)d\nport_base = {base}\n"
+            f"ready = http://127.0.0.1:%(port)d/health\nready_interval = 50ms\n")
+    s.write(text)
+    s.start()
+    s.wait_ready("web:0")
+    first = s.instance("web:0")["pid"]
+    s.run("scale", "web=4")
+    for number in range(4):
+        pid = s.wait_ready(f"web:{number}")["pid"]
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            assert b"PORT=%d" % (base + number) in file.read().split(b"\0")
+        with socket.create_connection(("127.0.0.1", base + number)) as connection:
+            assert f"process {pid}" in get(connection)
+    connection = socket.create_connection(("127.0.0.1", base + 3))
+    assert "keep-alive" in get(connection)
+    s.call("scale", name="web", count=1)
+    s.wait_event(lambda event: event.get("instance") == "web:3" and event.get("to") == "stopping")
+    s.kill_core()
+    assert "Connection: close" in get(connection)  # asked to leave, it still answers
+    connection.close()
+    wait_for(lambda: list(s.instances("web")) == ["web:0"], "one instance")
+    assert s.instance("web:0")["pid"] == first
+    s.write(text + f"[service:other]\ncommand = sleep 1000\nport_base = {base + 2}\n")
+    s.call("reload")
+    refused = s.run("scale", "web=3", code=1)  # the port of another
+    assert f"port {base + 2} is also that of" in refused.stderr
+    assert list(s.instances("web")) == ["web:0"]
