@@ -132,9 +132,9 @@ int cmd_reload(struct cli *cli)
 
     if (!client)
         return CLIENT_UNKNOWN;
-    int rc =
-        rpc_client_call(client, "reload", json_pack("{s:b}", "plan", (int)cli_flag(cli, "plan")),
-                        RELOAD_MS, &answer, &data, &err);
+    json_t *params = json_pack("{s:b,s:b}", "plan", (int)cli_flag(cli, "plan"), "undo",
+                               (int)cli_flag(cli, "undo"));
+    int rc = rpc_client_call(client, "reload", params, RELOAD_MS, &answer, &data, &err);
     rpc_client_close(client);
     int code = rc != 0                 ? tell(&err, data)
                : cli_flag(cli, "json") ? client_print_json(answer)

@@ -34,7 +34,10 @@ static const struct cli_option order_options[] = {
     { "no-wait", 0, NULL, "Give the order and leave." }, OPTION_JSON, OPTION_END
 };
 static const struct cli_option reload_options[] = {
-    { "plan", 0, NULL, "Only show what each change would do." }, OPTION_JSON, OPTION_END
+    { "plan", 0, NULL, "Only show what each change would do." },
+    { "undo", 0, NULL, "Back to the configuration before the last reload." },
+    OPTION_JSON,
+    OPTION_END
 };
 static const struct cli_option logs_options[] = {
     { "follow", 'f', NULL, "Go on as it is written." },
@@ -136,7 +139,9 @@ static const struct cli_command commands[] = {
       .help = "Set the number of instances; kept across restarts." },
     { .name = "reload", .words = "", .options = reload_options, .run = cmd_reload,
       .help = "Apply changed files.\n\n"
-              "With errors in them nothing is changed and the exit code is 1." },
+              "With errors in them nothing is changed and the exit code is 1. --undo leaves the files "
+              "as they are and applies what they said before; --undo again takes that back. Scales "
+              "stay." },
     { .name = "logs", .words = "NAME...", .options = logs_options, .min_words = 1,
       .run = cmd_logs, .complete = complete_names,
       .help = "Print the output of services.\n\n"

@@ -22,7 +22,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/users.h"
 
-static const char scale_file[] = "scale.json";
+static const char scale_file[] = "scale.json", undo_name[] = "plan.undo";
 enum { SCALE_FILE_MAX = 1024 * 1024 };
 
 static void warn_all(const struct err_list *warnings)
@@ -116,7 +116,7 @@ static int write_scales(const struct core *core, struct err *err)
 
 /* --- loading --- */
 
-static int load_kept(struct core *core, int fd, struct err_list *errors)
+static int unpack_kept(int fd, struct plan_source *source, struct err_list *errors)
 {
     struct buf text;
     struct err err = { 0 };
@@ -127,14 +127,21 @@ static int load_kept(struct core *core, int fd, struct err_list *errors)
     buf_init(&text, PLAN_SOURCE_MAX);
     int rc = buf_read_file(&text, AT_FDCWD, path);
     if (rc == 0)
-        rc = plan_source_unpack(buf_text(&text), text.len, core->source, &err);
+        rc = plan_source_unpack(buf_text(&text), text.len, source, &err);
     else
         err_sys(&err, -rc, "reading the plan as loaded");
     buf_done(&text);
-    if (rc != 0) {
+    if (rc != 0)
         err_list_add(errors, "%s", err.text);
+    return rc;
+}
+
+static int load_kept(struct core *core, int fd, struct err_list *errors)
+{
+    int rc = unpack_kept(fd, core->source, errors);
+
+    if (rc != 0)
         return rc;
-    }
     core->plan = make(core->source, errors);
     return core->plan ? 0 : ERR_INVALID;
 }
@@ -319,8 +326,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
 {
     struct plan *before = core->plan;
 
-    if (keep_source(core, core->source, "plan.undo", err) != 0 ||
-        keep_source(core, source, "plan", err) != 0)
+    if (keep_source(core, source, "plan", err) != 0)
         return err_wrap(err, "keeping the new plan");
     plan_source_free(core->source);
     free(core->source);
@@ -343,7 +349,8 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     return 0;
 }
 
-static struct plan_source *read_again(struct core *core, struct err_list *errors)
+/* From the disk; or, to undo, the texts of before the last reload.  Scales stay what they are. */
+static struct plan_source *read_again(struct core *core, bool undo, struct err_list *errors)
 {
     struct plan_source *source = calloc(1, sizeof *source);
 
@@ -351,8 +358,9 @@ static struct plan_source *read_again(struct core *core, struct err_list *errors
         err_list_add(errors, "no memory for the configuration");
         return NULL;
     }
-    int rc =
-        plan_source_read(core->config, (char *const *)core->source->environment, source, errors);
+    int rc = undo ? unpack_kept(store_get(&core->store, undo_name), source, errors)
+                  : plan_source_read(core->config, (char *const *)core->source->environment, source,
+                                     errors);
     for (size_t i = 0; rc == 0 && i < core->source->nscales; i++)
         if (!plan_source_scale(source, core->source->scales[i].service,
                                core->source->scales[i].count))
@@ -365,7 +373,8 @@ static struct plan_source *read_again(struct core *core, struct err_list *errors
 }
 
 /* Does all of it; returns the answer (new reference) or NULL with err and maybe *ret_data. */
-static json_t *reload(struct core *core, bool only_plan, json_t **ret_data, struct err *err)
+static json_t *reload(struct core *core, bool only_plan, bool undo, json_t **ret_data,
+                      struct err *err)
 {
     struct err_list errors, problems;
     struct arena arena;
@@ -375,7 +384,7 @@ static json_t *reload(struct core *core, bool only_plan, json_t **ret_data, stru
     err_list_init(&errors);
     err_list_init(&problems);
     arena_init(&arena);
-    struct plan_source *source = read_again(core, &errors);
+    struct plan_source *source = read_again(core, undo, &errors);
     struct plan *plan = source ? make(source, &errors) : NULL;
     if (!plan) {
         *ret_data = errors_json(&errors);
@@ -391,7 +400,8 @@ static json_t *reload(struct core *core, bool only_plan, json_t **ret_data, stru
         err_set(err, ERR_MEMORY, "no memory to compare the plans");
     } else if (only_plan) {
         result = diff_json(&diff, false);
-    } else if (apply(core, source, plan, &problems, err) == 0) {
+    } else if (keep_source(core, core->source, undo_name, err) == 0 &&
+               apply(core, source, plan, &problems, err) == 0) {
         source = NULL;
         plan = NULL;
         result = diff_json(&diff, true);
@@ -411,8 +421,13 @@ void core_plan_reload(struct core *core, struct rpc_call *call, json_t *params)
 {
     struct err err = { 0 };
     json_t *data = NULL;
-    bool only_plan = jsonx_bool(params, "plan", false);
-    json_t *result = reload(core, only_plan, &data, &err);
+    bool only_plan = jsonx_bool(params, "plan", false), undo = jsonx_bool(params, "undo", false);
+    json_t *result = NULL;
+
+    if (undo && store_get(&core->store, undo_name) < 0)
+        err_set(&err, ERR_NOT_FOUND, "there is no reload to undo");
+    else
+        result = reload(core, only_plan, undo, &data, &err);
 
     if (!result) {
         rpc_fail(call, &err, data);
@@ -427,7 +442,7 @@ void core_plan_reload_signal(struct core *core)
 {
     struct err err = { 0 };
     json_t *data = NULL, *line;
-    json_t *result = reload(core, false, &data, &err);
+    json_t *result = reload(core, false, false, &data, &err);
     size_t i;
 
     if (result) {

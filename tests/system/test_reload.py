@@ -244,7 +244,8 @@ def test_sockets_stay_open(host):
         s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != before)
         s.kill_core()
         s.call("restart", names=["a"])
-        assert os.stat(f"/proc/{s.instance('a:0')['pid']}/fd/3").st_ino == inode
+        pid = s.instance("a:0")["pid"]  # with startsecs = 0 it may not have reached its exec yet
+        wait_for(lambda: os.stat(f"/proc/{pid}/fd/3").st_ino == inode, "the same socket", 5)
         waiting.send(b"x")
     s.write(BASE)
     s.call("reload")
@@ -295,3 +296,35 @@ def test_hup_reloads(host):
     s.write(BASE + "[service:c]\ncommand = sleep 1000\nstartsecs = 0\n")
     s.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "c:0" in s.instances(), "the new service")
+
+
+def test_undo_goes_back_and_forth(host):
+    s = host(BASE)
+    first = up(s)
+    assert "no reload to undo" in s.run("reload", "--undo", code=None).stderr
+    s.write(BASE.replace("sleep 1000", "sleep 2000") + "[service:c]\ncommand = sleep 3000\n"
+            "startsecs = 0\n")
+    s.call("reload")
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != first["a:0"])
+    second = up(s)
+    s.run("scale", "b=3")  # is no reload, and stays
+    s.kill_core()
+    out = s.run("reload", "--undo", "--plan").stdout
+    assert "would restart" in out and "would be stopped and removed" in out
+    assert up(s)["a:0"] == second["a:0"]
+    s.write("[service:wrong")  # what is on the disk does not matter
+    answer = s.call("reload", undo=True)
+    assert changes(answer) == {"a": "restart", "c": "removed"}
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != second["a:0"])
+    wait_for(lambda: "c:0" not in s.instances(), "the end of c")
+    with open(f"/proc/{s.instance('a:0')['pid']}/cmdline") as file:
+        assert "1000" in file.read()
+    now = up(s)
+    assert sorted(now) == ["a:0", "b:0", "b:1", "b:2"] and now["b:0"] == first["b:0"]
+    s.kill_core()
+    assert up(s) == now
+    s.call("reload", undo=True)  # of the undo
+    s.wait_ready("c:0")
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != now["a:0"])
+    with open(f"/proc/{s.instance('a:0')['pid']}/cmdline") as file:
+        assert "2000" in file.read()
