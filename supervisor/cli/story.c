@@ -205,6 +205,11 @@ static void put_process(const json_t *why, struct buf *out)
         buf_putc(out, '\n');
     }
     put_checks(why, out);
+    if (jsonx_int(why, "oom_kills", 0) > 0) {
+        put_label(out, "memory");
+        buf_printf(out, "the kernel killed %lld of its processes for want of it\n",
+                   (long long)jsonx_int(why, "oom_kills", 0));
+    }
     if (jsonx_text(why, "limits_not_enforced", NULL)) {
         put_label(out, "NOT LIMITED");
         buf_wrap(out, jsonx_text(why, "limits_not_enforced", ""), LABEL_COLUMNS, BLANK_LABEL);

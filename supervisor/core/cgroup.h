@@ -65,9 +65,8 @@ bool cgroup_inside(const struct cgroup *cgroup, pid_t pid, char *ret, size_t siz
 /* Opens (makes) the folder of a group, ready for a new process: what it had below, empty by now, is
  * removed.  A descriptor or -errno; *ret_made: it was not there. */
 int cgroup_group_open(const struct cgroup *cgroup, const char *name, bool *ret_made);
-/* A descriptor to be watched (LOOP_URGENT), whose contents populated() reads; or -errno. */
-int cgroup_group_events(const struct cgroup *cgroup, const char *name);
-/* 1: a process lives in it or below, 0: none, or the group is gone; -errno. */
+/* Of its "cgroup.events", which can be watched with LOOP_URGENT.
+ * 1: a process lives in it or below, 0: none, or the group is gone; -errno. */
 int cgroup_group_populated(int events_fd);
 /* Pids in it and below; how many there are, at most `max` of them filled in. */
 size_t cgroup_group_pids(const struct cgroup *cgroup, const char *name, pid_t *ret, size_t max);
@@ -79,8 +78,11 @@ void cgroup_group_remove(const struct cgroup *cgroup, const char *name);
 /* Writes a setting; 0 or -errno. */
 int cgroup_group_set(const struct cgroup *cgroup, const char *name, const char *file,
                      const char *text);
+/* One of its files, opened to be read; or -errno. */
+int cgroup_group_file(const struct cgroup *cgroup, const char *name, const char *file);
 /* A number behind a key in one of its files ("memory.events", "oom_kill"). */
 bool cgroup_group_count(const struct cgroup *cgroup, const char *name, const char *file,
                         const char *key, uint64_t *ret);
+bool cgroup_group_count_in(int fd, const char *key, uint64_t *ret); /* the same of an open one */
 
 #endif

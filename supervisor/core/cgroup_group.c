@@ -58,9 +58,9 @@ int cgroup_group_open(const struct cgroup *cgroup, const char *name, bool *ret_m
     return fd < 0 ? -errno : fd;
 }
 
-int cgroup_group_events(const struct cgroup *cgroup, const char *name)
+int cgroup_group_file(const struct cgroup *cgroup, const char *name, const char *file)
 {
-    return open_file(cgroup, name, "cgroup.events", O_RDONLY);
+    return open_file(cgroup, name, file, O_RDONLY);
 }
 
 int cgroup_group_populated(int events_fd)
@@ -141,17 +141,15 @@ int cgroup_group_set(const struct cgroup *cgroup, const char *name, const char *
     return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
-bool cgroup_group_count(const struct cgroup *cgroup, const char *name, const char *file,
-                        const char *key, uint64_t *ret)
+bool cgroup_group_count_in(int fd, const char *key, uint64_t *ret)
 {
-    AUTO_CLOSE int fd = open_file(cgroup, name, file, O_RDONLY);
     char text[COUNTS_BYTES];
+    size_t len = strlen(key);
 
     ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
     if (n <= 0)
         return false;
     text[n] = '\0';
-    size_t len = strlen(key);
     for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         if (strncmp(line, key, len) != 0 || line[len] != ' ')
             continue;
@@ -159,4 +157,12 @@ bool cgroup_group_count(const struct cgroup *cgroup, const char *name, const cha
         return true;
     }
     return false;
+}
+
+bool cgroup_group_count(const struct cgroup *cgroup, const char *name, const char *file,
+                        const char *key, uint64_t *ret)
+{
+    AUTO_CLOSE int fd = open_file(cgroup, name, file, O_RDONLY);
+
+    return cgroup_group_count_in(fd, key, ret);
 }

@@ -23,6 +23,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/unit_oom.h"
 #include "supervisor/plan/options.h"
 
 /* A turn that keeps producing facts is cut here; the rest is done in the next turn. */
@@ -459,6 +460,7 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
     struct ledger_record *record = &keeper->core->ledger.records[unit->record];
     const struct spec_service *spec = unit->slot->spec;
 
+    unit_oom_forget(unit);
     note_exit(unit, record);
     publish_exit(keeper, unit, record);
     outputs_ended(keeper->core, unit->slot->name, spec);

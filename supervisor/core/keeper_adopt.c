@@ -18,6 +18,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/unit_oom.h"
 
 static uint32_t generation_of(const struct keeper *keeper, const struct unit *unit)
 {
@@ -199,6 +200,8 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
         record->exited = LEDGER_LIVING;
         return;
     }
+    if (expects && pid > 0)
+        unit_oom_watch(keeper->core, unit);
     keeper_arm(unit);
     keeper_watchdog_follow(unit);
     keeper_perform(keeper, unit, lifecycle_resume(&unit->body.lc, pid > 0));

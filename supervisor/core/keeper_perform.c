@@ -12,6 +12,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/unit_oom.h"
 
 /* --- ASK: is everything there that this unit waits for? --- */
 
@@ -245,6 +246,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
 
     unit->body.gate_passed = unit->body.outdated = unit->body.pre_stopped = false;
     unit->evidence = 0;
+    unit->body.oom_kills = 0;
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.told = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;
@@ -267,6 +269,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     }
     unit->body.main_pid = keeper->core->ledger.pids[unit->record];
     keeper_save(unit);
+    unit_oom_watch(keeper->core, unit);
     /* The kernel may have called it in before we came back. */
     if (keeper->core->ledger.records[unit->record].exited == LEDGER_LIVING)
         keeper_begin_checks(keeper, unit);

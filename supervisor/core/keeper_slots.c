@@ -11,6 +11,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/unit_oom.h"
 
 size_t keeper_slots_of(const struct keeper *keeper, size_t service, struct slot *const **ret)
 {
@@ -265,6 +266,8 @@ static void refresh_running(struct keeper *keeper, struct unit *unit)
         outputs_update(keeper->core, made);
     arena_done(&scratch);
     unit_group_limit(keeper->core, unit);
+    if (keeper_pid(keeper, unit) > 0)
+        unit_oom_watch(keeper->core, unit);
     if (lifecycle_has_process((enum lifecycle_state)unit->body.lc.state))
         keeper_begin_checks(keeper, unit);
 }

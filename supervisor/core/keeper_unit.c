@@ -17,6 +17,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/core/unit_oom.h"
 
 _Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_NEAR, "only words may be lost");
@@ -40,7 +41,7 @@ struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledg
     unit->keeper = keeper;
     unit->slot = slot;
     unit->hook_record = -1;
-    unit->ready_fd = unit->events_fd = -1;
+    unit->ready_fd = unit->events_fd = unit->memory_fd = -1;
     unit->body.number = slot->number;
     arena_init(&unit->arena);
     remark_init(&unit->reason);
@@ -83,6 +84,7 @@ void keeper_unit_free(struct unit *unit)
     keeper_end_checks(unit);
     keeper_watchdog_free(unit);
     keeper_main_free(unit);
+    unit_oom_forget(unit);
     unit_group_free(keeper->core, unit);
     loop_timer_free(unit->timer);
     snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);

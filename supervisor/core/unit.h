@@ -73,6 +73,7 @@ struct unit_body {
                                      * answered its checks: once that is gone they begin again */
     uint8_t group;                  /* number of its control group, 0 = in none */
     uint8_t oom_source;             /* what oom_base was read from, see unit_group.c */
+    uint32_t oom_kills;             /* told of this process and those below it */
     uint64_t oom_base;              /* OOM kills that were counted when it started */
     int32_t main_pid;               /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
@@ -116,6 +117,8 @@ struct unit {
     unsigned quiet_scans;  /* scans in a row that found nothing */
     int events_fd;         /* of its control group while it is emptied, else -1 */
     struct loop_watch *events_watch;
+    int memory_fd; /* of its control group while that is watched for OOM kills, else -1 */
+    struct loop_watch *memory_watch;
     bool group_clean;    /* its control group was made by us and never killed */
     uint32_t limits_sum; /* of what was written to its group, 0 = unknown */
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */

@@ -273,6 +273,8 @@ static bool group_kills(const struct core *core, const struct unit *unit, uint64
            cgroup_group_count(&core->cgroup, name, "memory.events", "oom_kill", ret);
 }
 
+bool unit_group_tells_oom(const struct unit *unit) { return unit->body.oom_source == OOM_OF_GROUP; }
+
 void unit_group_count_oom(struct core *core, struct unit *unit)
 {
     if (group_kills(core, unit, &unit->body.oom_base))
@@ -357,7 +359,7 @@ bool unit_group_populated(struct core *core, struct unit *unit,
     struct err err = { 0 };
 
     if (unit->events_fd < 0 && unit_group_name(core, unit, name, sizeof name))
-        unit->events_fd = cgroup_group_events(&core->cgroup, name);
+        unit->events_fd = cgroup_group_file(&core->cgroup, name, "cgroup.events");
     int rc = unit->events_fd < 0 ? unit->events_fd : cgroup_group_populated(unit->events_fd);
     if (rc == 0 || rc == -ENOENT) {
         unit_group_forget(unit);

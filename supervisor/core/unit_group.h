@@ -44,6 +44,9 @@ void unit_group_count_oom(struct core *core, struct unit *unit);
 enum unit_oom unit_group_oom(struct core *core, const struct unit *unit, bool signalled,
                              int status);
 
+/* Whether oom_base was read from its own group. */
+bool unit_group_tells_oom(const struct unit *unit);
+
 /* A signal to every process of the unit but `spared`; how many there are. */
 size_t unit_group_signal(struct core *core, const struct unit *unit, int signum, pid_t spared);
 /* Whether any process of it lives.  From then on until it says false, `changed` is called (with the

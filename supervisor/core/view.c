@@ -115,6 +115,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
                    unit->check[0] && keeper_pid(keeper, unit) > 0 ? unit->check : NULL);
     jsonx_set_text(row, "restart_mode",
                    slot->spec->set->restart_mode == SPEC_OVERLAP ? "overlap" : "stop-first");
+    if (unit->body.oom_kills > 0)
+        jsonx_set_int(row, "oom_kills", (json_int_t)unit->body.oom_kills);
     if (unit->limit_problem)
         jsonx_set_text(row, "limits_not_enforced", unit->limit_problem);
     if (slot->twin)

@@ -106,7 +106,9 @@ def test_limits():
     exits = [json.loads(line) for line in said["events"].splitlines() if '"exit"' in line]
     assert [e["instance"] for e in exits if e.get("oom")] == ["hog:0"]
     # A child was killed, the main process goes on.
-    assert rows["parent:0"]["state"] == "running"
+    assert rows["parent:0"]["state"] == "running" and rows["parent:0"]["oom_kills"] == 1
+    kills = [json.loads(line) for line in said["events"].splitlines() if '"oom-kill"' in line]
+    assert sorted(e["instance"] for e in kills) == ["hog:0", "parent:0"]
     memory = said["memory"].splitlines()
     assert memory[:2] == [str(32 << 20)] * 2 and "oom_kill 1" in memory
     limit, current, events = said["pids"].splitlines()[:3]
