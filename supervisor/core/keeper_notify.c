@@ -12,6 +12,7 @@
 #include "supervisor/core/kept.h"
 #include "supervisor/core/procfs.h"
 #include "supervisor/core/remark.h"
+#include "supervisor/core/unit_group.h"
 
 enum {
     DEPTH_MAX = 64,          /* processes above the one that speaks */
@@ -89,6 +90,9 @@ struct unit *keeper_unit_of(struct keeper *keeper, pid_t pid, bool *ret_main)
     *ret_main = unit && keeper->core->ledger.pids[unit->record] == pid;
     if (unit)
         return unit;
+    unit = unit_group_holder(keeper, pid); /* exact, and cannot be got out of */
+    if (unit && unit->slot->spec->set->kill_mode != SPEC_KILL_PROCESS)
+        return unit; /* otherwise what an earlier process left may be in there, too */
     trace(keeper, pid, &ancestry);
     for (size_t i = 1; i < ancestry.count; i++)
         if ((unit = unit_at(keeper, ancestry.all[i].pid)))

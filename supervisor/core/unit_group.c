@@ -227,9 +227,9 @@ void unit_group_adopt(struct core *core, struct unit *unit, pid_t pid)
 
     if (!cgroup_inside(&core->cgroup, pid, name, sizeof name))
         return;
-    for (uint8_t number = GROUP_FIRST; number <= GROUP_SECOND; number++)
+    for (unsigned number = GROUP_FIRST; number <= GROUP_SECOND; number++)
         if (cgroup_path_name(unit->slot->name, number, own, sizeof own) && strcmp(own, name) == 0)
-            unit->body.group = number;
+            unit->body.group = (uint8_t)number;
 }
 
 /* --- killed for want of memory? --- */

@@ -314,3 +314,23 @@ def test_where_clone3_is_not_known(host):
         assert "Seccomp:\t2" in file.read()
     supervisor.call("stop", names=["web"])
     assert not alive(row["pid"])
+
+
+SPEAK = """import os, socket, sys, time
+while os.getppid() != int(sys.argv[2]):
+    time.sleep(0.01)
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", sys.argv[1])
+time.sleep(1000)
+"""
+
+
+def test_a_notification_of_whoever_is_in_the_group(host):
+    """Another session, another parent, no environment: still of the instance."""
+    supervisor = host(start=False)
+    with open(supervisor.path("speak.py"), "w") as file:
+        file.write(SPEAK)
+    text = ("[service:far]\ncommand = sh -c '(setsid env -i /usr/bin/python3 speak.py "
+            "$NOTIFY_SOCKET $PPID &); exec sleep 1000'\nready = notify\nnotify_access = all\n"
+            f"directory = {supervisor.folder}\n")
+    supervisor = grouped(host, text.replace("speak.py", supervisor.path("speak.py")))
+    assert supervisor.wait_ready("far:0", 10)["state"] == "running"
