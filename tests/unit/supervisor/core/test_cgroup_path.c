@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "supervisor/core/cgroup_path.h"
@@ -54,7 +55,7 @@ static void expect_join(const char *root, const char *own, const char *expected)
     struct cgroup_mount mount = { .point = "/sys/fs/cgroup" };
     char dir[64];
 
-    strcpy(mount.root, root);
+    snprintf(mount.root, sizeof mount.root, "%s", root);
     bool ok = cgroup_path_join(&mount, own, dir, sizeof dir);
     assert_int_equal(ok, expected != NULL);
     if (expected)
