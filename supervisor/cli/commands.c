@@ -78,6 +78,12 @@ static const struct cli_option shutdown_options[] = {
 };
 static const struct cli_option recover_options[] = { { "force", 0, NULL, "Also when it answers." },
                                                      OPTION_END };
+static const struct cli_option top_options[] = {
+    { "once", '1', NULL, "Print one table and leave." },
+    { "interval", 'i', "TIME", "Time between two looks; 2s." },
+    OPTION_JSON,
+    OPTION_END
+};
 static const struct cli_option options_options[] = {
     { "sample", 0, NULL, "Print a commented sample configuration." }, OPTION_END
 };
@@ -119,6 +125,10 @@ static const struct cli_command commands[] = {
               "Exit code: 0 all that is wanted is running and ready, 3 some of it is not, 4 "
               "unknown name or no supervisor. What was stopped by an order is not wanted; what "
               "ended as it should counts as well." NAMES_NOTE },
+    { .name = "top", .words = "", .options = top_options, .run = cmd_top,
+      .help = "Show what instances use: processor, memory, processes.\n\n"
+              "On a terminal it is a live table; q leaves. CPU% is per cent of one core. A process "
+              "counts for the instance in whose session it is or from which it descends." },
     { .name = "why", .words = "NAME...", .options = json_options, .min_words = 1,
       .run = cmd_why, .complete = complete_names,
       .help = "Explain the state of a service: reason, last exits, orders, output." NAMES_NOTE },

@@ -19,6 +19,7 @@ int cmd_scale(struct cli *cli);
 int cmd_reload(struct cli *cli);
 int cmd_logs(struct cli *cli);
 int cmd_events(struct cli *cli);
+int cmd_top(struct cli *cli);
 int cmd_why(struct cli *cli);
 int cmd_switch(struct cli *cli);
 int cmd_confirm(struct cli *cli);

@@ -1,5 +1,5 @@
-"""What the tables print for people and shells: manual pages and completion, as `make install` puts
-them."""
+"""What is meant for people at a terminal: manual pages, completion, the live table."""
+import json
 import os
 import pty
 import re
@@ -146,3 +146,30 @@ def test_install_puts_them_in_place(tmp_path):
                  "man/man5/deploy.ini.5", "bash-completion/completions/supervisor",
                  "zsh/site-functions/_deployctl", "fish/vendor_completions.d/deployctl.fish"):
         assert os.path.getsize(tmp_path / "usr/share" / path) > 200
+
+
+def test_top(host):
+    supervisor = host("[service:busy]\ncommand = sh -c 'while :; do :; done'\n"
+                      "[service:idle]\ncommand = sleep 1000\n")
+    supervisor.wait_ready("busy:0")
+    supervisor.wait_ready("idle:0")
+    answer = json.loads(output(BINARY, "top", "--json", "-s", supervisor.socket))
+    rows = {row["id"]: row for row in answer["instances"]}
+    assert rows["busy:0"]["cpu_percent"] > rows["idle:0"]["cpu_percent"]
+    assert rows["idle:0"]["processes"] == 1 and rows["idle:0"]["memory_bytes"] > 10000
+    table = output(BINARY, "top", "-1", "-s", supervisor.socket)
+    assert table.index("busy:0") < table.index("idle:0")
+    terminal = Terminal(BINARY, "top", "-i", "100ms", "-s", supervisor.socket,
+                        environment=dict(os.environ, TERM="xterm"))
+    try:
+        terminal.until("by cpu")
+        terminal.type("n")
+        terminal.until("by name")
+        supervisor.kill_core()  # the next one is asked
+        terminal.text = ""
+        terminal.until("by name")
+        terminal.type("q")
+        terminal.until("\x1b[?1049l")
+        assert os.waitstatus_to_exitcode(os.waitpid(terminal.pid, 0)[1]) == 0
+    finally:
+        os.close(terminal.fd)
