@@ -388,6 +388,7 @@ static void on_poke(void *context, unsigned events)
         log_warn("reading the poke", "error", strerror(errno), NULL);
     upgrade_check(run->upgrade);
     notify_drain(run->notify);
+    keeper_lines(run->core.keeper);
     keeper_exits(run->core.keeper);
     troubles_look(&run->core);
     if (run->core.keeper->outputs_closing)

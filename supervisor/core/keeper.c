@@ -287,6 +287,7 @@ static bool goes_to_address(const struct instance_check *check)
     case SPEC_CHECK_DELAY:
     case SPEC_CHECK_NOTIFY:
     case SPEC_CHECK_FD:
+    case SPEC_CHECK_LOG:
     case SPEC_NCHECKS:
         break;
     }

@@ -122,6 +122,7 @@ const char *keeper_check(const struct keeper *keeper, size_t service, size_t ins
 void keeper_exits(struct keeper *keeper); /* the guardian poked: look at the exit slots */
 /* keeper_notify.c.  May be called before keeper_resume(): what was said while no core lived. */
 void keeper_notified(struct keeper *keeper, const struct notify_message *message);
+void keeper_lines(struct keeper *keeper); /* the logger poked: lines that mean "ready" */
 void keeper_turn(struct keeper *keeper);
 bool keeper_pending(const struct keeper *keeper); /* the last turn left something to do */
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "supervisor/core/checks.h"
 #include "supervisor/core/keeper_notify.h"
+#include "supervisor/core/outputs.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
@@ -293,6 +294,8 @@ static enum unit_told way_to_tell(const struct unit *unit)
         return UNIT_TOLD_NOTIFY;
     case SPEC_CHECK_FD:
         return UNIT_TOLD_FD;
+    case SPEC_CHECK_LOG:
+        return UNIT_TOLD_LOG;
     case SPEC_CHECK_NONE:
     case SPEC_CHECK_DELAY:
     case SPEC_CHECK_HTTP:
@@ -413,7 +416,25 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
     if (unit->made->startup.kind == SPEC_CHECK_NONE)
         unit->body.gate_passed = true;
     watch_ready_fd(keeper, unit);
+    if (unit->made->ready.kind == SPEC_CHECK_LOG &&
+        outputs_found(keeper->core, unit->made,
+                      keeper->core->ledger.records[unit->record].generation))
+        unit->body.told |= UNIT_TOLD_LOG; /* while no core lived */
     honour_told(unit);
+}
+
+/* The table keeps what was found, so nothing is lost with the core that was poked for it. */
+void keeper_lines(struct keeper *keeper)
+{
+    struct streams_watch watch;
+
+    while (streams_next_found(keeper->core->streams, &watch) >= 0) {
+        struct unit *unit = watch.owner < LEDGER_RECORDS ? keeper->by_record[watch.owner] : NULL;
+
+        if (unit && unit->record == watch.owner &&
+            keeper->core->ledger.records[unit->record].generation == watch.id)
+            keeper_told_ready(unit, UNIT_TOLD_LOG);
+    }
 }
 
 void keeper_end_checks(struct unit *unit)

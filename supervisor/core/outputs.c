@@ -203,6 +203,75 @@ int outputs_open(struct core *core, const struct instance *instance, bool first,
     return rc != 0 ? err_wrap(err, "standard error") : 0;
 }
 
+/* How many bytes were ever written to this stream, while nobody writes: what the logger has taken,
+ * what it holds just now, and what is in the pipe. */
+static uint64_t stream_end(const struct core *core, size_t slot)
+{
+    enum { TRIES = 1000 };
+    char name[STORE_NAME_MAX];
+    struct streams_mark before, after;
+    uint64_t end = 0;
+    bool draining;
+
+    pipe_name(name, sizeof name, slot, 'r');
+    int pipe = store_get(&core->store, name);
+    for (int i = 0; i < TRIES; i++) {
+        streams_mark(core->streams, slot, &before, &draining);
+        bool ours = streams_hold_owner(core->streams) == (ssize_t)slot;
+        size_t held = ours && !draining ? bytes_in(store_get(&core->store, "hold.r")) : 0;
+        end = before.bytes_in + bytes_in(pipe) +
+              (held > before.hold_done ? held - before.hold_done : 0);
+        /* Nothing has moved meanwhile, or it all would be counted twice, or not at all. */
+        bool still = streams_hold_owner(core->streams) == (ssize_t)slot;
+        streams_mark(core->streams, slot, &after, &draining);
+        if (memcmp(&before, &after, sizeof after) == 0 && ours == still && held == 0)
+            break;
+        sched_yield();
+    }
+    return end;
+}
+
+static ssize_t captured_slot(const struct core *core, const struct instance *instance, bool is_err)
+{
+    const char *path = is_err ? instance->stderr_log : instance->stdout_log;
+
+    if (strcmp(path, "none") == 0 || strcmp(path, "inherit") == 0 || strcmp(path, "stdout") == 0)
+        return -1;
+    return streams_find(core->streams, instance->name, is_err ? "stderr" : "stdout");
+}
+
+int outputs_watch(struct core *core, const struct instance *instance, uint32_t id, uint32_t owner,
+                  struct err *err)
+{
+    bool any = false;
+
+    for (int is_err = 0; is_err < 2; is_err++) {
+        ssize_t slot = captured_slot(core, instance, is_err);
+        if (slot < 0)
+            continue;
+        struct streams_watch watch = { .from = stream_end(core, (size_t)slot),
+                                       .id = id,
+                                       .owner = owner };
+        snprintf(watch.pattern, sizeof watch.pattern, "%s", instance->ready.path);
+        streams_watch(core->streams, (size_t)slot, &watch);
+        any = true;
+    }
+    return any ? 0
+               : err_set(err, ERR_STATE,
+                         "ready = log: needs output that is captured, and the log folder cannot be "
+                         "written");
+}
+
+bool outputs_found(const struct core *core, const struct instance *instance, uint32_t id)
+{
+    for (int is_err = 0; is_err < 2; is_err++) {
+        ssize_t slot = captured_slot(core, instance, is_err);
+        if (slot >= 0 && streams_found(core->streams, (size_t)slot, id))
+            return true;
+    }
+    return false;
+}
+
 /* The logger drains the pipe before it frees the slot; the pipe must stay in the store until then,
  * so that a logger that is killed in between can go on. */
 static void close_slot(struct core *core, size_t slot)

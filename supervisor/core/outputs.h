@@ -15,6 +15,12 @@ int outputs_open(struct core *core, const struct instance *instance, bool first,
                  int *ret_err, struct err *err);
 /* A main process has ended: a target that waits for the end of its last line has it now. */
 void outputs_ended(struct core *core, const char *instance, const struct spec_service *spec);
+/* ready = log:REGEX.  The logger looks for a line that the process writes which is started next;
+ * nobody else writes to the instance's output now.  `id` (not 0) is new with each start; `owner`
+ * comes back with streams_next_found().  ERR_STATE: its output is not captured. */
+int outputs_watch(struct core *core, const struct instance *instance, uint32_t id, uint32_t owner,
+                  struct err *err);
+bool outputs_found(const struct core *core, const struct instance *instance, uint32_t id);
 /* The instance is gone for good: the logger is told to drain and let go. */
 void outputs_close(struct core *core, const char *instance);
 /* Drops the pipes of slots that the logger has freed.  O(descriptors): when there was a close. */

@@ -429,6 +429,9 @@ static int fill_main(struct core *core, struct unit *unit, struct start *start,
     size_t nfds = 0;
 
     int rc = outputs_open(core, unit->made, is_alone(core, unit), &out, &errors, err);
+    if (rc == 0 && unit->made->ready.kind == SPEC_CHECK_LOG)
+        rc = outputs_watch(core, unit->made, core->ledger.records[unit->record].generation,
+                           (uint32_t)unit->record, err);
     if (rc == 0)
         rc = fill_stdin(core, unit, start, &in, err);
     if (rc == 0)

@@ -89,7 +89,7 @@ struct unit_saved {
 };
 
 /* Remembered as soon as it is heard, whether the startup check has passed or not. */
-enum unit_told { UNIT_TOLD_NOTIFY = 1 << 0, UNIT_TOLD_FD = 1 << 1 };
+enum unit_told { UNIT_TOLD_NOTIFY = 1 << 0, UNIT_TOLD_FD = 1 << 1, UNIT_TOLD_LOG = 1 << 2 };
 enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
 
 /* What was noted about the present process. */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const char magic_text[8] = "SUPSTRM";
-enum { VERSION_NUMBER = 2, READ_TRIES = 1000 };
+enum { VERSION_NUMBER = 3, READ_TRIES = 1000 };
 
 struct header {
     char magic[8];
@@ -37,16 +37,24 @@ struct control {
         mark; /* sequence << 1 | draining; the sequence's lowest bit: which one counts */
     _Atomic uint64_t told_lost; /* core */
     _Atomic int32_t told_error; /* core */
-    uint32_t unused;
-    uint64_t unused_too;
+    _Atomic uint32_t found;     /* logger; id of a watch */
+    _Atomic uint64_t watch;     /* sequence, as of settings */
 };
 _Static_assert(sizeof(struct control) == 64, "one cache line per slot");
+
+struct scans {
+    _Atomic uint64_t sequence; /* its lowest bit says which one counts */
+    struct streams_scan copies[2];
+};
 
 struct table {
     _Alignas(4096) struct header header;
     _Alignas(4096) struct control control[STREAMS_SLOTS];
     _Alignas(4096) struct streams_mark marks[STREAMS_SLOTS][2];
     _Alignas(4096) struct streams_settings settings[2][STREAMS_SLOTS];
+    _Alignas(4096) _Atomic uint64_t found_bits[STREAMS_SLOTS / 64];
+    _Alignas(4096) struct scans scans[STREAMS_SLOTS];
+    _Alignas(4096) struct streams_watch watches[STREAMS_SLOTS][2];
 };
 
 struct streams {
@@ -388,8 +396,81 @@ void streams_release(struct streams *streams, size_t slot)
     streams_commit(streams, slot, &(struct streams_mark){ 0 }, false);
     atomic_store(&control->error, 0);
     streams_tell(streams, slot, (struct streams_told){ 0 });
+    if (atomic_load(&control->watch) > 0)
+        streams_watch(streams, slot, &(struct streams_watch){ 0 });
     atomic_store(&control->drained, atomic_load(&control->ordered));
     atomic_store(&control->state, STREAMS_FREE);
+}
+
+void streams_watch(struct streams *streams, size_t slot, const struct streams_watch *watch)
+{
+    if (slot >= STREAMS_SLOTS)
+        return;
+    struct control *control = control_of(streams, slot);
+    uint64_t next = atomic_load(&control->watch) + 1;
+    struct streams_watch *to = &streams->table->watches[slot][next & 1];
+    *to = *watch;
+    to->pattern[sizeof to->pattern - 1] = '\0';
+    atomic_store(&control->watch, next);
+}
+
+bool streams_watched(const struct streams *streams, size_t slot, uint64_t *sequence,
+                     struct streams_watch *ret)
+{
+    const struct control *control = control_of(streams, slot);
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint64_t now = atomic_load(&control->watch);
+        if (now == *sequence)
+            return false;
+        *ret = streams->table->watches[slot][now & 1];
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load(&control->watch) == now) {
+            *sequence = now;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool streams_found(const struct streams *streams, size_t slot, uint32_t id)
+{
+    return slot < STREAMS_SLOTS && id != 0 && atomic_load(&control_of(streams, slot)->found) == id;
+}
+
+ssize_t streams_next_found(struct streams *streams, struct streams_watch *ret)
+{
+    for (size_t word = 0; word < (streams_used(streams) + 63) / 64; word++) {
+        uint64_t bits = atomic_load(&streams->table->found_bits[word]);
+        if (bits == 0)
+            continue;
+        unsigned bit = (unsigned)__builtin_ctzll(bits);
+        size_t slot = word * 64 + bit;
+        uint64_t sequence = 0;
+        atomic_fetch_and(&streams->table->found_bits[word], ~(UINT64_C(1) << bit));
+        if (streams_watched(streams, slot, &sequence, ret))
+            return (ssize_t)slot;
+    }
+    return -1;
+}
+
+void streams_set_found(struct streams *streams, size_t slot, uint32_t id)
+{
+    atomic_store(&control_of(streams, slot)->found, id);
+    atomic_fetch_or(&streams->table->found_bits[slot / 64], UINT64_C(1) << slot % 64);
+}
+
+void streams_scan(const struct streams *streams, size_t slot, struct streams_scan *ret)
+{
+    const struct scans *scans = &streams->table->scans[slot];
+    *ret = scans->copies[atomic_load(&scans->sequence) & 1];
+}
+
+void streams_commit_scan(struct streams *streams, size_t slot, const struct streams_scan *scan)
+{
+    struct scans *scans = &streams->table->scans[slot];
+    uint64_t next = atomic_load(&scans->sequence) + 1;
+    scans->copies[next & 1] = *scan;
+    atomic_store(&scans->sequence, next);
 }
 
 static off_t spill_at(size_t slot, unsigned area)

@@ -88,6 +88,20 @@ void streams_order_finish(struct streams *streams);
 enum streams_state { STREAMS_FREE, STREAMS_USED, STREAMS_CLOSING };
 enum streams_state streams_state(const struct streams *streams, size_t slot);
 
+/* A line is waited for: `ready = log:REGEX`.  Bytes of the stream from number `from` on count. */
+enum { STREAMS_PATTERN_MAX = 256 };
+struct streams_watch {
+    uint64_t from;
+    uint32_t id;    /* of who waits, 0 = nobody does; never the same twice in a row */
+    uint32_t owner; /* told back by streams_next_found() */
+    char pattern[STREAMS_PATTERN_MAX];
+};
+void streams_watch(struct streams *streams, size_t slot, const struct streams_watch *watch);
+/* The line that this one waited for has come. */
+bool streams_found(const struct streams *streams, size_t slot, uint32_t id);
+/* The next slot in which a line was found since this was last asked, with its watch, or -1. */
+ssize_t streams_next_found(struct streams *streams, struct streams_watch *ret);
+
 /* Logger side.
  *
  * What the logger must know after a SIGKILL is the slot's *mark*.  There are two, and one 64-bit
@@ -137,6 +151,22 @@ void streams_commit(struct streams *streams, size_t slot, const struct streams_m
                     bool draining);
 /* Hold is empty again: clears `draining`. */
 void streams_commit_empty(struct streams *streams, size_t slot);
+
+/* Copies the watch unless *sequence is its already; then true, and *sequence is. */
+bool streams_watched(const struct streams *streams, size_t slot, uint64_t *sequence,
+                     struct streams_watch *ret);
+/* How far one watch has read: bytes of the stream, and what a line that is not over has shown
+ * (base/pattern.h).  Kept apart from the mark, and as whole: a batch that is taken up again after a
+ * kill is not read twice. */
+struct streams_scan {
+    uint64_t at;
+    uint32_t id;
+    uint32_t unused;
+    uint64_t seen[5];
+};
+void streams_scan(const struct streams *streams, size_t slot, struct streams_scan *ret);
+void streams_commit_scan(struct streams *streams, size_t slot, const struct streams_scan *scan);
+void streams_set_found(struct streams *streams, size_t slot, uint32_t id);
 
 /* Whose bytes are in hold, -1 = nobody's.  Set before the first byte gets there. */
 ssize_t streams_hold_owner(const struct streams *streams);

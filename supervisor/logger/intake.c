@@ -39,6 +39,7 @@ void intake_free(struct intake *stream)
     if (!stream)
         return;
     sink_done(&stream->sink);
+    watchword_done(&stream->watchword);
     if (stream->pipe >= 0)
         close(stream->pipe);
     if (stream->next_pipe >= 0)
@@ -240,6 +241,11 @@ static void put_held(struct intake *stream)
     if (len == 0)
         return;
     int rc = len < 0 ? (int)len : 0;
+    uint32_t done = stream->sink.mark.hold_done;
+    if (len > (ssize_t)done &&
+        watchword_look(&stream->watchword, table_of(stream), stream->sink.slot,
+                       stream->sink.mark.bytes_in, in + done, (size_t)len - done))
+        intake_poke(stream);
     if (rc == 0 && !stream->blocked)
         rc = sink_put(&stream->sink, SINK_HOLD, in, (size_t)len);
     if (rc != 0 && rc != -EAGAIN)

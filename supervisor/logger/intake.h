@@ -19,6 +19,7 @@
 
 #include "supervisor/logger/hold.h"
 #include "supervisor/logger/sink.h"
+#include "supervisor/logger/watchword.h"
 
 enum {
     STREAM_RETRY_MIN_MS = 200,
@@ -30,6 +31,7 @@ enum {
 
 struct intake {
     struct sink sink;
+    struct watchword watchword;
     struct hold *hold;   /* borrowed */
     int poke;            /* borrowed; eventfd that wakes the core */
     int pipe, next_pipe; /* owned; -1 = none.  The next one follows when the first is empty */

@@ -353,7 +353,7 @@ static void make_logs(struct maker *m)
 static bool fits_use(const char *key, const struct instance_check *check)
 {
     bool passive = check->kind == SPEC_CHECK_NOTIFY || check->kind == SPEC_CHECK_FD ||
-                   check->kind == SPEC_CHECK_DELAY;
+                   check->kind == SPEC_CHECK_LOG || check->kind == SPEC_CHECK_DELAY;
     return !passive || strcmp(key, "ready") == 0;
 }
 
@@ -391,6 +391,26 @@ static void make_check(struct maker *m, const char *key, const struct spec_check
         rc = err_set(&err, ERR_INVALID, "notify cannot work with notify_access = none");
     if (rc < 0)
         failed(m, key, &err);
+}
+
+/* Whose output is not ours to read, or not of one process alone, cannot be waited for. */
+static void check_read(struct maker *m)
+{
+    const char *out = m->ret->stdout_log;
+    struct err err;
+
+    if (m->ret->ready.kind != SPEC_CHECK_LOG)
+        return;
+    if (m->service->set->restart_mode == SPEC_OVERLAP)
+        err_set(
+            &err, ERR_INVALID,
+            "log: cannot tell two processes apart, restart_mode = overlap wants notify or fd:N");
+    else if (out && (strcmp(out, "none") == 0 || strcmp(out, "inherit") == 0))
+        err_set(&err, ERR_INVALID, "log: needs output that is captured, not stdout_logfile = %s",
+                out);
+    else
+        return;
+    failed(m, "ready", &err);
 }
 
 /* Who may not speak cannot be waited for. */
@@ -498,6 +518,7 @@ static int make(struct maker *m, char *const *user_environment, bool read_files)
     make_check(m, "startup", &service->set->startup, &ret->startup);
     make_check(m, "live", &service->set->live, &ret->live);
     check_heard(m);
+    check_read(m);
     ret->pre_start = make_words(m, "pre_start", service->set->pre_start);
     ret->post_start = make_words(m, "post_start", service->set->post_start);
     ret->pre_stop = make_words(m, "pre_stop", service->set->pre_stop);

@@ -9,10 +9,11 @@
 
 struct instance_check {
     enum spec_check_kind kind;
-    struct addr addr;      /* HTTP, TCP, UNIX; len 0 when `host` must be looked up first */
-    const char *host;      /* a name to look up, or NULL */
-    const char *port;      /* with host */
-    const char *path;      /* HTTP: "/health"; GRPC: the service, "" = the whole server */
+    struct addr addr; /* HTTP, TCP, UNIX; len 0 when `host` must be looked up first */
+    const char *host; /* a name to look up, or NULL */
+    const char *port; /* with host */
+    const char
+        *path; /* HTTP: "/health"; GRPC: the service, "" = the whole server; LOG: the pattern */
     const char *authority; /* HTTP, GRPC: the host as it is asked for */
     char **argv;           /* EXEC: NULL-terminated */
     int fd;                /* FD */

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "base/pattern.h"
 #include "base/unit.h"
 #include "base/words.h"
 
@@ -128,6 +129,19 @@ static int parse_grpc(const char *text, struct arena *arena, struct instance_che
     return parse_hostport(authority, arena, ret, err);
 }
 
+static int parse_log(const char *text, struct arena *arena, struct instance_check *ret,
+                     struct err *err)
+{
+    struct pattern pattern;
+    int rc = pattern_compile(text, &pattern, err);
+
+    if (rc < 0)
+        return err_wrap(err, "log");
+    ret->kind = SPEC_CHECK_LOG;
+    ret->path = arena_strdup(arena, text);
+    return ret->path ? 0 : err_set(err, ERR_MEMORY, no_memory);
+}
+
 static const char *after(const char *text, const char *prefix)
 {
     size_t len = strlen(prefix);
@@ -147,6 +161,8 @@ static int parse_any(const char *text, struct arena *arena, struct instance_chec
         return parse_http(rest, arena, ret, err);
     if ((rest = after(text, "grpc://")))
         return parse_grpc(rest, arena, ret, err);
+    if ((rest = after(text, "log:")))
+        return parse_log(rest, arena, ret, err);
     if ((rest = after(text, "tcp://")))
         return parse_tcp(rest, arena, ret, err);
     if ((rest = after(text, "exec:")))
@@ -163,7 +179,7 @@ static int parse_any(const char *text, struct arena *arena, struct instance_chec
     return err_set(
         err, ERR_INVALID,
         "\"%.64s\" is not a check, try http://HOST:PORT/PATH, grpc://HOST:PORT, tcp://HOST:PORT, "
-        "unix:/PATH, exec:COMMAND, or for ready notify, fd:N or delay",
+        "unix:/PATH, exec:COMMAND, or for ready notify, fd:N, log:REGEX or delay",
         text);
 }
 

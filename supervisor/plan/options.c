@@ -163,7 +163,7 @@ const char *options_supervisord_only(const char *section, const char *key)
     return NULL;
 }
 
-bool options_not_yet(const char *key, const char *value)
+bool options_not_yet(const char *key)
 {
     static const char *const later[] = {
         "no_new_privs",     "capabilities", "private_tmp", "read_only",
@@ -172,7 +172,5 @@ bool options_not_yet(const char *key, const char *value)
     for (size_t i = 0; i < COUNT(later); i++)
         if (strcmp(later[i], key) == 0)
             return true;
-    if (!value)
-        return false;
-    return strcmp(key, "ready") == 0 && strncmp(value, "log:", 4) == 0;
+    return false;
 }

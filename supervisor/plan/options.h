@@ -25,8 +25,8 @@ const char *options_program_initial(const char *key);
  * NULL if it is not such a key. */
 const char *options_supervisord_only(const char *section, const char *key);
 
-/* A key or value of a later version ("memory_max"; "log:READY" for ready): true means that it
- * must be refused as "not supported by this version yet".  `value` NULL asks about the key only. */
-bool options_not_yet(const char *key, const char *value);
+/* A key of a later version ("seccomp"): true means that it must be refused as "not supported by
+ * this version yet". */
+bool options_not_yet(const char *key);
 
 #endif

@@ -163,7 +163,8 @@ static const struct opt rows[] = {
       .example = "http://127.0.0.1:8080/health",
       .help = "When it counts as ready: http://HOST:PORT/PATH, grpc://HOST:PORT/SERVICE (the gRPC "
               "health protocol; SERVICE may be left out), tcp://HOST:PORT, unix:/PATH, "
-              "exec:COMMAND, notify (READY=1 by sd_notify), fd:N (a newline on descriptor N), or "
+              "exec:COMMAND, notify (READY=1 by sd_notify), fd:N (a newline on descriptor N), "
+              "log:REGEX (a line of its output; extended syntax), or "
               "delay (up for startsecs, the default)." },
     { .key = "ready_timeout", .type = OPT_DURATION, SET(ready_timeout_ms), .initial = "60s",
       .min = 1, .max = DAY, .flags = LIVE | PER_RELEASE,

@@ -32,7 +32,7 @@ static void refuse_key(struct plan_build *build, const struct plan_section *sect
     const char *foreign = options_supervisord_only(kind, key->key);
     const char *nearest = near_name(key->key, table->count, row_key, table->rows);
     bool service = section->kind == PLAN_KIND_SERVICE || section->kind == PLAN_KIND_PROGRAM;
-    const char *what = service && options_not_yet(key->key, NULL)          ? later
+    const char *what = service && options_not_yet(key->key)                ? later
                        : service || section->kind == PLAN_KIND_SUPERVISORD ? foreign
                                                                            : NULL;
 
@@ -56,17 +56,6 @@ static void refuse_key(struct plan_build *build, const struct plan_section *sect
 }
 
 /* A value of a later version. */
-static void refuse_value(struct plan_build *build, const struct plan_section *section,
-                         const struct plan_key *key)
-{
-    if (is_lenient(section))
-        plan_build_warn(build, key->file, key->line, section->title, key->key,
-                        "\"%.64s\" %s, the default is used", key->value, later);
-    else
-        plan_build_error(build, key->file, key->line, section->title, key->key,
-                         "\"%.64s\" %s, try another value", key->value, later);
-}
-
 /* Texts that mean something when they are empty. */
 static bool may_be_empty(const struct opt *row)
 {
@@ -84,10 +73,6 @@ bool plan_fill_key(struct plan_build *build, const struct plan_section *section,
 
     if (!row) {
         refuse_key(build, section, table, key);
-        return false;
-    }
-    if (options_not_yet(key->key, value)) {
-        refuse_value(build, section, key);
         return false;
     }
     if (!*value && !may_be_empty(row)) {

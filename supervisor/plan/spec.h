@@ -28,6 +28,7 @@ enum spec_check_kind {
     SPEC_CHECK_GRPC,
     SPEC_CHECK_NOTIFY, /* ready only: sd_notify READY=1 */
     SPEC_CHECK_FD,     /* ready only: a newline on descriptor N */
+    SPEC_CHECK_LOG,    /* ready only: a line of its output */
     SPEC_NCHECKS
 };
 /* One of ready, startup, live.  `target` may hold expansions and is parsed per instance. */

@@ -1,6 +1,6 @@
 """A service that does what a file tells it, a line at a time: talker.py ORDERS.
 
-    exit N | fd N (a newline there) | print TEXT | sleep SECONDS | feed SECONDS (WATCHDOG=1)
+    exit N | fd N (a newline there) | print TEXT | part-of A LINE | errs TEXT | sleep SECONDS | feed SECONDS (WATCHDOG=1)
     on SIGNAL ORDER         what to do when that signal comes
     fork LINE               the same LINE in a child that goes on with the orders; the parent waits
     part LINE               likewise, but the parent exits when LINE is done
@@ -9,6 +9,7 @@
     barrier                 all that was said before has been heard when this is done
     keep NAME PATH [MORE]   FDSTORE=1 with PATH open for reading, and MORE in the message
     keep-pipe NAME          FDSTORE=1 with a pipe whose other end is closed soon
+    forget                  the orders: the next process begins with none
     variables               the environment that concerns us, and what the descriptors hold
     anything else is a datagram for NOTIFY_SOCKET; \\n in it is a newline, $PID the own pid
 """
@@ -76,6 +77,12 @@ def do(line):
         os.write(int(rest), b"\n")
     elif word == "print":
         print(rest, flush=True)
+    elif word == "forget":
+        open(sys.argv[1], "w").close()
+    elif word == "part-of":
+        print(rest, end="", flush=True)
+    elif word == "errs":
+        print(rest, file=sys.stderr, flush=True)
     elif word == "sleep":
         time.sleep(float(rest))
     elif word == "feed":

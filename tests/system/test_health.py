@@ -1,11 +1,13 @@
 """Readiness and health in every dialect: sd_notify, descriptors, log lines, probes, the watchdog."""
 import os
+import signal
 import socket
 import subprocess
 
 import pytest
 
 from harness import ROOT, alive, host, wait_for  # noqa: F401 (a fixture)
+from test_crash import role_pids
 
 TALK = f"/usr/bin/python3 {ROOT}/tests/system/talker.py"
 
@@ -323,3 +325,61 @@ def test_grpc(host):
         file.write("2")
     row = s.wait_instance("web:0", lambda row: row["pid"] != pid, "restarted by its live check")
     assert "live check: NOT_SERVING" in row["last_exit"]["cause"]
+
+
+# --- a line of the output ---
+
+def answers(supervisor):
+    try:
+        return supervisor.call("version")
+    except OSError:
+        return None
+
+
+def test_a_line_of_the_output(host):
+    """In every format, of either stream, in pieces, through kills; never one of an earlier process."""
+    s = host(start=False)
+    keys = "ready = log:^up on port [0-9]+$\nready_timeout = 60s\nbackoff_min = 10ms\n" \
+           "backoff_max = 10ms\n"
+    s.write(talker(s, "raw", keys + "log_format = raw") + talker(s, "json", keys +
+            "log_format = json") + talker(s, "errs", keys + "redirect_stderr = false") +
+            talker(s, "old", keys) +
+            "[service:needs]\ncommand = sleep 1000\nrequires = raw json errs\nstartsecs = 0\n")
+    s.start()
+    for name in ("raw", "json", "errs", "old"):
+        tell(s, name, "print not up on port 1", "print up on port", "print up on port 80 or so",
+             "STATUS=not yet", "part-of up on po")
+    for name in ("raw", "json", "errs", "old"):
+        s.wait_instance(f"{name}:0", lambda row: row.get("status") == "not yet")
+    # Half of the line is read; then nobody lives who has seen it.
+    wait_for(lambda: s.text_of("log", "raw-0.log").endswith("up on po"), "half a line", 10)
+    for pid in role_pids(s, "logger"):
+        os.kill(pid, signal.SIGKILL)
+    s.kill_core()
+    assert not any(row["ready"] for row in s.instances().values())
+    assert s.instance("needs:0")["state"] == "waiting"
+    tell(s, "raw", "print rt 81")
+    tell(s, "errs", "print rt x", "errs up on port 82")
+    core = s.core_pid
+    os.kill(core, signal.SIGSTOP)  # found while no core is there to hear of it
+    tell(s, "json", "print rt 83")
+    wait_for(lambda: "on port 83" in s.text_of("log", "json-0.log"), "the line", 10)
+    os.kill(core, signal.SIGKILL)
+    wait_for(lambda: answers(s), "another core", 10)
+    for name in ("raw:0", "json:0", "errs:0", "needs:0"):
+        assert s.wait_ready(name)["restarts"] == 0, name
+    # What the process before has left in the pipe does not count for the next one.
+    loggers = role_pids(s, "logger")
+    for pid in loggers:
+        os.kill(pid, signal.SIGSTOP)
+    before = s.instance("old:0")["pid"]
+    tell(s, "old", "print x", "print up on port 84", "forget", "exit 1")
+    s.wait_instance("old:0", lambda row: row["pid"] not in (None, before))
+    for pid in loggers:
+        os.kill(pid, signal.SIGCONT)
+    tell(s, "old", "print after it", "STATUS=still not")
+    s.wait_instance("old:0", lambda row: row.get("status") == "still not")
+    wait_for(lambda: "after it" in s.text_of("log", "old-0.log"), "its output", 10)
+    assert "up on port 84" in s.text_of("log", "old-0.log") and not s.instance("old:0")["ready"]
+    tell(s, "old", "print up on port 85")
+    s.wait_ready("old:0")
