@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "supervisor/core/probe.h"
 
@@ -16,12 +17,14 @@ struct check {
     const struct spec_check *timing;
     struct probe *probe;
     int64_t failures, successes; /* in a row */
+    int excuses;                 /* time-outs in a row that were not counted */
 };
 
 struct checks {
     struct loop *loop;
     struct checks_hands hands;
     struct check all[WHICH_COUNT];
+    uint32_t number;
     bool started, ready, faster, freed;
     bool ready_waiting; /* the service said so before its startup check had passed */
     unsigned busy;      /* depth of callbacks; freed only at 0 */
@@ -60,7 +63,8 @@ static int begin(struct checks *checks, enum which which, struct err *err)
         return 0;
     bool eager = which == WHICH_STARTUP || (which == WHICH_READY && !checks->ready);
     check->failures = check->successes = 0;
-    check->probe = probe_new(checks->loop, check->target, check->timing, &hands, eager, err);
+    check->probe = probe_new(checks->loop, check->target, check->timing, &hands,
+                             checks->number * WHICH_COUNT + which, eager, err);
     if (!check->probe)
         return err_wrap(err, "%s check", which_names[which]);
     probe_set_faster(check->probe, checks->faster);
@@ -113,14 +117,50 @@ static void on_live(struct checks *checks, const struct check *check, bool faile
         tell(checks, CHECKS_SICK, reason);
 }
 
+/* True: the host, not the service, was too slow, so the attempt has no meaning.  What is unknown is
+ * said, and counted. */
+static bool is_excused(struct check *check, const struct probe_result *result, char *reason,
+                       size_t size)
+{
+    struct checks *checks = check->owner;
+    size_t len = strlen(reason);
+
+    if (!result->timed_out)
+        check->excuses = 0;
+    if (!result->timed_out || !checks->hands.pressure)
+        return false;
+    switch (checks->hands.pressure(checks->hands.context)) {
+    case PRESSURE_UNKNOWN:
+        snprintf(reason + len, size - len, " (CPU pressure unknown)");
+        return false;
+    case PRESSURE_FINE:
+        check->excuses = 0;
+        return false;
+    case PRESSURE_STARVED:
+        break;
+    }
+    if (check->excuses == CHECKS_EXCUSES_MAX) {
+        snprintf(reason + len, size - len, " (counted: CPU is short all the time)");
+        return false;
+    }
+    snprintf(reason + len, size - len, " (not counted: CPU is short)");
+    if (check->excuses++ == 0)
+        checks->hands.excused(checks->hands.context, reason);
+    return true;
+}
+
 static void judge(struct check *check, const struct probe_result *result)
 {
     struct checks *checks = check->owner;
     char reason[256];
 
+    snprintf(reason, sizeof reason, "%s check: %s", which_names[check->which], result->text);
+    if (is_excused(check, result, reason, sizeof reason)) {
+        checks->hands.counted(checks->hands.context, false, reason);
+        return;
+    }
     check->successes = result->ok ? check->successes + 1 : 0;
     check->failures = result->ok ? 0 : check->failures + 1;
-    snprintf(reason, sizeof reason, "%s check: %s", which_names[check->which], result->text);
     checks->hands.counted(checks->hands.context, result->ok, reason);
     bool passed = result->ok && check->successes >= check->timing->successes;
     bool failed = !result->ok && check->failures >= check->timing->threshold;
@@ -156,8 +196,8 @@ static void on_result(void *context, const struct probe_result *result)
 }
 
 struct checks *checks_new(struct loop *loop, const struct instance *instance,
-                          const struct checks_hands *hands, bool started, bool ready,
-                          struct err *err)
+                          const struct checks_hands *hands, uint32_t number, bool started,
+                          bool ready, struct err *err)
 {
     struct checks *checks = calloc(1, sizeof *checks);
     const struct spec_service *spec = instance->service;
@@ -168,6 +208,7 @@ struct checks *checks_new(struct loop *loop, const struct instance *instance,
     }
     checks->loop = loop;
     checks->hands = *hands;
+    checks->number = number;
     checks->started = started || !probe_is_asked(instance->startup.kind);
     checks->ready = ready;
     checks->all[WHICH_STARTUP] =

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "supervisor/core/core.h"
 #include "supervisor/core/notify.h"
+#include "supervisor/core/pressure.h"
 #include "supervisor/core/unit.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/machine/breaker.h"
@@ -63,7 +64,8 @@ struct keeper {
     size_t next_turn; /* the slot that is asked first when it fires */
     bool giving_turns;
     uint64_t orphans_seen;
-    struct kept *kept; /* descriptors that services left with us */
+    struct pressure_seen pressure; /* of the host, when a probe last timed out */
+    struct kept *kept;             /* descriptors that services left with us */
     int64_t refused_told_ms;
     ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;

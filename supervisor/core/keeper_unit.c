@@ -11,7 +11,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/jsonx.h"
 #include "supervisor/core/checks.h"
+#include "supervisor/core/events.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/remark.h"
@@ -264,6 +266,23 @@ static void on_counted(void *context, bool ok, const char *reason)
     keeper_save(unit);
 }
 
+static enum pressure on_pressure(void *context)
+{
+    struct keeper *keeper = ((struct unit *)context)->keeper;
+
+    return pressure_ask(&keeper->pressure, PRESSURE_PATH, loop_now_ms(keeper->core->loop));
+}
+
+static void on_excused(void *context, const char *reason)
+{
+    struct unit *unit = context;
+    json_t *details = json_object();
+
+    jsonx_set_text(details, "instance", unit->slot->name);
+    jsonx_set_text(details, "why", reason);
+    events_publish(unit->keeper->core->events, "probe-excused", details);
+}
+
 static int on_exec(void *context, char *const *argv, size_t *ret_token, struct err *err)
 {
     struct unit *unit = context;
@@ -390,6 +409,8 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
     const struct checks_hands hands = { .context = unit,
                                         .verdict = on_verdict,
                                         .counted = on_counted,
+                                        .pressure = on_pressure,
+                                        .excused = on_excused,
                                         .exec_start = on_exec,
                                         .exec_kill = on_exec_kill };
     struct err err = { 0 };
@@ -404,8 +425,8 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
         return;
     }
     if (rc == 0)
-        unit->checks = checks_new(keeper->core->loop, unit->made, &hands, unit->body.gate_passed,
-                                  unit->body.lc.ready, &err);
+        unit->checks = checks_new(keeper->core->loop, unit->made, &hands, (uint32_t)unit->record,
+                                  unit->body.gate_passed, unit->body.lc.ready, &err);
     if (!unit->checks) {
         keeper_reason(unit, "cannot check it: %s", err.text);
         log_error("cannot check", "instance", unit->slot->name, "error", err.text, NULL);

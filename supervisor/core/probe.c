@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -15,13 +14,13 @@
 #include "base/unit.h"
 #include "supervisor/core/probe_lookup.h"
 #include "supervisor/core/probe_talk.h"
+#include "supervisor/machine/spread.h"
 
 enum {
     REQUEST_MAX = 8192,
     FIRST_SPREAD_MS = 1000,
     EAGER_MOST_MS = 1000,
     FASTER_LEAST_MS = 200,
-    SPREAD_PERCENT = 10,
     DRAIN_MS = 1000,
     LATE_MS = 500, /* a time-out that comes this late says that we did not run */
 };
@@ -39,7 +38,9 @@ struct probe {
     bool lacking;                    /* the last attempt could not be made, and that was logged */
     bool late;                       /* this attempt was given its time again */
     struct loop_timer *next, *limit; /* the next attempt; the end of this one */
-    uint64_t attempts, random;
+    uint64_t attempts;
+    uint32_t number;
+    bool timing_out; /* the verdict under way is a time-out */
     int64_t started_ms, gap_ms;
     struct probe_lookup *lookup; /* NULL when the address is known */
     struct probe_talk *talk;     /* NULL for exec: */
@@ -50,26 +51,14 @@ struct probe {
 
 /* --- when --- */
 
-/* 0 to most - 1; xorshift is plenty for spreading. */
-static int64_t random_below(struct probe *probe, int64_t most)
-{
-    probe->random ^= probe->random << 13;
-    probe->random ^= probe->random >> 7;
-    probe->random ^= probe->random << 17;
-    return most > 0 ? (int64_t)(probe->random % (uint64_t)most) : 0;
-}
-
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int64_t spread_interval(struct probe *probe)
+static int64_t interval_of(const struct probe *probe)
 {
     int64_t interval = probe->timing->interval_ms;
 
-    if (probe->faster)
-        interval = least(interval, most(interval / 10, FASTER_LEAST_MS));
-    int64_t spread = interval * SPREAD_PERCENT / 100;
-    return interval - spread + random_below(probe, 2 * spread + 1);
+    return probe->faster ? least(interval, most(interval / 10, FASTER_LEAST_MS)) : interval;
 }
 
 /* Eager attempts are counted from the end of the one before, others from its beginning. */
@@ -82,7 +71,10 @@ static void schedule(struct probe *probe)
         probe->gap_ms = least(probe->gap_ms * 2, EAGER_MOST_MS);
         wait = most(least(wait, probe->timing->interval_ms), 1);
     } else {
-        wait = probe->started_ms + spread_interval(probe) - loop_now_ms(probe->loop);
+        int64_t interval = interval_of(probe), now = loop_now_ms(probe->loop);
+        wait = spread_next(probe->number, interval, probe->started_ms + interval / 2) - now;
+        if (wait <= 0) /* it took longer than that */
+            wait = spread_next(probe->number, interval, now) - now;
         wait = most(wait, least(PROBE_EAGER_MS, most(probe->timing->interval_ms, 1)));
     }
     loop_timer_arm(probe->next, wait);
@@ -91,8 +83,9 @@ static void schedule(struct probe *probe)
 static void schedule_first(struct probe *probe)
 {
     int64_t spread =
-        probe->eager ? 0
-                     : random_below(probe, least(probe->timing->interval_ms, FIRST_SPREAD_MS) + 1);
+        probe->eager
+            ? 0
+            : spread_phase(probe->number, least(probe->timing->interval_ms, FIRST_SPREAD_MS));
 
     loop_timer_arm(probe->next, probe->timing->delay_ms + spread);
 }
@@ -117,7 +110,7 @@ static void rest(struct probe *probe)
 static void __attribute__((format(printf, 3, 0)))
 tell(struct probe *probe, bool ok, const char *fmt, va_list args)
 {
-    struct probe_result result = { .ok = ok };
+    struct probe_result result = { .ok = ok, .timed_out = probe->timing_out };
 
     vsnprintf(result.text, sizeof result.text, fmt, args);
     probe->failed = !ok;
@@ -249,8 +242,9 @@ static void on_next(void *context)
 
     probe->attempts++;
     probe->started_ms = loop_now_ms(probe->loop);
-    probe->late = false;
+    probe->late = probe->timing_out = false;
     if (probe->exec_running) {
+        probe->timing_out = true;
         finish(probe, false, "the run before was killed and has not ended yet");
         return;
     }
@@ -269,6 +263,7 @@ static void fail_timeout(struct probe *probe)
     const char *missing;
 
     unit_duration_text(probe->timing->timeout_ms, within);
+    probe->timing_out = true;
     switch (probe->phase) {
     case PHASE_LOOKUP:
         finish(probe, false, "no address of %.64s within %s", probe->check->host, within);
@@ -346,9 +341,6 @@ static int prepare(struct probe *probe, struct err *err)
     int rc = make_request(probe, err);
     if (rc != 0)
         return rc;
-    if (getrandom(&probe->random, sizeof probe->random, GRND_NONBLOCK) < 0 || probe->random == 0)
-        probe->random = (uint64_t)loop_now_ms(probe->loop) ^ (uintptr_t)probe;
-    probe->random |= 1; /* xorshift stays at 0 for ever */
     bool talks = check->kind != SPEC_CHECK_EXEC, looks = talks && check->host;
     const struct probe_talk_ask ask = {
         .request = buf_text(&probe->request),
@@ -368,7 +360,7 @@ static int prepare(struct probe *probe, struct err *err)
 
 struct probe *probe_new(struct loop *loop, const struct instance_check *check,
                         const struct spec_check *timing, const struct probe_hands *hands,
-                        bool eager, struct err *err)
+                        uint32_t number, bool eager, struct err *err)
 {
     struct probe *probe = calloc(1, sizeof *probe);
 
@@ -380,6 +372,7 @@ struct probe *probe_new(struct loop *loop, const struct instance_check *check,
     probe->check = check;
     probe->timing = timing;
     probe->hands = *hands;
+    probe->number = number;
     probe->eager = eager;
     probe->gap_ms = PROBE_EAGER_MS;
     buf_init(&probe->request, REQUEST_MAX);

@@ -21,6 +21,7 @@
 struct probe;
 struct probe_result {
     bool ok;
+    bool timed_out; /* it had not answered when its time was over */
     char text[160]; /* "200 in 3 ms", "connection refused", "503 Service Unavailable", ... */
 };
 struct probe_hands {
@@ -33,15 +34,15 @@ struct probe_hands {
 };
 
 /* `check` and `timing` must outlive the probe (they lie in the plan's arena).  The first attempt
- * comes after timing->delay_ms plus a random part of the interval, at most a second; the others
- * follow an interval (give or take 10 %) after the beginning of the one before.  While `eager`
- * (before the first success of a readiness check) the first comes at once after delay_ms, and the
- * others 50, 100, 200, 400, 800 ms, then a second (or the interval, if that is shorter) after the
- * end of the one before, so that a service is not kept waiting for ten seconds. */
+ * comes after timing->delay_ms plus a part of the interval, at most a second; the others an
+ * interval after each other, all by `number` (machine/spread.h).  While `eager` (before the first
+ * success of a readiness check) the first comes at once after delay_ms, and the others 50, 100,
+ * 200, 400, 800 ms, then a second (or the interval, if that is shorter) after the end of the one
+ * before, so that a service is not kept waiting for ten seconds. */
 enum { PROBE_EAGER_MS = 50 };
 struct probe *probe_new(struct loop *loop, const struct instance_check *check,
                         const struct spec_check *timing, const struct probe_hands *hands,
-                        bool eager, struct err *err);
+                        uint32_t number, bool eager, struct err *err);
 void probe_free(struct probe *probe);
 void probe_set_eager(struct probe *probe, bool eager);
 /* Bake: a tenth of the interval, not under 200 ms. */

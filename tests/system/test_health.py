@@ -3,6 +3,8 @@ import os
 import signal
 import socket
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -383,3 +385,53 @@ def test_a_line_of_the_output(host):
     assert "up on port 84" in s.text_of("log", "old-0.log") and not s.instance("old:0")["ready"]
     tell(s, "old", "print up on port 85")
     s.wait_ready("old:0")
+
+
+# --- a host that is short of CPU ---
+
+def with_pressure(supervisor, percent):
+    """The supervisor sees this /proc/pressure/cpu; None: there is none."""
+    fake = supervisor.path("pressure")
+    fd = os.open(fake, os.O_CREAT | os.O_WRONLY)
+    over = threading.Event()
+
+    def tell_all_the_time():
+        while percent is not None and not over.wait(0.01):
+            total = int(time.monotonic() * 1e6 * percent / 100)
+            os.pwrite(fd, f"some avg10={percent}.00 avg60=0.00 avg300=0.00 total={total}\n".encode(), 0)
+        os.close(fd)
+    threading.Thread(target=tell_all_the_time, daemon=True).start()
+    wrapper = supervisor.path("wrapper")
+    with open(wrapper, "w") as file:
+        file.write("#!/bin/sh\nexec unshare -m sh -c 'mount --bind \"$0\" /proc/pressure/cpu && "
+                   f"exec \"$@\"' {fake} {supervisor.binary} \"$@\"\n")
+    os.chmod(wrapper, 0o755)
+    supervisor.binary = wrapper
+    return over
+
+
+@pytest.mark.parametrize("percent", [99, 0, None])
+def test_a_starved_host_is_not_the_services_fault(host, percent):
+    s = host(start=False)
+    over = with_pressure(s, percent)
+    probe = subprocess.run([s.binary, "version"], capture_output=True, check=False)
+    if probe.returncode != 0:
+        over.set()
+        pytest.skip("this machine lets nobody put a file over /proc/pressure/cpu")
+    dumb = socket.create_server(("127.0.0.1", 0))  # it never answers
+    s.write("[service:hung]\ncommand = sleep 1000\nstartsecs = 0\n"
+            f"live = http://127.0.0.1:{dumb.getsockname()[1]}/\nlive_interval = 50ms\n"
+            "live_timeout = 50ms\n"
+            "live_threshold = 2\nstopsignal = KILL\n")
+    s.start()
+    s.wait_instance("hung:0", lambda row: row["restarts"] > 0, "the restart")
+    events = [e["event"] for e in s.events() if e["event"] in ("probe-excused", "exit")]
+    cause = s.instance("hung:0")["last_exit"]["cause"]
+    dumb.close()
+    over.set()
+    if percent == 99:  # excused for a while, not for ever
+        assert events[:2] == ["probe-excused", "exit"]
+        assert "counted: CPU is short all the time" in cause
+    else:
+        assert events[0] == "exit" and "probe-excused" not in events
+        assert ("CPU pressure unknown" in cause) == (percent is None)

@@ -320,7 +320,7 @@ static void begin(struct rig *rig, bool eager)
     };
     struct err err = { 0 };
 
-    rig->probe = probe_new(rig->loop, &rig->check, &rig->timing, &hands, eager, &err);
+    rig->probe = probe_new(rig->loop, &rig->check, &rig->timing, &hands, 0, eager, &err);
     if (!rig->probe)
         fail_msg("%s", err.text);
 }
@@ -398,7 +398,7 @@ static void the_request_is_plain(void **state)
                         "User-Agent: supervisor-probe\r\nConnection: close\r\n\r\n");
     rig->check.path = "/a\r\nX: y";
     assert_null(
-        probe_new(rig->loop, &rig->check, &rig->timing, &(struct probe_hands){ 0 }, true, NULL));
+        probe_new(rig->loop, &rig->check, &rig->timing, &(struct probe_hands){ 0 }, 0, true, NULL));
 }
 
 static void bad_servers(void **state)
