@@ -16,10 +16,12 @@
 #include "io/durable.h"
 #include "io/jsonx.h"
 #include "io/listen.h"
+#include "io/reserve.h"
 #include "supervisor/core/control.h"
 #include "supervisor/core/core.h"
 #include "supervisor/core/core_cgroup.h"
 #include "supervisor/core/core_plan.h"
+#include "supervisor/core/core_store.h"
 #include "supervisor/core/core_upgrade.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
@@ -31,7 +33,6 @@
 #include "supervisor/core/sockets.h"
 
 enum {
-    SEND_TIMEOUT_MS = 5000,
     CONTROL_BACKLOG = 128,
     LAG_MS = 50, /* how soon a subscriber that was full is tried again */
     HURRY_AGAIN_MS = 1000,
@@ -46,6 +47,7 @@ struct run {
     struct upgrade *upgrade;
     struct loop_watch *poke_watch, *channel_watch;
     struct loop_timer *lag_timer, *shutdown_timer;
+    struct core_store *store;
     bool adopted;  /* a core before us left something */
     bool hurried;  /* a second order to shut down has come, or the time is over */
     bool finished; /* leave the loop */
@@ -53,62 +55,6 @@ struct run {
     bool shutting_down;
     char recalled[64 * 1024]; /* text of a pin, until the next one is recalled */
 };
-
-/* --- the store --- */
-
-int core_keep(struct core *core, const char *name, int fd, struct err *err)
-{
-    int rc = store_send(core->channel, STORE_PUT, name, fd, SEND_TIMEOUT_MS, err);
-
-    if (rc != 0) {
-        close(fd);
-        return err_wrap(err, "handing %s to the guardian", name);
-    }
-    return store_put(&core->store, name, fd, err);
-}
-
-void core_drop(struct core *core, const char *name)
-{
-    struct err err = { 0 };
-
-    if (store_get(&core->store, name) < 0)
-        return;
-    if (store_send(core->channel, STORE_DROP, name, -1, SEND_TIMEOUT_MS, &err) != 0)
-        log_warn("the guardian keeps what we dropped", "name", name, "error", err.text, NULL);
-    store_drop(&core->store, name);
-}
-
-void core_wake_logger(const struct core *core)
-{
-    const uint64_t one = 1;
-
-    if (core->poke_logger >= 0 && write(core->poke_logger, &one, sizeof one) < 0 && errno != EAGAIN)
-        log_warn("cannot wake the logger", "error", strerror(errno), NULL);
-}
-
-int core_memory(const char *name, const void *data, size_t len, int *ret_fd, struct err *err)
-{
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    const char *at = data;
-
-    if (fd < 0)
-        return err_sys(err, errno, "making memory for %s", name);
-    while (len > 0) {
-        ssize_t put = write(fd, at, len);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            int saved = errno;
-            close(fd);
-            return err_sys(err, saved, "filling memory for %s", name);
-        }
-        at += put;
-        len -= (size_t)put;
-    }
-    (void)fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    *ret_fd = fd;
-    return 0;
-}
 
 /* --- shutting down --- */
 
@@ -394,6 +340,7 @@ static void on_poke(void *context, unsigned events)
     if (run->core.keeper->outputs_closing)
         outputs_release(&run->core);
     take_signal_orders(run);
+    core_store_look(run->store);
 }
 
 /* The guardian is gone: we become it, in this pid; a new core carries on from the ledger. */
@@ -585,7 +532,9 @@ static int make_parts(struct run *run, struct err *err)
     run->notify = notify_new(core->loop, store_get(&core->store, "notify"), on_notify, run, err);
     run->lag_timer = loop_timer_new(core->loop, on_lag, run);
     run->shutdown_timer = loop_timer_new(core->loop, on_shutdown_timeout, run);
-    if (!run->orders || !run->upgrade || !run->notify || !run->lag_timer || !run->shutdown_timer)
+    run->store = core_store_new(core);
+    if (!run->orders || !run->upgrade || !run->notify || !run->lag_timer || !run->shutdown_timer ||
+        !run->store)
         return err_set(err, ERR_MEMORY, "no memory for the core");
     return make_releases(run, err);
 }
@@ -708,6 +657,7 @@ static void run_free(struct run *run)
     loop_watch_free(run->channel_watch);
     loop_timer_free(run->lag_timer);
     loop_timer_free(run->shutdown_timer);
+    core_store_free(run->store);
     /* The keeper is not freed: its records are the ledger's, and they stay. */
     loop_free(core->loop);
 }
@@ -722,6 +672,7 @@ static int run_core(struct run *run)
         return 1;
     }
     core->ledger.header->core_loading = 1;
+    reserve_for_json();
     core->loop = loop_new(&err);
     int rc = core->loop ? load(run) : 1;
     if (rc != 0)

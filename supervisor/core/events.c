@@ -22,6 +22,7 @@ struct events {
     struct recorder *recorder;
     struct history *history; /* may be NULL */
     struct subscriber *subscribers;
+    struct buf text; /* of the event that is recorded; has its room from the beginning */
     bool lagging;
 };
 
@@ -29,10 +30,15 @@ struct events *events_new(struct recorder *recorder, struct history *history)
 {
     struct events *events = calloc(1, sizeof *events);
 
-    if (events)
-        events->recorder = recorder;
-    if (events)
-        events->history = history;
+    if (!events)
+        return NULL;
+    events->recorder = recorder;
+    events->history = history;
+    buf_init(&events->text, RECORDER_TEXT_MAX);
+    if (!buf_reserve(&events->text, RECORDER_TEXT_MAX)) {
+        events_free(events);
+        return NULL;
+    }
     return events;
 }
 
@@ -45,6 +51,7 @@ void events_free(struct events *events)
         events->subscribers = gone->after;
         free(gone);
     }
+    buf_done(&events->text);
     free(events);
 }
 
@@ -68,6 +75,8 @@ static bool send_one(void *context, uint64_t number, const char *text, size_t le
     if (!rpc_writable(to->conn))
         return false;
     json_t *event = jsonx_parse(text, len, &err);
+    if (!event && err.code == ERR_MEMORY)
+        return false; /* it comes later */
     if (event && !rpc_notify(to->conn, "event", event))
         return false;
     to->next = number + 1;
@@ -114,48 +123,49 @@ void events_flush(struct events *events)
 
 bool events_lagging(const struct events *events) { return events->lagging; }
 
-/* The text of an event in at most `max` bytes: when it is too long, the head of the story, which is
- * worth more than nothing. */
-static void put_text(const json_t *event, size_t max, struct buf *text)
+/* The head of the story, which is worth more than nothing. */
+static bool put_head(const json_t *event, struct buf *text)
 {
     static const char *const kept[] = { "seq",  "at",     "event", "instance", "why",      "pid",
                                         "code", "signal", "core",  "oom",      "uptime_s", NULL };
-
-    buf_init(text, max);
-    if (jsonx_put(event, text))
-        return;
     json_t *head = json_object();
+
     for (const char *const *key = kept; *key; key++)
         if (json_object_get(event, *key))
             json_object_set(head, *key, json_object_get(event, *key));
     jsonx_set_bool(head, "cut", true);
     buf_clear(text);
-    jsonx_put(head, text);
+    bool ok = head && jsonx_put(head, text);
     json_decref(head);
+    return ok;
+}
+
+/* The text of an event in at most `max` bytes.  Its number is taken: something is said in any case,
+ * for which there is room since the beginning. */
+static const struct buf *text_of(struct events *events, const json_t *event, size_t max,
+                                 uint64_t number, const char *kind)
+{
+    struct buf *text = &events->text;
+
+    text->max = max;
+    buf_clear(text);
+    if ((event && jsonx_put(event, text)) || (event && put_head(event, text)))
+        return text;
+    buf_clear(text);
+    buf_printf(text, "{\"seq\":%llu,\"event\":\"%s\",\"cut\":true}", (unsigned long long)number,
+               kind);
+    return text;
 }
 
 static void keep_in_history(struct events *events, const json_t *event, uint64_t number,
-                            int64_t wall_us)
+                            const char *kind, int64_t wall_us)
 {
-    const char *kind = jsonx_text(event, "event", ""), *instance;
-    struct buf text;
-
     if (!events->history || strcmp(kind, "state") == 0)
         return;
-    instance = jsonx_text(event, "instance", NULL);
-    put_text(event, HISTORY_TEXT_MAX, &text);
+    const char *instance = jsonx_text(event, "instance", NULL);
+    const struct buf *text = text_of(events, event, HISTORY_TEXT_MAX, number, kind);
     history_add(events->history, instance, strcmp(kind, "exit") == 0, wall_us / 1000000, number,
-                buf_text(&text), text.len);
-    buf_done(&text);
-}
-
-static void record(struct events *events, const json_t *event)
-{
-    struct buf text;
-
-    put_text(event, RECORDER_TEXT_MAX, &text);
-    recorder_append(events->recorder, buf_text(&text), text.len);
-    buf_done(&text);
+                buf_text(text), text->len);
 }
 
 uint64_t events_publish(struct events *events, const char *kind, json_t *details)
@@ -171,8 +181,9 @@ uint64_t events_publish(struct events *events, const char *kind, json_t *details
     if (details)
         json_object_update_missing(event, details);
     json_decref(details);
-    record(events, event);
-    keep_in_history(events, event, number, wall_us);
+    const struct buf *text = text_of(events, event, RECORDER_TEXT_MAX, number, kind);
+    recorder_append(events->recorder, buf_text(text), text->len);
+    keep_in_history(events, event, number, kind, wall_us);
     json_decref(event);
     events_flush(events);
     return number;

@@ -27,7 +27,7 @@
 #include "supervisor/plan/options.h"
 
 /* A turn that keeps producing facts is cut here; the rest is done in the next turn. */
-enum { TURN_FACTS_MAX = 100000 };
+enum { TURN_FACTS_MAX = 100000, FACTS_FIRST = 64 };
 
 struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, struct err *err)
 {
@@ -54,8 +54,11 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
         keeper->random = (uint64_t)clock_wall_us();
     keeper->random |= 1;
     keeper->breaker_timer = loop_timer_new(core->loop, keeper_next_turns, keeper);
+    keeper->checks_timer = loop_timer_new(core->loop, keeper_check_again, keeper);
     keeper->kept = kept_new(core, err);
-    if (!keeper->kept) {
+    if (!keeper->breaker_timer || !keeper->checks_timer)
+        err_set(err, ERR_MEMORY, "no memory for the keeper");
+    if (!keeper->kept || !keeper->breaker_timer || !keeper->checks_timer) {
         keeper_free(keeper);
         return NULL;
     }
@@ -83,6 +86,7 @@ void keeper_free(struct keeper *keeper)
     }
     free_retired(keeper);
     loop_timer_free(keeper->breaker_timer);
+    loop_timer_free(keeper->checks_timer);
     kept_free(keeper->kept);
     free(keeper->retired);
     free(keeper->slots);
@@ -104,18 +108,28 @@ static uint32_t next_random(struct keeper *keeper)
     return (uint32_t)((keeper->random * 2685821657736338717ULL) >> 32);
 }
 
+bool keeper_room_for_facts(struct keeper *keeper, size_t room)
+{
+    size_t cap = keeper->facts_cap ? keeper->facts_cap : FACTS_FIRST;
+
+    while (cap < room)
+        cap *= 2;
+    if (cap == keeper->facts_cap)
+        return true;
+    struct keeper_fact *grown = realloc(keeper->facts, cap * sizeof *grown);
+    if (!grown)
+        return false;
+    keeper->facts = grown;
+    keeper->facts_cap = cap;
+    return true;
+}
+
 void keeper_fact(struct keeper *keeper, struct unit *unit, enum lifecycle_event event)
 {
-    if (keeper->nfacts == keeper->facts_cap) {
-        size_t cap = keeper->facts_cap ? keeper->facts_cap * 2 : 64;
-        struct keeper_fact *grown = realloc(keeper->facts, cap * sizeof *grown);
-        if (!grown) {
-            log_error("no memory for a fact", "instance", unit->slot->name, NULL);
-            loop_timer_arm(unit->timer, 1000); /* the deadline asks again */
-            return;
-        }
-        keeper->facts = grown;
-        keeper->facts_cap = cap;
+    if (!keeper_room_for_facts(keeper, keeper->nfacts + 1)) {
+        log_error("no memory for a fact", "instance", unit->slot->name, NULL);
+        loop_timer_arm(unit->timer, 1000); /* the deadline asks again */
+        return;
     }
     keeper->facts[keeper->nfacts++] = (struct keeper_fact){ unit, event };
 }

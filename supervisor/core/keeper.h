@@ -61,7 +61,8 @@ struct keeper {
     struct side_hook *side_hooks; /* owned; keeper_hooks.c */
     size_t nside_hooks;
     struct loop_timer *hooks_timer;
-    size_t next_turn; /* the slot that is asked first when it fires */
+    struct loop_timer *checks_timer; /* some unit is unchecked */
+    size_t next_turn;                /* the slot that is asked first when it fires */
     bool giving_turns;
     uint64_t orphans_seen;
     struct pressure_seen pressure; /* of the host, when a probe last timed out */
@@ -137,6 +138,9 @@ enum lifecycle_state keeper_state(const struct slot *slot);
 /* Inside the keeper, shared between its files. */
 void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event event);
 void keeper_fact(struct keeper *keeper, struct unit *unit, enum lifecycle_event event);
+/* So that keeper_fact() needs no memory when there is none; false without it. */
+enum { KEEPER_FACTS_PER_UNIT = 4 };
+bool keeper_room_for_facts(struct keeper *keeper, size_t room);
 void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts);
 void keeper_reason(struct unit *unit, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct lifecycle_policy keeper_policy(const struct unit *unit);
@@ -150,6 +154,7 @@ void keeper_unit_free(struct unit *unit);
 struct slot *keeper_slot_alloc(const char *name); /* zeroed but for its name, or NULL */
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
+void keeper_check_again(void *context); /* of checks_timer: those that are unchecked */
 /* Frees unit->made unless something still needs it. */
 void keeper_drop_made(struct unit *unit);
 void keeper_main_ended(struct keeper *keeper, struct unit *unit);

@@ -25,6 +25,8 @@
 _Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_NEAR, "only words may be lost");
 
+enum { CHECK_AGAIN_MS = 500 };
+
 static void on_deadline(void *context)
 {
     struct unit *unit = context;
@@ -35,7 +37,8 @@ static void on_deadline(void *context)
 struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledger_kind kind,
                              ssize_t record, struct err *err)
 {
-    struct unit *unit = calloc(1, sizeof *unit);
+    size_t room = (keeper->nslots + 1) * KEEPER_FACTS_PER_UNIT;
+    struct unit *unit = keeper_room_for_facts(keeper, room) ? calloc(1, sizeof *unit) : NULL;
 
     if (!unit) {
         err_set(err, ERR_MEMORY, "no memory for %s", slot->name);
@@ -384,6 +387,18 @@ static void on_ready_fd(void *context, unsigned events)
     }
 }
 
+/* For want of memory or descriptors: neither readiness nor a failure would ever be seen. */
+static void check_later(struct keeper *keeper, struct unit *unit, const struct err *err)
+{
+    if (!unit->unchecked) { /* said once */
+        keeper_reason(unit, "cannot check it: %s; trying again", err->text);
+        log_error("cannot check, trying again", "instance", unit->slot->name, "error", err->text,
+                  NULL);
+    }
+    unit->unchecked = true;
+    loop_timer_arm(keeper->checks_timer, CHECK_AGAIN_MS);
+}
+
 static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
 {
     char name[STORE_NAME_MAX];
@@ -397,6 +412,8 @@ static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
     unit->ready_watch = loop_watch_new(keeper->core->loop, unit->ready_fd, on_ready_fd, unit, &err);
     if (unit->ready_watch)
         loop_watch_set(unit->ready_watch, LOOP_READ);
+    else
+        check_later(keeper, unit, &err);
 }
 
 static bool has_checks(const struct spec_service *spec)
@@ -420,6 +437,7 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
     if (!unit->made && has_checks(unit->slot->spec))
         rc = spawn_prepare(keeper->core, unit, unit->slot->user, &err);
     if (rc == 0 && (!unit->made || !has_checks(unit->made->service))) {
+        unit->unchecked = false;
         unit->body.gate_passed = true;
         keeper_drop_made(unit);
         return;
@@ -428,10 +446,10 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
         unit->checks = checks_new(keeper->core->loop, unit->made, &hands, (uint32_t)unit->record,
                                   unit->body.gate_passed, unit->body.lc.ready, &err);
     if (!unit->checks) {
-        keeper_reason(unit, "cannot check it: %s", err.text);
-        log_error("cannot check", "instance", unit->slot->name, "error", err.text, NULL);
+        check_later(keeper, unit, &err);
         return;
     }
+    unit->unchecked = false;
     if (unit->slot->faster)
         checks_set_faster(unit->checks, true);
     if (unit->made->startup.kind == SPEC_CHECK_NONE)
@@ -455,6 +473,24 @@ void keeper_lines(struct keeper *keeper)
         if (unit && unit->record == watch.owner &&
             keeper->core->ledger.records[unit->record].generation == watch.id)
             keeper_told_ready(unit, UNIT_TOLD_LOG);
+    }
+}
+
+static bool may_be_checked(const struct unit *unit)
+{
+    return unit->body.lc.state == LIFECYCLE_STARTING || unit->body.lc.state == LIFECYCLE_RUNNING;
+}
+
+void keeper_check_again(void *context)
+{
+    struct keeper *keeper = context;
+
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct unit *units[] = { keeper->slots[i]->main, keeper->slots[i]->twin };
+
+        for (size_t k = 0; k < 2; k++)
+            if (units[k] && units[k]->unchecked && may_be_checked(units[k]))
+                keeper_begin_checks(keeper, units[k]);
     }
 }
 

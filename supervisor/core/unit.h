@@ -111,6 +111,7 @@ struct unit {
     struct instance *made;
     struct arena arena;
     struct checks *checks; /* running checks, or NULL */
+    bool unchecked;        /* they could not be begun; tried again */
     bool cleaning;         /* its leftovers are looked for */
     uint8_t evidence;      /* enum unit_evidence, of this process */
     bool rest_told;        /* TERM was sent to them */

@@ -139,13 +139,21 @@ static void tell_logger(struct state *state, enum store_op op, const char *name)
     flush_outbox(state);
 }
 
+/* For want of memory or descriptors.  The core has it still. */
+static void ask_for_it_again(struct state *state, const char *why)
+{
+    log_error("cannot keep what the core gave, it is asked to give it again", "reason", why, NULL);
+    atomic_fetch_add(&state->ledger.header->store_lost, 1);
+    state_poke(state);
+}
+
 static void on_message(struct state *state, struct store_message *message)
 {
     struct err err;
     switch (message->op) {
     case STORE_PUT:
         if (store_put(&state->store, message->name, message->fd, &err) < 0)
-            log_error("a descriptor of the core cannot be kept", "reason", err.text, NULL);
+            ask_for_it_again(state, err.text);
         else
             tell_logger(state, STORE_PUT, message->name);
         break;
@@ -171,7 +179,9 @@ static bool take_messages(struct state *state, struct role *role, size_t max)
         int rc = store_receive(role->channel, &message, &err);
         if (rc == 0)
             return true;
-        if (rc == ERR_PROTOCOL || rc == ERR_LIMIT) {
+        if (rc == ERR_LIMIT && role == &state->core) {
+            ask_for_it_again(state, err.text);
+        } else if (rc == ERR_PROTOCOL || rc == ERR_LIMIT) {
             log_error("a message is lost", "from", role->name, "reason", err.text, NULL);
         } else if (rc == ERR_UNREACHABLE) {
             watch_end(&state->watch, role == &state->core ? STATE_CORE : STATE_LOGGER);

@@ -97,6 +97,8 @@ struct ledger_header {
     _Atomic uint32_t finished;         /* 1: orderly shutdown is done, the guardian may leave ... */
     int32_t finish_code;               /* ... with this exit code */
     uint64_t nofile_soft, nofile_hard; /* limits before we raised them, for the services */
+    /* Grows when the guardian could not keep what the core put into the store: put it again. */
+    _Atomic uint32_t store_lost;
 };
 
 struct ledger {
