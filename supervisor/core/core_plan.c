@@ -183,11 +183,26 @@ int core_plan_load(struct core *core, struct err_list *errors)
     return rc;
 }
 
-static bool writable_dir(const char *dir, mode_t mode)
+/* A bad moment: no descriptor, no memory, a full or failing disk.  It says nothing about the next. */
+static bool may_pass(int error)
+{
+    static const int passing[] = { EMFILE, ENFILE, ENOMEM, EINTR, EAGAIN, EIO, ENOSPC, EDQUOT };
+
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+        if (error == passing[i])
+            return true;
+    return false;
+}
+
+/* For good: whoever writes there meanwhile waits, which is better than going elsewhere for all the
+ * time until the next reload. */
+static bool unwritable_dir(const char *dir, mode_t mode)
 {
     struct err err = { 0 };
 
-    return durable_make_dirs(dir, mode, &err) == 0 && access(dir, W_OK | X_OK) == 0;
+    if (durable_make_dirs(dir, mode, &err) != 0)
+        return err.code != ERR_MEMORY && !may_pass(err.sys);
+    return access(dir, W_OK | X_OK) != 0 && !may_pass(errno);
 }
 
 /* The file is opened anew with each reload, so that it may be moved away. */
@@ -216,8 +231,8 @@ void core_plan_settings(struct core *core)
 
     open_log(core, settings);
     log_set_level((enum log_level)settings->log_level);
-    core->logs_inherited = !writable_dir(settings->log_dir, 0755);
-    core->state_in_memory = !writable_dir(settings->state_dir, 0700);
+    core->logs_inherited = unwritable_dir(settings->log_dir, 0755);
+    core->state_in_memory = unwritable_dir(settings->state_dir, 0700);
     if (core->logs_inherited)
         log_warn("log_dir cannot be written: output is inherited", "path", settings->log_dir, NULL);
     if (core->state_in_memory)
