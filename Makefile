@@ -114,17 +114,18 @@ $(B)/tests/system/agent_main $(B)/tests/system/transport_main: $(B)/tests/system
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,deployctl/agent) \
 	  $(LIBS_IO) $(LIBS_DEPLOY)
 
-# Of the chaos tests: the service, what makes calls fail, what refuses memory.
+# Of the chaos tests: the service, what makes calls fail, what refuses memory and
+# sets clocks.
 $(B)/tests/chaos/witness: tests/chaos/witness.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -static -o $@ $<
 $(B)/tests/chaos/inject: tests/chaos/inject.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fsanitize%,$(ALL_CFLAGS)) -o $@ $<
-$(B)/tests/chaos/oom.so: tests/chaos/oom.c
+$(B)/tests/chaos/preload.so: tests/chaos/preload.c
 	@mkdir -p $(@D)
 	$(CC) $(filter-out -fsanitize% -fPIE,$(ALL_CFLAGS)) -fPIC -shared -o $@ $<
-CHAOS_PROGRAMS := $(B)/tests/chaos/witness $(B)/tests/chaos/inject $(B)/tests/chaos/oom.so
+CHAOS_PROGRAMS := $(B)/tests/chaos/witness $(B)/tests/chaos/inject $(B)/tests/chaos/preload.so
 
 JOBS ?= $(shell nproc)
 # Tests mostly wait, so there are more of them at once than processors.

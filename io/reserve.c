@@ -13,7 +13,8 @@ enum { UNIT = 32, UNITS = RESERVE_BYTES / UNIT };
 
 static struct {
     alignas(UNIT) char bytes[UNITS][UNIT];
-    uint16_t length[UNITS]; /* of the piece that begins here, in units; 0 = free, or inside of one */
+    uint16_t
+        length[UNITS]; /* of the piece that begins here, in units; 0 = free, or inside of one */
 } reserve;
 
 bool reserve_holds(const void *at)

@@ -1,9 +1,9 @@
 /* reserve.h - memory that is there when no other is.
  *
- * An event is told with jansson, in a hundred small pieces; without memory it would be told in part,
- * or as nothing, and what it tells would be lost.  So the core has jansson take from a reserve when
- * malloc() gives nothing: enough for some hundred events at a time, and each is given back as soon
- * as it is recorded.  The reserve costs address space only, until it is needed.
+ * An event is told with jansson, in a hundred small pieces; without memory it would be told in
+ * part, or as nothing, and what it tells would be lost.  So the core has jansson take from a
+ * reserve when malloc() gives nothing: enough for some hundred events at a time, and each is given
+ * back as soon as it is recorded.  The reserve costs address space only, until it is needed.
  *
  * One thread only.  jansson's functions know no context, so this is the one object of its kind.
  */

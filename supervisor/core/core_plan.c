@@ -183,7 +183,8 @@ int core_plan_load(struct core *core, struct err_list *errors)
     return rc;
 }
 
-/* A bad moment: no descriptor, no memory, a full or failing disk.  It says nothing about the next. */
+/* A bad moment: no descriptor, no memory, a full or failing disk.  It says nothing about the next.
+ */
 static bool may_pass(int error)
 {
     static const int passing[] = { EMFILE, ENFILE, ENOMEM, EINTR, EAGAIN, EIO, ENOSPC, EDQUOT };

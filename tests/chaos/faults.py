@@ -13,7 +13,7 @@ EIO, ENOMEM, EMFILE, ENFILE, ENOSPC, EAGAIN, EINTR = (
 # Errors that a healthy program on a sick machine can get.  What is not here is only counted, and
 # the process is killed there: close() that fails, say, has closed all the same.
 ERRORS = {
-    "open openat openat2": (EMFILE, ENFILE, ENOMEM, ENOSPC, errno.EACCES),
+    "open openat openat2": (EMFILE, ENFILE, ENOMEM, ENOSPC),
     "read readv pread64": (EIO,),
     "write writev pwrite64 pwritev": (ENOSPC, EIO),
     "clone clone3 fork vfork": (EAGAIN, ENOMEM),
@@ -110,16 +110,18 @@ class Injector:
 
 
 class Memory:
-    """Has memory refused to one process by tests/chaos/oom.c; used like the injector."""
+    """Has memory refused to one process by tests/chaos/preload.c; used like the injector.  And sets
+    the clock of all."""
     ORDERS = struct.Struct("16sQQQQ")
+    AHEAD = struct.Struct("q")
     WORDS = {"guardian": b"run", "core": b"core", "logger": b"logger"}
 
     def __init__(self, path):
         with open(path, "wb") as file:
-            file.write(bytes(self.ORDERS.size))
+            file.write(bytes(self.ORDERS.size + self.AHEAD.size))
         with open(path, "r+b") as file:
-            self.map = mmap.mmap(file.fileno(), self.ORDERS.size)
-        self.environment = {"LD_PRELOAD": program("oom.so"), "CHAOS_MEMORY": path}
+            self.map = mmap.mmap(file.fileno(), self.ORDERS.size + self.AHEAD.size)
+        self.environment = {"LD_PRELOAD": program("preload.so"), "CHAOS_MEMORY": path}
 
     def arm(self, role, call="any", first=0, act=0, times=1):
         self.off()
@@ -128,11 +130,14 @@ class Memory:
 
     def off(self):
         self.map[:16] = bytes(16)
-        _, first, _, seen, hits = self.ORDERS.unpack(self.map[:])
+        _, first, _, seen, hits = self.ORDERS.unpack(self.map[:self.ORDERS.size])
         found = Seen(f"seen {seen} hit calls")
         found.hits = [(first, "malloc", 0)] * hits
         found.counts = {"malloc": seen} if seen else {}
         return found
+
+    def set_clock(self, ahead_s):
+        self.AHEAD.pack_into(self.map, self.ORDERS.size, ahead_s)
 
     def close(self):
         self.map.close()

@@ -290,9 +290,9 @@ class Herd:
         if extra:
             raise Broken(f"nobody wants {extra}")
         known = {row["pid"] for name, row in rows.items() if name != "flap:0"}
-        living = {pid for pid in self.children()}
-        flaps = {row.pid for row in self.rows() if row.instance == "flap:0"}
-        if living - flaps - {rows["flap:0"]["pid"]} != known:
+        newest = {row.pid: row.instance for row in self.rows()}  # numbers are used again
+        living = {pid for pid in self.children() if newest.get(pid) != "flap:0"}
+        if living - {rows["flap:0"]["pid"]} != known:
             raise Broken(f"living {living} but known {known}")
         return status
 

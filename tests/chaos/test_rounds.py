@@ -5,6 +5,7 @@
                                             that one, as a failure names it, ROUNDS times
     make chaos SWEEP='restart core'         every call of it, each with every error (takes long)
 """
+import errno
 import os
 import random
 import time
@@ -73,9 +74,52 @@ def test_calls(tally, seed):
 
 
 @usual
+@pytest.mark.skipif(ASAN, reason="the sanitizer brings its own malloc")
+def test_memory(tally, seed):
+    Herds(tally, "memory").play(lambda player, n: draw(player, chance_of(seed, n)),
+                                rounds(40), limit=None if rounds(0) else 6)
+
+
+@usual
 def test_kills(tally, seed):
     Herds(tally, None).play(lambda player, n: at_random(player, chance_of(seed, n)),
                             rounds(30), limit=None if rounds(0) else 8)
+
+
+# Faults that were found: each call of these once.
+FOUND = (
+    ("scale", "guardian", "recvmsg", "ENOMEM"),        # taken for the end of the channel
+    ("scale", "guardian", "malloc", "ENOMEM"),         # the store misses a descriptor
+    ("upgrade", "guardian", "epoll_create1", "EMFILE"),  # the new guardian left
+    ("upgrade", "guardian", "signalfd4", "EMFILE"),
+    ("upgrade", "guardian", "epoll_ctl", "ENOMEM"),    # deaf from then on
+    ("new_core", "guardian", "epoll_ctl", "ENOMEM"),
+    ("rotation", "logger", "newfstatat", "EIO"),       # one old file moved over another
+    ("output", "logger", "splice", "EIO"),             # the stream was given up
+    ("scale", "core", "access", "EIO"),                # output went elsewhere until the next reload
+    ("restart", "core", "malloc", "ENOMEM"),           # events without words
+)
+FEW = rounds(4)
+
+
+@usual
+def test_found(tally):
+    """Of each of them at most FEW calls, spread evenly."""
+    for means in ("calls", "memory"):
+        herds = Herds(tally, means)
+        player = Player(tally, herds.known_counts, means)
+        chosen = []
+        for scenario, role, call, error in FOUND:
+            if (call == "malloc") != (means == "memory") or (ASAN and means == "memory"):
+                continue
+            count = player.counts(scenario, role).counts.get(call, 0)
+            assert count, (scenario, role, call)
+            step = max(1, count // FEW)
+            chosen += [Round(scenario, role, call, first, getattr(errno, error))
+                       for first in range(1, count + 1, step)]
+        player.close()
+        if chosen:
+            herds.play(lambda player, n: chosen[n], len(chosen))
 
 
 def means_of(what):

@@ -1,7 +1,8 @@
-/* oom.c - for LD_PRELOAD: memory that is not to be had, for one process of a supervisor.
+/* preload.c - for LD_PRELOAD: memory that is not to be had, and a wall clock that jumps.
  *
- * CHAOS_MEMORY names a file that tests/chaos/faults.py maps, too: which process is meant (the word
- * that it was started with), which of its requests fail, and how many there were.
+ * CHAOS_MEMORY names a file that tests/chaos/faults.py maps, too: which process of the supervisor
+ * is refused memory (the word that it was started with), which of its requests fail, how many there
+ * were; and how far all of its processes are from the true time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 struct orders {
     char role[16];         /* "core", "logger", "run"; empty = nobody */
     uint64_t first, times; /* the first one that fails (0 = none), how many (0 = all) */
     _Atomic uint64_t seen, hits;
+    _Atomic int64_t ahead_s; /* of the true time */
 };
 
 extern void *__libc_malloc(size_t size);
@@ -91,4 +96,30 @@ void *reallocarray(void *before, size_t count, size_t size)
         return NULL;
     }
     return realloc(before, bytes);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+    int rc = (int)syscall(SYS_clock_gettime, clock, ret);
+    if (rc == 0 && orders && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        ret->tv_sec += atomic_load(&orders->ahead_s);
+    return rc;
+}
+
+time_t time(time_t *ret)
+{
+    struct timespec now = { 0 };
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (ret)
+        *ret = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict ret, void *restrict zone)
+{
+    struct timespec now = { 0 };
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *ret = (struct timeval){ .tv_sec = now.tv_sec, .tv_usec = now.tv_nsec / 1000 };
+    return 0;
 }
