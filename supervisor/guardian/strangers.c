@@ -17,6 +17,7 @@
 #include "supervisor/guardian/tree.h"
 
 enum {
+    ADOPT_AGAIN_MS = 200,
     REAP_WAIT_MS = 2000, /* for the other parent, before the status counts as unknown */
     ENVIRON_MAX = 2 * 1024 * 1024,
 };
@@ -62,11 +63,14 @@ static bool carries_instance(pid_t pid, const struct ledger_record *record)
     return found && len > 0;
 }
 
-/* Asked after the pidfd was opened, so the answer is about the process behind it. */
+/* Asked after the pidfd was opened, so the answer is about the process behind it.  One that cannot
+ * be looked at (no descriptor, or it is gone just now, which the pidfd tells) counts as ours: taken
+ * for somebody else's there would soon be a second copy. */
 static bool is_the_one(pid_t pid, const struct ledger_record *record)
 {
-    if (record->start_time)
-        return child_start_time(pid) == record->start_time;
+    uint64_t start = child_start_time(pid);
+    if (record->start_time || start == 0)
+        return start == 0 || start == record->start_time;
     return carries_instance(pid, record) || is_our_program(pid);
 }
 
@@ -110,7 +114,8 @@ static void adopt_one(struct strangers *strangers, const struct ledger *ledger, 
         report(fn, context, ledger, index, NULL);
     else if (pidfd >= 0 && watch(strangers, index, pidfd))
         take_fd(&pidfd);
-    /* Else it lives unwatched, for want of descriptors or memory; better than a second copy. */
+    else /* for want of descriptors or memory; unwatched for a while is better than a second copy */
+        strangers->again_ms = clock_mono_ms() + ADOPT_AGAIN_MS;
 }
 
 void strangers_adopt(struct strangers *strangers, const struct ledger *ledger, strangers_fn *fn,
@@ -118,7 +123,8 @@ void strangers_adopt(struct strangers *strangers, const struct ledger *ledger, s
 {
     size_t used = atomic_load(&ledger->header->used);
     for (size_t i = 0; i < used && i < LEDGER_RECORDS; i++)
-        if (ledger_living(ledger, i) && !tree_owns(ledger->pids[i]))
+        if (ledger_living(ledger, i) && strangers_pidfd(strangers, i) < 0 &&
+            !tree_owns(ledger->pids[i]))
             adopt_one(strangers, ledger, i, fn, context);
 }
 
@@ -145,7 +151,7 @@ void strangers_event(struct strangers *strangers, const struct ledger *ledger, s
 
 int64_t strangers_due(const struct strangers *strangers)
 {
-    int64_t due = -1;
+    int64_t due = strangers->again_ms > 0 ? strangers->again_ms : -1;
     for (size_t i = 0; strangers->living > 0 && i < strangers->count; i++) {
         int64_t at = strangers->slots[i].give_up_ms;
         if (at > 0 && (due < 0 || at < due))
@@ -157,6 +163,10 @@ int64_t strangers_due(const struct strangers *strangers)
 void strangers_tick(struct strangers *strangers, const struct ledger *ledger, int64_t now_ms,
                     strangers_fn *fn, void *context)
 {
+    if (strangers->again_ms > 0 && strangers->again_ms <= now_ms) {
+        strangers->again_ms = 0;
+        strangers_adopt(strangers, ledger, fn, context);
+    }
     for (size_t i = 0; strangers->living > 0 && i < strangers->count; i++)
         if (strangers->slots[i].give_up_ms > 0 && strangers->slots[i].give_up_ms <= now_ms)
             strangers_event(strangers, ledger, i, EPOLLHUP, fn, context);

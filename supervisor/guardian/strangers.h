@@ -22,7 +22,8 @@ struct stranger {
 struct strangers {
     struct stranger *slots; /* owned */
     size_t count, living;
-    int epoll; /* borrowed */
+    int64_t again_ms; /* when those that could not be watched are looked at again; 0 = all are */
+    int epoll;        /* borrowed */
     uint64_t tag;
 };
 
@@ -33,7 +34,8 @@ typedef void strangers_fn(void *context, size_t index, const struct reaper_exit 
 void strangers_init(struct strangers *strangers, int epoll, uint64_t tag);
 void strangers_done(struct strangers *strangers);
 /* Watches every living record whose process is not our child; those that are gone, or whose pid
- * belongs to somebody else by now, are reported at once. */
+ * belongs to somebody else by now, are reported at once.  Those that cannot be watched for want of
+ * descriptors or memory are looked at again by strangers_tick(). */
 void strangers_adopt(struct strangers *strangers, const struct ledger *ledger, strangers_fn *fn,
                      void *context);
 void strangers_event(struct strangers *strangers, const struct ledger *ledger, size_t slot,

@@ -265,6 +265,12 @@ class Herd:
                     raise Broken(f"{what}: {problem}") from problem
                 time.sleep(0.004)
 
+    def soon_logged(self, words):
+        def fact():
+            if words not in self.supervisor.text_of("supervisor.log"):
+                raise Broken("not logged yet")
+        self.patient(fact, words)
+
     def heal(self):
         """Nothing fails any more: all that has to run is ordered to, and does."""
         self.refusals = []

@@ -14,6 +14,8 @@
  *   from 1 (0 = only count), ACT is an errno, "kill" or "stop"; TIMES calls in a row fail (1; 0 =
  * all further ones).  One process of a role at a time is meant, the newest.
  *
+ * - `seen`: answers how many calls were meant since then.
+ *
  * - `off`: answers "seen N hit N:CALL:PID... calls CALL=N..."; among the calls only those are
  * counted that can fail there, and for an errno only these fail.
  */
@@ -262,6 +264,11 @@ static void obey(struct monitor *monitor, const char *line)
     if (strcmp(line, "off") == 0) {
         monitor->armed = false;
         report(monitor);
+        return;
+    }
+    if (strcmp(line, "seen") == 0) {
+        snprintf(call, sizeof(call), "%ld\n", monitor->seen);
+        reply(monitor, call);
         return;
     }
     if (sscanf(line, "arm %15s %15s %ld %15s %ld", role, call, &first, act, &times) < 4) {
