@@ -31,7 +31,12 @@ static void on_deadline(void *context)
 {
     struct unit *unit = context;
 
-    keeper_apply(unit->keeper, unit, LIFECYCLE_EV_TIMEOUT);
+    /* What happened before comes first: that there is no process, say, before the word that it has
+     * been up for long enough. */
+    if (unit->keeper->nfacts > 0)
+        loop_timer_arm(unit->timer, 0);
+    else
+        keeper_apply(unit->keeper, unit, LIFECYCLE_EV_TIMEOUT);
 }
 
 struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledger_kind kind,

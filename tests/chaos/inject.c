@@ -44,6 +44,7 @@
 #include <linux/seccomp.h>
 
 enum { CALLS_MAX = 512, LINE_MAX_BYTES = 16384, HITS_MAX = 64, KILL = -1, STOP = -2 };
+enum { FIRST_HIT_US = 3000 }; /* a sick machine is slow, too: short timers are due meanwhile */
 enum role { GUARDIAN, CORE, LOGGER, CHILD, NROLES, OTHER = NROLES };
 
 static const char *const role_names[NROLES] = { "guardian", "core", "logger", "child" };
@@ -216,6 +217,8 @@ static void judge(struct monitor *monitor, const struct seccomp_notif *call,
     if (monitor->first == 0 || monitor->seen < monitor->first ||
         (monitor->times > 0 && monitor->seen >= monitor->first + monitor->times))
         return;
+    if (monitor->hits_len == 0)
+        usleep(FIRST_HIT_US);
     note_hit(monitor, call);
     if (monitor->act == KILL || monitor->act == STOP) {
         kill(thread_group((pid_t)call->pid), monitor->act == KILL ? SIGKILL : SIGSTOP);
