@@ -18,6 +18,8 @@
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/plan.h"
 
+enum { PATTERN_SLASHES_MAX = 128 }; /* glob() calls itself for each, on the stack of the core */
+
 struct file_id {
     dev_t dev;
     ino_t ino;
@@ -130,12 +132,28 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static size_t slashes_in(const char *pattern)
+{
+    size_t count = 0;
+    while ((pattern = strchr(pattern, '/')) != NULL) {
+        pattern++;
+        count++;
+    }
+    return count;
+}
+
 /* Reads all that fits one absolute pattern.  `own`: of [supervisor], where a plain name that is
  * not there is an error; supervisord only warns, and so does plan_make. */
 static void read_pattern(struct reading *r, const char *pattern, const char *where, bool own)
 {
     bool magic = strpbrk(pattern, "*?[") != NULL;
     glob_t found;
+
+    if (slashes_in(pattern) > PATTERN_SLASHES_MAX) {
+        err_list_add(r->errors, "%s%.40s... has more than %d slashes", where, pattern,
+                     PATTERN_SLASHES_MAX);
+        return;
+    }
     int rc = glob(pattern, 0, NULL, &found);
 
     if (rc == GLOB_NOMATCH && own && !magic)
