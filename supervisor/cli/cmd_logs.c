@@ -15,7 +15,7 @@
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/lines.h"
-#include "supervisor/cli/table.h"
+#include "supervisor/core/table.h"
 #include "supervisor/cli/tail.h"
 #include "supervisor/cli/when.h"
 

@@ -6,7 +6,7 @@
 #include "io/jsonx.h"
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
-#include "supervisor/cli/status.h"
+#include "supervisor/core/status.h"
 #include "supervisor/machine/release.h"
 
 enum { OUT_MAX = 1024 * 1024, CONFIRM_MS = 30000, WATCH_MS = 100 };

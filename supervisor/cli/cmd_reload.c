@@ -6,7 +6,7 @@
 #include "io/jsonx.h"
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
-#include "supervisor/cli/table.h"
+#include "supervisor/core/table.h"
 
 enum { OUT_MAX = 4 * 1024 * 1024, RELOAD_MS = 120000 };
 

@@ -8,8 +8,8 @@
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/story.h"
-#include "supervisor/cli/table.h"
 #include "supervisor/cli/tail.h"
+#include "supervisor/core/table.h"
 
 enum {
     OUT_MAX = 64 * 1024 * 1024,

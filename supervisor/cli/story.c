@@ -8,11 +8,12 @@
 #include "io/jsonx.h"
 #include "supervisor/cli/evidence_words.h"
 #include "supervisor/cli/lines.h"
-#include "supervisor/cli/status.h"
 #include "supervisor/cli/story_past.h"
-#include "supervisor/cli/table.h"
+#include "supervisor/core/status.h"
+#include "supervisor/core/table.h"
 #include "supervisor/cli/when.h"
 #include "supervisor/cli/words.h"
+#include "supervisor/core/status.h"
 
 enum { OUTPUT_LINES = 8, CHAIN_WORDS_MAX = 512 };
 

@@ -56,7 +56,12 @@ static void do_status(struct control *control, struct rpc_call *call, json_t *pa
         fail(call, &err);
         return;
     }
-    rpc_reply(call, view_status(control->core, slots, count));
+    json_t *text = json_object_get(params, "text"); /* how it is to be printed */
+    json_t *result =
+        text ? view_status_text(control->core, slots, count, (size_t)jsonx_int(text, "width", 0),
+                                jsonx_bool(text, "colour", false))
+             : NULL;
+    rpc_reply(call, result ? result : view_status(control->core, slots, count));
     free(slots);
 }
 

@@ -16,6 +16,9 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/troubles.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/status.h"
+
+enum { TEXT_MAX = 3 * 1024 * 1024 };
 
 static const char *const health_names[] = {
     [UNIT_HEALTH_UNKNOWN] = "unknown", [UNIT_HEALTH_OK] = "ok", [UNIT_HEALTH_BAD] = "bad"
@@ -223,6 +226,61 @@ json_t *view_status(const struct core *core, struct slot *const *slots, size_t c
     if (core->plan->nsockets > 0)
         json_object_set_new(root, "sockets", sockets_view(core));
     return root;
+}
+
+/* Runs as it should, and there is nothing to say about it: no need to go through JSON. */
+static bool is_unremarkable(const struct core *core, const struct slot *slot)
+{
+    const struct unit *unit = slot->main;
+
+    return keeper_state(slot) == LIFECYCLE_RUNNING && unit->body.lc.ready && !slot->twin &&
+           !unit->status[0] && core->log_troubles == 0;
+}
+
+static void add_running(const struct core *core, const struct slot *slot, int64_t now,
+                        struct table *table)
+{
+    const struct unit *unit = slot->main;
+    const struct status_row row = { .id = slot->name,
+                                    .state = lifecycle_state_name(LIFECYCLE_RUNNING),
+                                    .health = health_names[unit->body.health % 3],
+                                    .release = unit->body.release,
+                                    .paint = TABLE_GOOD,
+                                    .ready = true,
+                                    .pid = keeper_pid(core->keeper, unit),
+                                    .uptime_s = (now - unit->body.lc.started_ms) / 1000,
+                                    .restarts = unit->body.restarts };
+    status_add(table, &row);
+}
+
+json_t *view_status_text(const struct core *core, struct slot *const *slots, size_t count,
+                         size_t width, bool colour)
+{
+    int64_t now = loop_now_ms(core->loop);
+    bool well = true;
+    struct table table;
+    struct buf out;
+
+    status_begin(&table);
+    for (size_t i = 0; i < count; i++) {
+        if (is_unremarkable(core, slots[i])) {
+            add_running(core, slots[i], now, &table);
+            continue;
+        }
+        json_t *row = view_instance(core->keeper, slots[i]);
+        status_add_json(&table, row);
+        well &= status_well(row);
+        json_decref(row);
+    }
+    json_t *supervisor = supervisor_json(core);
+    buf_init(&out, TEXT_MAX);
+    status_end(&table, supervisor, width, colour, &out);
+    json_decref(supervisor);
+    json_t *result = out.failed || table.failed
+                         ? NULL
+                         : json_pack("{s:s%,s:b}", "text", buf_text(&out), out.len, "well", well);
+    buf_done(&out);
+    return result;
 }
 
 json_t *view_logs(const struct core *core, const struct slot *slot)

@@ -8,6 +8,10 @@
 
 /* The object of `status --json` (CONTRACT.md §1) for these slots; new reference. */
 json_t *view_status(const struct core *core, struct slot *const *slots, size_t count);
+/* The same in words: {"text", "well"}; new reference, NULL when that is too long or without memory.
+ */
+json_t *view_status_text(const struct core *core, struct slot *const *slots, size_t count,
+                         size_t width, bool colour);
 /* One row of "instances". */
 json_t *view_instance(const struct keeper *keeper, const struct slot *slot);
 /* Everything `why` shows of one instance: state, reason, needs, last exit, the newest events about

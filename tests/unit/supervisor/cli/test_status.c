@@ -11,7 +11,9 @@
 #include <time.h>
 
 #include "io/jsonx.h"
-#include "supervisor/cli/status.h"
+#include "supervisor/cli/story.h"
+#include "supervisor/cli/when.h"
+#include "supervisor/core/status.h"
 
 static json_t *parse(const char *text)
 {

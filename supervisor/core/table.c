@@ -1,5 +1,5 @@
 /* table.c - the contract is in table.h. */
-#include "supervisor/cli/table.h"
+#include "supervisor/core/table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +97,8 @@ static void measure(const struct table *table, size_t width, struct layout *layo
     *last = *last > over + CUT_MIN ? *last - over : CUT_MIN < *last ? CUT_MIN : *last;
 }
 
-void table_put(struct buf *out, const char *text, enum table_paint paint, bool colour)
+static void put_painted(struct buf *out, const char *text, size_t len, enum table_paint paint,
+                        bool colour)
 {
     static const char *const codes[TABLE_NPAINTS] = { [TABLE_GOOD] = "\033[32m",
                                                       [TABLE_WARN] = "\033[33m",
@@ -105,7 +106,16 @@ void table_put(struct buf *out, const char *text, enum table_paint paint, bool c
                                                       [TABLE_DIM] = "\033[2m" };
     const char *code = colour ? codes[paint] : NULL;
 
-    buf_printf(out, "%s%s%s", code ? code : "", text, code ? "\033[0m" : "");
+    if (code)
+        buf_puts(out, code);
+    buf_put(out, text, len);
+    if (code)
+        buf_puts(out, "\033[0m");
+}
+
+void table_put(struct buf *out, const char *text, enum table_paint paint, bool colour)
+{
+    put_painted(out, text, strlen(text), paint, colour);
 }
 
 static void put_blanks(struct buf *out, size_t count)
@@ -120,18 +130,16 @@ static void put_cell(const struct table *table, const struct layout *layout, siz
     size_t width = layout->widths[column], len = columns_of(cell->text);
     bool last = column == layout->last, cut = len > width;
     size_t shown = cut ? width - strlen(cut_mark) : len;
-    char *text = strndup(cell->text, bytes_of(cell->text, shown));
 
     if (table->columns[column].right && !cut)
         put_blanks(out, width - len);
-    table_put(out, text ? text : "", cell->paint, colour);
+    put_painted(out, cell->text, bytes_of(cell->text, shown), cell->paint, colour);
     if (cut)
         buf_puts(out, cut_mark);
     else if (!last && !table->columns[column].right)
         put_blanks(out, width - len);
     if (!last)
         put_blanks(out, GAP);
-    free(text);
 }
 
 void table_print(const struct table *table, size_t width, bool colour, struct buf *out)

@@ -1,5 +1,5 @@
 /* status.c - the contract is in status.h. */
-#include "supervisor/cli/status.h"
+#include "supervisor/core/status.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -109,26 +109,45 @@ static void add_number(struct table *table, json_int_t number)
     table_add(table, number ? text : NULL, TABLE_PLAIN);
 }
 
-static void add_instance(struct table *table, const json_t *instance)
+void status_begin(struct table *table)
 {
-    bool ready = jsonx_bool(instance, "ready", false);
-    double uptime = jsonx_real(instance, "uptime_s", -1);
-    const char *health = jsonx_text(instance, "health", "unknown");
+    table_init(table, columns, sizeof columns / sizeof *columns);
+}
+
+void status_add(struct table *table, const struct status_row *row)
+{
     char text[UNIT_TEXT_MAX];
+
+    table_add(table, row->id, TABLE_PLAIN);
+    table_add(table, row->state, row->paint);
+    table_add(table, row->ready ? "yes" : "no", TABLE_PLAIN);
+    table_add(table, strcmp(row->health, "unknown") == 0 ? NULL : row->health,
+              strcmp(row->health, "bad") == 0 ? TABLE_BAD : TABLE_PLAIN);
+    add_number(table, row->pid);
+    table_add(table, row->uptime_s >= 0 ? seconds_text((double)row->uptime_s, text) : NULL,
+              TABLE_PLAIN);
+    add_number(table, row->restarts);
+    table_add(table, row->release, TABLE_PLAIN);
+    table_add(table, row->note, TABLE_PLAIN);
+}
+
+void status_add_json(struct table *table, const json_t *instance)
+{
     struct buf note;
 
-    table_add(table, jsonx_text(instance, "id", "?"), TABLE_PLAIN);
-    table_add(table, jsonx_text(instance, "state", "?"), status_paint(instance));
-    table_add(table, ready ? "yes" : "no", TABLE_PLAIN);
-    table_add(table, strcmp(health, "unknown") == 0 ? NULL : health,
-              strcmp(health, "bad") == 0 ? TABLE_BAD : TABLE_PLAIN);
-    add_number(table, jsonx_int(instance, "pid", 0));
-    table_add(table, uptime >= 0 ? seconds_text((double)(int64_t)uptime, text) : NULL, TABLE_PLAIN);
-    add_number(table, jsonx_int(instance, "restarts", 0));
-    table_add(table, jsonx_text(instance, "release", NULL), TABLE_PLAIN);
     buf_init(&note, NOTE_MAX);
     status_note(instance, &note);
-    table_add(table, buf_text(&note), TABLE_PLAIN);
+    const struct status_row row = { .id = jsonx_text(instance, "id", "?"),
+                                    .state = jsonx_text(instance, "state", "?"),
+                                    .health = jsonx_text(instance, "health", "unknown"),
+                                    .release = jsonx_text(instance, "release", NULL),
+                                    .note = buf_text(&note),
+                                    .paint = status_paint(instance),
+                                    .ready = jsonx_bool(instance, "ready", false),
+                                    .pid = jsonx_int(instance, "pid", 0),
+                                    .uptime_s = (int64_t)jsonx_real(instance, "uptime_s", -1),
+                                    .restarts = jsonx_int(instance, "restarts", 0) };
+    status_add(table, &row);
     buf_done(&note);
 }
 
@@ -168,23 +187,29 @@ static void put_supervisor(const json_t *supervisor, struct buf *out)
     put_guarantees(json_object_get(supervisor, "guarantees"), out);
 }
 
+void status_end(struct table *table, const json_t *supervisor, size_t width, bool colour,
+                struct buf *out)
+{
+    if (table->ncells > 0)
+        table_print(table, width, colour, out);
+    else
+        buf_puts(out, "no services\n");
+    table_done(table);
+    buf_putc(out, '\n');
+    put_supervisor(supervisor, out);
+}
+
 void status_print(const json_t *status, size_t width, bool colour, struct buf *out)
 {
     json_t *service, *instance;
     struct table table;
     size_t i, k;
 
-    table_init(&table, columns, sizeof columns / sizeof *columns);
+    status_begin(&table);
     json_array_foreach(json_object_get(status, "services"), i, service)
     {
         json_array_foreach(json_object_get(service, "instances"), k, instance)
-            add_instance(&table, instance);
+            status_add_json(&table, instance);
     }
-    if (table.ncells > 0)
-        table_print(&table, width, colour, out);
-    else
-        buf_puts(out, "no services\n");
-    table_done(&table);
-    buf_putc(out, '\n');
-    put_supervisor(json_object_get(status, "supervisor"), out);
+    status_end(&table, json_object_get(status, "supervisor"), width, colour, out);
 }

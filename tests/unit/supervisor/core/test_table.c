@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "supervisor/cli/table.h"
+#include "supervisor/core/table.h"
 
 static const struct table_column columns[] = {
     { "NAME", false, false },

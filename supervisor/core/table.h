@@ -1,6 +1,6 @@
 /* table.h - aligned columns for people: as narrow as the text allows, colours only when asked. */
-#ifndef SUPERVISOR_CLI_TABLE_H
-#define SUPERVISOR_CLI_TABLE_H
+#ifndef SUPERVISOR_CORE_TABLE_H
+#define SUPERVISOR_CORE_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
