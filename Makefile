@@ -102,7 +102,7 @@ $(B)/tests/system/%: tests/system/%.c $(call archives_below,supervisor/guardian)
 $(B)/tests/system/logger_%: tests/system/logger_%.c $(call archives_below,supervisor/logger)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
-$(B)/tests/bench/stamp: tests/bench/stamp.c
+$(B)/tests/bench/limit: tests/bench/limit.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
 $(B)/tests/bench/%_logger: tests/bench/%_logger.c $(call archives_below,supervisor/logger)
@@ -227,7 +227,7 @@ lint: deps-lint
 
 ## bench         speed against a bare-syscall limit measured in the same run
 .PHONY: bench
-bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/stamp
+bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/limit
 	B=$(abspath $(B)) tests/bench/run
 
 ## sample        make conf.d/supervisor.ini.sample anew from the option tables

@@ -24,6 +24,8 @@ struct load {
 };
 static const struct load loads[] = {
     /* clang-format off */
+    { "bare loop, raw, 4 KiB writes",      STREAMS_RAW,   1, BLOCK, true },
+    { "bare loop, raw, line by line",      STREAMS_RAW,   1, LINE_BYTES, true },
     { "bare loop, stamps, 4 KiB writes",   STREAMS_PLAIN, 1, BLOCK, true },
     { "logger, plain, 4 KiB writes",       STREAMS_PLAIN, 1, BLOCK, false },
     { "bare loop, stamps, line by line",   STREAMS_PLAIN, 1, LINE_BYTES, true },
@@ -66,7 +68,7 @@ static int next_file(const char *path)
 }
 
 /* The limit: what a logger that promises nothing would do. */
-static void bare_loop(int in, const char *path, size_t bytes)
+static void bare_loop(int in, const char *path, size_t bytes, bool stamped)
 {
     static char data[BARE_READ], out[BARE_READ * 4];
     char stamp[CLOCK_TEXT_MAX + 1];
@@ -81,8 +83,8 @@ static void bare_loop(int in, const char *path, size_t bytes)
         clock_text(clock_wall_us(), stamp);
         size_t stamp_len = strlen(stamp);
         stamp[stamp_len++] = ' ';
-        char *to = out;
-        for (const char *at = data, *end = data + n; at < end;) {
+        char *to = stamped ? out : data + n;
+        for (const char *at = data, *end = data + n; stamped && at < end;) {
             const char *newline = memchr(at, '\n', (size_t)(end - at));
             size_t len = (size_t)((newline ? newline + 1 : end) - at);
             if (!midline) {
@@ -94,10 +96,11 @@ static void bare_loop(int in, const char *path, size_t bytes)
             at += len;
             midline = !newline;
         }
-        if (write(fd, out, (size_t)(to - out)) != to - out)
+        const char *from = stamped ? out : data;
+        if (write(fd, from, (size_t)(to - from)) != to - from)
             _exit(1);
         done += (size_t)n;
-        written += (size_t)(to - out);
+        written += (size_t)(to - from);
         if (written >= MAXBYTES) {
             close(fd);
             fd = next_file(path);
@@ -147,7 +150,7 @@ static void run_bare(const struct load *load, const char *folder, size_t bytes)
     double begin = (double)clock_wall_us();
     pid_t reader = fork();
     if (reader == 0)
-        bare_loop(pipe_fds[0], path, bytes);
+        bare_loop(pipe_fds[0], path, bytes, load->format != STREAMS_RAW);
     pid_t writer = start_writer(pipe_fds[1], bytes, load->write_bytes);
     RIG_NEED(waitid(P_PID, (id_t)reader, &info, WEXITED | WNOWAIT) == 0);
     double seconds = ((double)clock_wall_us() - begin) / 1e6;
