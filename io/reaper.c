@@ -65,6 +65,23 @@ size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), v
     return count;
 }
 
+size_t reaper_drain(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
+                    size_t max)
+{
+    static const struct rusage untold;
+    size_t count;
+
+    for (count = 0; count < max; count++) {
+        siginfo_t info;
+        pid_t pid = wait_raw(P_ALL, 0, HOW, &info, NULL);
+        if (pid <= 0)
+            break;
+        struct reaper_exit exit = exit_of(pid, &info, &untold);
+        fn(context, &exit);
+    }
+    return count;
+}
+
 bool reaper_wait(pid_t pid, struct reaper_exit *ret)
 {
     struct rusage usage = { 0 };

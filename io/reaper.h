@@ -19,6 +19,10 @@ struct reaper_exit {
  * many; 0 = none is waiting.  The times come from the raw system call's fifth argument. */
 size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
                     size_t max);
+/* The same with one system call for each, for whoever keeps no record of pids: `fn` is called after
+ * the pid is gone, and no times are told. */
+size_t reaper_drain(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
+                    size_t max);
 /* Waits for one child that nobody else waits for, as long as it takes; false: no such child. */
 bool reaper_wait(pid_t pid, struct reaper_exit *ret);
 

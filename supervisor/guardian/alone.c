@@ -129,7 +129,7 @@ static void loop(struct alone *alone)
     bool ending = false;
     for (;;) {
         struct pollfd poll_fd = { .fd = alone->signals, .events = POLLIN };
-        while (reaper_sweep(on_exit_seen, alone, SWEEP_MAX) == SWEEP_MAX)
+        while (reaper_drain(on_exit_seen, alone, SWEEP_MAX) == SWEEP_MAX)
             continue;
         follow_stop(alone);
         if (alone->child == 0 && !ending)

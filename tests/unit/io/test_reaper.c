@@ -87,6 +87,36 @@ static void every_exit_is_told_once_and_reaped(void **unused)
     assert_int_equal(reaper_sweep(on_exit_seen, &seen, SEEN_MAX), 0); /* no child at all */
 }
 
+/* Called when the pid is gone already. */
+static void on_gone(void *context, const struct reaper_exit *exit)
+{
+    struct seen *seen = context;
+    assert_true(seen->count < SEEN_MAX);
+    assert_int_equal(kill(exit->pid, 0), -1);
+    seen->exits[seen->count++] = *exit;
+}
+
+static void a_drain_takes_all_that_have_ended(void **unused)
+{
+    (void)unused;
+    struct seen seen = { .count = 0 };
+    pid_t pids[3];
+    siginfo_t info;
+    for (int i = 0; i < 3; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            _exit(i);
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(waitid(P_PID, (id_t)pids[i], &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(reaper_drain(on_gone, &seen, 2), 2);
+    assert_int_equal(reaper_drain(on_gone, &seen, SEEN_MAX), 1);
+    assert_int_equal(reaper_drain(on_gone, &seen, SEEN_MAX), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(find(&seen, pids[i])->status, i);
+    assert_int_equal(find(&seen, pids[0])->code, CLD_EXITED);
+}
+
 static void times_and_memory_are_told(void **unused)
 {
     (void)unused;
@@ -110,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_exit_is_told_once_and_reaped),
+        cmocka_unit_test(a_drain_takes_all_that_have_ended),
         cmocka_unit_test(times_and_memory_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
