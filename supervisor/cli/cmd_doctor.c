@@ -6,7 +6,7 @@
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/config.h"
-#include "supervisor/cli/table.h"
+#include "supervisor/core/table.h"
 #include "supervisor/core/doctor.h"
 
 enum { REPORT_MAX = 256 * 1024 };
