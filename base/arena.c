@@ -14,7 +14,7 @@ struct arena_block {
     max_align_t data[];
 };
 
-/* A hash table of what was shared; open addressing, at most half full. */
+/* A hash table of what was shared; open addressing, at most half full, room a power of 2. */
 struct arena_shared {
     size_t count, room;
     struct shared_copy {
@@ -153,11 +153,11 @@ static uint32_t hash_of(const unsigned char *data, size_t size)
 static struct shared_copy *look_up(struct arena_shared *table, const void *data, size_t size,
                                    uint32_t hash)
 {
-    size_t i = hash % table->room;
+    size_t mask = table->room - 1, i = hash & mask;
 
     while (table->copies[i].at && (table->copies[i].hash != hash || table->copies[i].size != size ||
                                    memcmp(table->copies[i].at, data, size) != 0))
-        i = (i + 1) % table->room;
+        i = (i + 1) & mask;
     return &table->copies[i];
 }
 
