@@ -225,9 +225,10 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_ARCHIVES)
 lint: deps-lint
 	tests/lint/run
 
-## bench         speed against a bare-syscall limit measured in the same run
+## bench         every figure against a bare-syscall limit in the same run; PEERS=1 installs tini
 .PHONY: bench
 bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/limit
+	$(if $(PEERS),@tools/deps tini)
 	B=$(abspath $(B)) tests/bench/run
 
 ## sample        make conf.d/supervisor.ini.sample anew from the option tables
