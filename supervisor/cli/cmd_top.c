@@ -11,7 +11,7 @@
 #include "base/unit.h"
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
-#include "supervisor/cli/table.h"
+#include "supervisor/core/table.h"
 #include "supervisor/cli/top.h"
 
 enum { OUT_MAX = 4 * 1024 * 1024, INTERVAL_MS = 2000, INTERVAL_MIN_MS = 100, FIRST_MS = 500 };

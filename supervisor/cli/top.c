@@ -8,8 +8,8 @@
 
 #include "base/unit.h"
 #include "io/jsonx.h"
-#include "supervisor/cli/status.h"
-#include "supervisor/cli/table.h"
+#include "supervisor/core/status.h"
+#include "supervisor/core/table.h"
 
 enum { TEXT_MAX = 1024 * 1024, FRAME_LINES = 4, CELL_MAX = 40 };
 
