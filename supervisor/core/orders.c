@@ -39,10 +39,18 @@ struct wait {
     struct wait *next;
 };
 
+/* Of a service whose needs are not there yet. */
+struct outlook {
+    bool needs_come; /* something that it waits for may still become ready */
+    bool comes;      /* an instance of it may */
+};
+
 struct orders {
     struct core *core;
     struct wait *waits;
-    bool due; /* an item is done: look whether a wait is */
+    bool due;                /* an item is done: look whether a wait is */
+    bool looked_ahead;       /* in this turn */
+    struct outlook *outlook; /* owned; per service */
 };
 
 struct orders *orders_new(struct core *core, struct err *err)
@@ -76,6 +84,7 @@ void orders_free(struct orders *orders)
         rpc_fail(wait->call, &leaving, NULL);
         wait_free(wait);
     }
+    free(orders->outlook);
     free(orders);
 }
 
@@ -293,26 +302,51 @@ static void judge_start(struct wait *wait, struct item *item)
     }
 }
 
-/* Waiting for something that will not come by itself is an answer too. */
-static bool waits_in_vain(const struct orders *orders, const struct slot *slot)
+/* Not ready yet, but may become so without another order; `needs` = what it waits for may. */
+static bool may_come(const struct slot *slot, bool needs)
+{
+    enum lifecycle_state state = keeper_state(slot);
+
+    if (slot->main->body.lc.ready || state == LIFECYCLE_FAILED || state == LIFECYCLE_BACKOFF ||
+        state == LIFECYCLE_STOPPED)
+        return false;
+    return state != LIFECYCLE_WAITING || needs || slot->main->reason[0] == '\0';
+}
+
+/* One pass over the services finds who waits for nothing that may come: in a plan needs stand
+ * before their needers.  False without memory: nobody is told that it waits in vain, then. */
+static bool look_ahead(struct orders *orders)
 {
     const struct keeper *keeper = orders->core->keeper;
+    const struct plan *plan = orders->core->plan;
+    struct outlook *outlook = reallocarray(orders->outlook, plan->nservices + 1, sizeof *outlook);
 
-    if (keeper_state(slot) != LIFECYCLE_WAITING)
+    if (!outlook)
         return false;
-    for (size_t i = 0; i < slot->spec->nneeds; i++) {
-        struct slot *const *others;
-        size_t count = keeper_slots_of(keeper, slot->spec->needs[i], &others);
+    orders->outlook = outlook;
+    for (size_t i = 0; i < plan->nservices; i++) {
+        const struct spec_service *spec = &plan->services[i];
+        struct slot *const *slots;
+        size_t count = keeper_slots_of(keeper, i, &slots);
 
-        for (size_t k = 0; k < count; k++) {
-            enum lifecycle_state state = keeper_state(others[k]);
-            if (!others[k]->main->body.lc.ready && state != LIFECYCLE_FAILED &&
-                state != LIFECYCLE_BACKOFF && state != LIFECYCLE_STOPPED &&
-                !waits_in_vain(orders, others[k]))
-                return false;
-        }
+        outlook[i] = (struct outlook){ 0 };
+        for (size_t k = 0; k < spec->nneeds; k++)
+            outlook[i].needs_come |= outlook[spec->needs[k]].comes;
+        for (size_t k = 0; k < count && !outlook[i].comes; k++)
+            outlook[i].comes = may_come(slots[k], outlook[i].needs_come);
     }
-    return slot->main->reason[0] != '\0';
+    return true;
+}
+
+/* Waiting for something that will not come by itself is an answer too. */
+static bool waits_in_vain(struct orders *orders, const struct slot *slot)
+{
+    if (slot->removed || keeper_state(slot) != LIFECYCLE_WAITING)
+        return false;
+    if (!orders->looked_ahead)
+        orders->looked_ahead = look_ahead(orders);
+    return orders->looked_ahead && !orders->outlook[slot->service].needs_come &&
+           slot->main->reason[0] != '\0';
 }
 
 static void judge(struct wait *wait, struct item *item)
@@ -369,6 +403,7 @@ static void on_drain_timeout(void *context)
 
 void orders_turn(struct orders *orders)
 {
+    orders->looked_ahead = false;
     for (struct wait *wait = orders->waits; wait; wait = wait->next) {
         for (size_t i = 0; i < wait->count; i++) {
             struct item *item = &wait->items[i];

@@ -513,3 +513,19 @@ def test_the_breaker_gives_everybody_a_turn(host):
         row = s.instance("b-calm:0")
         return row["state"] == "running" and row["pid"] != pid
     wait_for(back, "its turn", 15)
+
+
+def test_a_start_that_waits_in_vain_in_a_dense_graph(host):
+    """20 layers of 4, each needs all of the layer below: more paths than anybody can walk."""
+    def layer(number):
+        return " ".join(f"l{number}n{i}" for i in range(4))
+    text = "[service:base]\ncommand = sh -c \"exit 3\"\nautorestart = false\n"
+    for number in range(20):
+        for name in layer(number).split():
+            needs = layer(number - 1) if number else "base"
+            text += f"[service:{name}]\ncommand = sleep 1000\nrequires = {needs}\nautostart = no\n"
+    s = host(text)
+    s.wait_instance("base:0", lambda row: row["last_exit"], "its end")
+    done = s.run("start", *(name for number in range(20) for name in layer(number).split()), code=1)
+    assert "l19n3:0" in done.stdout + done.stderr and "waits for" in done.stdout + done.stderr
+    assert s.instance("l19n3:0")["state"] == "waiting"
