@@ -83,6 +83,9 @@ $(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(call archives_below,$(1))
 	  $$(LIBS_IO) $(if $(findstring deployctl,$(1)),$$(LIBS_DEPLOY))
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))
+# Makes allocations fail in turn.
+$(B)/tests/unit/supervisor/core/test_keeper_prepare: SHARED_LDFLAGS += \
+  -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray
 
 $(B)/bin/supervisor: $(B)/supervisor/main.o $(call archives_below,supervisor/cli)
 	@mkdir -p $(@D)

@@ -341,9 +341,14 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
                  struct err_list *problems, struct err *err)
 {
     struct plan *before = core->plan;
+    struct keeper_next *next = keeper_prepare(core->keeper, plan, err);
 
-    if (keep_source(core, source, "plan", err) != 0)
+    if (!next)
+        return err_wrap(err, "nothing was changed");
+    if (keep_source(core, source, "plan", err) != 0) {
+        keeper_discard(next);
         return err_wrap(err, "keeping the new plan");
+    }
     plan_source_free(core->source);
     free(core->source);
     core->source = source;
@@ -353,8 +358,8 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     core_cgroup_begin(core);
     sockets_configure(core, plan, problems);
     struct err later = { 0 };
-    if (keeper_configure(core->keeper, before, &later) != 0 ||
-        core_plan_releases(core, RELEASES_RELOAD, problems, &later) != 0) {
+    keeper_configure(core->keeper, next, before);
+    if (core_plan_releases(core, RELEASES_RELOAD, problems, &later) != 0) {
         err_list_add(problems, "%s", later.text);
         log_error("applying the new plan", "error", later.text, NULL);
     }

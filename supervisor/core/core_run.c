@@ -551,7 +551,10 @@ static int take_up(struct run *run, struct err *err)
     err_list_init(&problems);
     sockets_configure(core, core->plan, &problems);
     err_list_done(&problems);
-    int rc = keeper_configure(core->keeper, NULL, err);
+    struct keeper_next *next = keeper_prepare(core->keeper, core->plan, err);
+    int rc = next ? 0 : err->code;
+    if (rc == 0)
+        keeper_configure(core->keeper, next, NULL);
     if (rc == 0 && core->ledger.header->rebuilt) {
         size_t found = keeper_rebuild(core->keeper);
         core->ledger.header->rebuilt = 0;

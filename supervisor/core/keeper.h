@@ -84,11 +84,16 @@ struct keeper {
 struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, struct err *err);
 void keeper_free(struct keeper *keeper);
 
-/* Takes core->plan into force: makes slots for new instances, marks those that are gone as removed
- * (and stops them), points the others at their new settings.  `before` (the plan until now, NULL at
- * the start) is taken over and freed when nothing needs it.  Users that cannot be found are kept as
- * the reason why their services do not start. */
-int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err);
+/* All of a plan that may fail, done before anything of it comes into force: users, the list of
+ * instances, new ones with their records.  NULL with err (no memory): nothing was changed.  What
+ * was prepared is taken over by keeper_configure in the same turn, or discarded (NULL: nothing).
+ * Users that cannot be found are kept as the reason why their services do not start. */
+struct keeper_next *keeper_prepare(struct keeper *keeper, const struct plan *plan, struct err *err);
+void keeper_discard(struct keeper_next *next);
+/* Takes the prepared plan, which is core->plan by now, into force; cannot fail.  Instances that are
+ * gone are marked as removed (and stopped), the others point at their new settings.  `before` (the
+ * plan until now, NULL at the start) is taken over and freed when nothing needs it. */
+void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before);
 
 /* At the start of a core: adopt() makes slots of what the ledger knows (before keeper_configure;
  * returns how many), tell_releases() says which releases run, resume() takes every unit up where it

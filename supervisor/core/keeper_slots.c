@@ -29,24 +29,53 @@ struct slot *keeper_find(const struct keeper *keeper, const char *name)
     return NULL;
 }
 
+/* All that a plan needs to come into force, made before anything of it does. */
+struct keeper_next {
+    struct keeper *keeper;
+    const struct plan *plan;
+    struct arena arena; /* of the next five */
+    struct users_identity *users;
+    char **user_problems;
+    uint64_t *digests;
+    size_t *first_needer, *needers;
+
+    struct slot **old; /* those that there are, by name */
+    bool *stays;       /* each of them */
+    struct slot **list;
+    bool *fresh; /* each of them: made here */
+    size_t count, room;
+    size_t *first;
+    bool *emptying;
+    struct keeper_retired *retired; /* room for one more than there are */
+};
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_MEMORY, "no memory for the plan's instances");
+}
+
 /* --- users --- */
 
-static int find_users(struct keeper *keeper, const struct plan *plan, struct err *err)
+static int find_users(struct keeper_next *next, struct err *err)
 {
-    keeper->users = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof *keeper->users);
-    keeper->user_problems = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof(char *));
-    keeper->digests = arena_array(&keeper->users_arena, plan->nservices + 1, sizeof(uint64_t));
-    if (!keeper->users || !keeper->user_problems || !keeper->digests)
-        return err_set(err, ERR_MEMORY, "no memory for users");
+    const struct plan *plan = next->plan;
+
+    next->users = arena_array(&next->arena, plan->nservices + 1, sizeof *next->users);
+    next->user_problems = arena_array(&next->arena, plan->nservices + 1, sizeof(char *));
+    next->digests = arena_array(&next->arena, plan->nservices + 1, sizeof(uint64_t));
+    if (!next->users || !next->user_problems || !next->digests)
+        return no_memory(err);
     for (size_t i = 0; i < plan->nservices; i++) {
         const struct spec_service *spec = &plan->services[i];
         struct err why = { 0 };
 
-        keeper->digests[i] = plan_digest(plan, spec);
-        if (users_find(spec->user, spec->user_group, &keeper->users_arena, &keeper->users[i],
-                       &why) == 0)
+        next->digests[i] = plan_digest(plan, spec);
+        int rc = users_find(spec->user, spec->user_group, &next->arena, &next->users[i], &why);
+        if (rc == 0)
             continue;
-        keeper->user_problems[i] = arena_strdup(&keeper->users_arena, why.text);
+        next->user_problems[i] = arena_strdup(&next->arena, why.text);
+        if (rc == ERR_MEMORY || !next->user_problems[i]) /* without a problem it would run as us */
+            return no_memory(err);
         log_error("cannot run as that user", "service", spec->name, "error", why.text, NULL);
     }
     return 0;
@@ -69,23 +98,24 @@ static size_t count_needs(const struct plan *plan, size_t *first)
 }
 
 /* Turns "i needs k" round, so that a change of k finds its needers without a search. */
-static int index_needers(struct keeper *keeper, const struct plan *plan, struct err *err)
+static int index_needers(struct keeper_next *next, struct err *err)
 {
-    size_t *first = arena_array(&keeper->users_arena, plan->nservices + 2, sizeof *first);
-    size_t *next = arena_array(&keeper->users_arena, plan->nservices + 2, sizeof *next);
+    const struct plan *plan = next->plan;
+    size_t *first = arena_array(&next->arena, plan->nservices + 2, sizeof *first);
+    size_t *at = arena_array(&next->arena, plan->nservices + 2, sizeof *at);
 
-    if (!first || !next)
-        return err_set(err, ERR_MEMORY, "no memory for the dependencies");
+    if (!first || !at)
+        return no_memory(err);
     size_t total = count_needs(plan, first);
-    size_t *list = arena_array(&keeper->users_arena, total + 1, sizeof *list);
+    size_t *list = arena_array(&next->arena, total + 1, sizeof *list);
     if (!list)
-        return err_set(err, ERR_MEMORY, "no memory for the dependencies");
-    memcpy(next, first, (plan->nservices + 1) * sizeof *next);
+        return no_memory(err);
+    memcpy(at, first, (plan->nservices + 1) * sizeof *at);
     for (size_t i = 0; i < plan->nservices; i++)
         for (size_t k = 0; k < plan->services[i].nneeds; k++)
-            list[next[plan->services[i].needs[k]]++] = i;
-    keeper->first_needer = first;
-    keeper->needers = list;
+            list[at[plan->services[i].needs[k]]++] = i;
+    next->first_needer = first;
+    next->needers = list;
     return 0;
 }
 
@@ -96,11 +126,11 @@ static void slot_name(char *name, size_t size, const struct spec_service *spec, 
     snprintf(name, size, "%s:%lld", spec->name, (long long)number);
 }
 
-static void point(struct keeper *keeper, struct slot *slot, size_t service)
+static void point(struct slot *slot, const struct keeper_next *next, size_t service)
 {
     slot->service = service;
-    slot->spec = &keeper->core->plan->services[service];
-    slot->user = &keeper->users[service];
+    slot->spec = &next->plan->services[service];
+    slot->user = &next->users[service];
 }
 
 struct slot *keeper_slot_alloc(const char *name)
@@ -112,19 +142,18 @@ struct slot *keeper_slot_alloc(const char *name)
     return slot;
 }
 
-static struct slot *slot_new(struct keeper *keeper, size_t service, int64_t number, struct err *err)
+static struct slot *slot_new(const struct keeper_next *next, const char *name, size_t service,
+                             int64_t number, struct err *err)
 {
-    char name[SLOT_NAME_MAX];
-
-    slot_name(name, sizeof name, &keeper->core->plan->services[service], number);
     struct slot *slot = keeper_slot_alloc(name);
+
     if (!slot) {
-        err_set(err, ERR_MEMORY, "no memory for an instance");
+        no_memory(err);
         return NULL;
     }
     slot->number = number;
-    point(keeper, slot, service);
-    slot->main = keeper_unit_new(keeper, slot, LEDGER_SERVICE, -1, err);
+    point(slot, next, service);
+    slot->main = keeper_unit_new(next->keeper, slot, LEDGER_SERVICE, -1, err);
     if (!slot->main) {
         free(slot);
         return NULL;
@@ -133,15 +162,6 @@ static struct slot *slot_new(struct keeper *keeper, size_t service, int64_t numb
     keeper_save(slot->main);
     return slot;
 }
-
-/* Old slots by name while a new list is put together. */
-struct merge {
-    struct keeper *keeper;
-    struct slot **old;
-    size_t nold;
-    struct slot **list;
-    size_t count;
-};
 
 static int has_name(const void *name, const void *slot)
 {
@@ -153,19 +173,16 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(struct slot *const *)a)->name, (*(struct slot *const *)b)->name);
 }
 
-static struct slot **find_old(struct merge *merge, const char *name)
+static struct slot *find_old(struct keeper_next *next, const char *name)
 {
-    if (merge->nold == 0) /* the list itself may not be there yet */
+    size_t nold = next->keeper->nslots;
+    struct slot **found =
+        nold ? bsearch(name, next->old, nold, sizeof(struct slot *), has_name) : NULL;
+
+    if (!found)
         return NULL;
-    return bsearch(name, merge->old, merge->nold, sizeof(struct slot *), has_name);
-}
-
-static void forget_old(struct merge *merge, struct slot **found)
-{
-    size_t rest = merge->nold - (size_t)(found - merge->old) - 1;
-
-    memmove(found, found + 1, rest * sizeof *found);
-    merge->nold--;
+    next->stays[found - next->old] = true;
+    return *found;
 }
 
 /* It was on its way out when another reload brought it back: like a new one, autostart decides. */
@@ -179,24 +196,24 @@ static void claim_again(struct slot *slot)
     slot->removed = false;
 }
 
-static void merge_one(struct merge *merge, size_t service, int64_t number)
+static int merge_one(struct keeper_next *next, size_t service, int64_t number, struct err *err)
 {
     char name[SLOT_NAME_MAX];
-    struct err err = { 0 };
+    struct err why = { 0 };
 
-    slot_name(name, sizeof name, &merge->keeper->core->plan->services[service], number);
-    struct slot **found = find_old(merge, name);
-    struct slot *slot = found ? *found : slot_new(merge->keeper, service, number, &err);
-    if (!slot) { /* the ledger is full: the others go on */
-        log_error("no room for instance", "instance", name, "error", err.text, NULL);
-        return;
+    slot_name(name, sizeof name, &next->plan->services[service], number);
+    struct slot *slot = find_old(next, name);
+    if (!slot) {
+        slot = slot_new(next, name, service, number, &why);
+        next->fresh[next->count] = slot != NULL;
     }
-    if (found) {
-        forget_old(merge, found);
-        point(merge->keeper, slot, service);
-        claim_again(slot);
-    }
-    merge->list[merge->count++] = slot;
+    if (slot)
+        next->list[next->count++] = slot;
+    else if (why.code == ERR_LIMIT) /* the ledger is full: the others go on */
+        log_error("no room for instance", "instance", name, "error", why.text, NULL);
+    else
+        return err_set(err, why.code, "%s", why.text);
+    return 0;
 }
 
 static size_t wanted_slots(const struct plan *plan)
@@ -215,36 +232,126 @@ static void retire(struct slot *slot)
     slot->replacing = slot->replace_queued = slot->replace_again = false;
 }
 
-static void merge_all(struct merge *merge, size_t *first)
+/* The new list: what the plan has, then what only the one before had. */
+static int merge_all(struct keeper_next *next, struct err *err)
 {
-    const struct plan *plan = merge->keeper->core->plan;
+    const struct plan *plan = next->plan;
 
     for (size_t i = 0; i < plan->nservices; i++) {
         const struct spec_service *spec = &plan->services[i];
 
-        first[i] = merge->count;
+        next->first[i] = next->count;
         for (int64_t n = 0; n < spec->numprocs; n++)
-            merge_one(merge, i, spec->numprocs_start + n);
+            if (merge_one(next, i, spec->numprocs_start + n, err) != 0)
+                return err->code;
     }
-    first[plan->nservices] = merge->count;
-    for (size_t i = 0; i < merge->nold; i++) {
-        retire(merge->old[i]);
-        merge->list[merge->count++] = merge->old[i];
-    }
+    next->first[plan->nservices] = next->count;
+    for (size_t i = 0; i < next->keeper->nslots; i++)
+        if (!next->stays[i])
+            next->list[next->count++] = next->old[i];
+    return 0;
 }
 
-static void retire_plan(struct keeper *keeper, struct plan *before, struct arena *users)
+static bool make_room(struct keeper_next *next)
+{
+    const struct keeper *keeper = next->keeper;
+    size_t services = next->plan->nservices + 2;
+
+    next->room = wanted_slots(next->plan) + keeper->nslots + 1;
+    next->list = calloc(next->room, sizeof(struct slot *));
+    next->fresh = calloc(next->room, sizeof *next->fresh);
+    next->old = calloc(keeper->nslots + 1, sizeof(struct slot *));
+    next->stays = calloc(keeper->nslots + 1, sizeof *next->stays);
+    next->first = calloc(services, sizeof *next->first);
+    next->emptying = calloc(services, sizeof *next->emptying);
+    next->retired = calloc(keeper->nretired + 1, sizeof *next->retired);
+    return next->list && next->fresh && next->old && next->stays && next->first && next->emptying &&
+           next->retired;
+}
+
+static void next_free(struct keeper_next *next)
+{
+    free(next->list);
+    free(next->fresh);
+    free(next->old);
+    free(next->stays);
+    free(next->first);
+    free(next->emptying);
+    free(next->retired);
+    arena_done(&next->arena);
+    free(next);
+}
+
+void keeper_discard(struct keeper_next *next)
+{
+    if (!next)
+        return;
+    for (size_t i = 0; i < next->count; i++) {
+        if (!next->fresh[i])
+            continue;
+        keeper_unit_free(next->list[i]->main);
+        free(next->list[i]);
+    }
+    next_free(next);
+}
+
+struct keeper_next *keeper_prepare(struct keeper *keeper, const struct plan *plan, struct err *err)
+{
+    struct keeper_next *next = calloc(1, sizeof *next);
+
+    if (!next) {
+        no_memory(err);
+        return NULL;
+    }
+    next->keeper = keeper;
+    next->plan = plan;
+    arena_init(&next->arena);
+    if (!make_room(next)) {
+        no_memory(err);
+        keeper_discard(next);
+        return NULL;
+    }
+    if (keeper->nslots > 0) {
+        memcpy(next->old, keeper->slots, keeper->nslots * sizeof(struct slot *));
+        qsort(next->old, keeper->nslots, sizeof(struct slot *), by_name);
+    }
+    if (find_users(next, err) != 0 || index_needers(next, err) != 0 || merge_all(next, err) != 0) {
+        keeper_discard(next);
+        return NULL;
+    }
+    return next;
+}
+
+/* --- taking it into force --- */
+
+static void point_slots(const struct keeper_next *next)
+{
+    size_t nservices = next->plan->nservices;
+
+    for (size_t i = 0; i < nservices; i++) {
+        for (size_t k = next->first[i]; k < next->first[i + 1]; k++) {
+            point(next->list[k], next, i);
+            if (!next->fresh[k])
+                claim_again(next->list[k]);
+        }
+    }
+    for (size_t k = next->first[nservices]; k < next->count; k++)
+        retire(next->list[k]);
+}
+
+/* The plan before, and who its users were: removed slots run with these. */
+static void retire_plan(struct keeper *keeper, struct keeper_next *next, struct plan *before)
 {
     if (!before) { /* the first plan: nobody points into what was before */
-        arena_done(users);
+        arena_done(&keeper->users_arena);
         return;
     }
-    struct keeper_retired *grown =
-        realloc(keeper->retired, (keeper->nretired + 1) * sizeof *keeper->retired);
-    if (!grown)
-        return; /* leaked rather than used after free */
-    keeper->retired = grown;
-    grown[keeper->nretired++] = (struct keeper_retired){ before, *users };
+    for (size_t i = 0; i < keeper->nretired; i++)
+        next->retired[i] = keeper->retired[i];
+    free(keeper->retired);
+    keeper->retired = next->retired;
+    next->retired = NULL;
+    keeper->retired[keeper->nretired++] = (struct keeper_retired){ before, keeper->users_arena };
     keeper->stop_round_due = true; /* freed there when nobody points into it */
 }
 
@@ -283,42 +390,34 @@ static void listen_again(struct keeper *keeper, struct slot *slot)
         keeper_perform(keeper, slot->main, LIFECYCLE_ACT_ASK);
 }
 
-int keeper_configure(struct keeper *keeper, struct plan *before, struct err *err)
+void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before)
 {
-    const struct plan *plan = keeper->core->plan;
-    size_t room = wanted_slots(plan) + keeper->nslots + 1;
-    struct merge merge = { .keeper = keeper, .old = keeper->slots, .nold = keeper->nslots };
-    struct arena users = keeper->users_arena; /* removed slots run as users in there */
-    size_t *first = calloc(plan->nservices + 2, sizeof *first);
-    bool *emptying = calloc(plan->nservices + 1, sizeof *emptying);
-
-    arena_init(&keeper->users_arena);
-    merge.list = calloc(room, sizeof *merge.list);
-    if (!first || !emptying || !merge.list || find_users(keeper, plan, err) != 0 ||
-        index_needers(keeper, plan, err) != 0) {
-        free(first);
-        free(emptying);
-        free(merge.list);
-        return err_set(err, ERR_MEMORY, "no memory for the plan's instances");
-    }
-    if (merge.nold > 0)
-        qsort(merge.old, merge.nold, sizeof *merge.old, by_name);
-    merge_all(&merge, first);
+    point_slots(next);
     free(keeper->slots);
     free(keeper->first_slot);
     free(keeper->emptying);
-    keeper->slots = merge.list;
-    keeper->nslots = merge.count;
-    keeper->slots_cap = room;
-    keeper->first_slot = first;
-    keeper->emptying = emptying;
-    retire_plan(keeper, before, &users);
+    keeper->slots = next->list;
+    keeper->nslots = next->count;
+    keeper->slots_cap = next->room;
+    keeper->first_slot = next->first;
+    keeper->emptying = next->emptying;
+    retire_plan(keeper, next, before);
+    keeper->users_arena = next->arena;
+    keeper->users = next->users;
+    keeper->user_problems = next->user_problems;
+    keeper->digests = next->digests;
+    keeper->first_needer = next->first_needer;
+    keeper->needers = next->needers;
+    next->list = NULL;
+    next->first = NULL;
+    next->emptying = NULL;
+    arena_init(&next->arena);
+    next_free(next);
     for (size_t i = 0; i < keeper->nslots && before; i++) {
         refresh_running(keeper, keeper->slots[i]->main);
         refresh_running(keeper, keeper->slots[i]->twin);
         listen_again(keeper, keeper->slots[i]);
     }
-    return 0;
 }
 
 /* --- going down in order --- */
