@@ -73,13 +73,14 @@ int sink_settings(struct sink *sink, const struct streams_settings *settings)
         free(instance);
         return -ENOMEM;
     }
-    if (sink->path && strcmp(sink->path, path) != 0)
+    bool moved = !sink->path || strcmp(sink->path, path) != 0;
+    if (sink->path && moved)
         forget_file(sink);
     else if (sink->path && (int32_t)sink->kind != settings->format)
         sink_end_line(sink);
     free(sink->path);
     free(sink->instance);
-    if (!sink->path || strcmp(sink->path, path) != 0)
+    if (moved)
         target_close(&sink->target);
     sink->target.kind = streams_target(path, NULL);
     sink->path = path;

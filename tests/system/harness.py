@@ -29,6 +29,8 @@ BINARY = os.path.abspath(os.environ.get(
     os.path.join(ROOT, os.environ.get("B", "build/release"), "bin", "supervisor")))
 DEADLINE = 60.0  # of what does happen; only a failure waits that long
 MARK = "SUPERVISOR_HARNESS"
+with open(BINARY, "rb") as file:
+    SANITIZED = b"__asan_init" in file.read()  # slower, and memory is another matter
 
 
 def wait_for(fact, what="it", deadline=DEADLINE):

@@ -15,12 +15,13 @@ import tempfile
 import threading
 import urllib.request
 
-from harness import MARK, ROOT, Supervisor, alive, free_port, wait_for
+from harness import MARK, ROOT, SANITIZED, Supervisor, alive, free_port, wait_for
 
 BUILD = os.path.join(ROOT, os.environ.get("B", "build/release"))
 DEPLOYCTL = os.path.abspath(os.environ.get("DEPLOYCTL_BIN", os.path.join(BUILD, "bin/deployctl")))
 HELLO = os.path.abspath(os.environ.get("HELLO_BIN", os.path.join(BUILD, "examples/hello/hello")))
 PATIENCE = 90
+READY = "20s" if SANITIZED else "5s"
 LEASE = 2
 
 
@@ -50,7 +51,7 @@ class Host:
         self.supervisor = Supervisor(
             f"[socket:http]\nlisten = 127.0.0.1:{self.port}\n"
             f"[service:web]\ncommand = ./hello\nrelease = {self.root}\n{user}{mode}"
-            f"sockets = http\nready = notify\nready_timeout = 5s\n"
+            f"sockets = http\nready = notify\nready_timeout = {READY}\n"
             f"live = http://127.0.0.1:{self.port}/health\nlive_interval = 500ms\n"
             "stopwaitsecs = 4s\n").start()
 
@@ -151,7 +152,7 @@ class Fleet:
                 file.write(f"[host:{host.name}]\npath = {paths.get(host.name, host.root)}\n"
                            f"transport = local:{host.supervisor.socket}\n")
             file.write(f"[canary]\nbake = {bake}\n[rollout]\nhealthy_for = 200ms\n"
-                       f"ready_timeout = 5s\nconfirm_within = {LEASE}s\n{extra}\n")
+                       f"ready_timeout = {READY}\nconfirm_within = {LEASE}s\n{extra}\n")
 
     def start(self, *words, **more):
         environment = dict(os.environ, **{MARK: self.folder})

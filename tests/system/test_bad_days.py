@@ -16,7 +16,7 @@ import threading
 
 import pytest
 
-from harness import Failed, alive, wait_for
+from harness import SANITIZED, Failed, alive, wait_for
 from hosts import DEPLOYCTL, LEASE, Fleet, Story, children_of
 
 SLOW = os.environ.get("SLOW_TESTS") == "1"
@@ -651,7 +651,7 @@ def test_a_large_file_does_not_fill_the_memory(fleet):
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     peak = peak_of(process)
     assert process.returncode == 0
-    assert peak < 80 << 10, f"{peak} KiB"
+    assert SANITIZED or peak < 80 << 10, f"{peak} KiB"
     fleet.one_release()
     fleet.good_again()
 

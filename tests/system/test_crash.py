@@ -380,9 +380,10 @@ def test_upgrade(host, tmp_path):
         new = wait_for(lambda: (answer(supervisor) or {"supervisor": old})["supervisor"]
                        ["core_pid"] != old["core_pid"] and answer(supervisor), "the new core")
         assert new["supervisor"]["pid"] == old["pid"] == supervisor.process.pid
-        for pid in (old["pid"], new["supervisor"]["core_pid"], *role_pids(supervisor, "logger")):
+        for pid in (old["pid"], new["supervisor"]["core_pid"]):
             assert os.readlink(f"/proc/{pid}/exe") == copy
-        assert role_pids(supervisor, "logger")
+        wait_for(lambda: [pid for pid in role_pids(supervisor, "logger")
+                          if os.readlink(f"/proc/{pid}/exe") == copy], "the new logger")
         after = {name: row["pid"] for name, row in supervisor.instances().items()
                  if name.split(":")[0] in RESTING}
         assert after == before

@@ -50,6 +50,8 @@ class Host:
         self.supervisor = Supervisor(
             f"[service:web]\ncommand = bin/web {self.port}\nrelease = {self.root}\n{user}"
             f"ready = http://127.0.0.1:{self.port}/\nready_timeout = 5s\n"
+            f"startup = tcp://127.0.0.1:{self.port}\nstartup_interval = 50ms\n"
+            "startup_threshold = 1000\n"  # a busy machine is no reason to judge it dead
             f"live = http://127.0.0.1:{self.port}/live\nlive_interval = 300ms\nstopwaitsecs = 2s\n",
             folder=tempfile.mkdtemp(prefix="supervisor-")).start()
 
@@ -309,7 +311,8 @@ def test_a_deployctl_that_ends_early_leaves_no_mess(fleet, stage, how):
     if how == "TERM-TERM":
         process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=30)
-    assert process.returncode in (-signal.SIGKILL, 0, 6, 130), text
+    # The second TERM may come when it has just finished with the first.
+    assert process.returncode in (-signal.SIGKILL, -signal.SIGTERM, 0, 6, 130), text
 
     def leases_are_over():  # whoever was not confirmed has gone back
         status = json.loads(fleet.start("status", "--json").communicate(timeout=30)[0])
