@@ -630,13 +630,13 @@ static void patience_comes_with_success(void **state)
 
     listen_tcp(rig);
     serve(rig, ANSWERS, "HTTP/1.1 200 OK\r\n\r\n");
-    rig->timing.interval_ms = 200;
+    rig->timing.interval_ms = 400; /* on a busy machine the first answer is seen late */
     rig->patient_inside = true;
     rig->want = 2;
     ask(rig);
     assert_true(rig->at_ms[1] - rig->at_ms[0] >= 150);
-    /* A release is watched: 2 s become 200 ms. */
-    rig->timing.interval_ms = 2000;
+    /* A release is watched: 4 s become 400 ms. */
+    rig->timing.interval_ms = 4000;
     rig->want = 1;
     ask(rig);
     probe_set_faster(rig->probe, true);
