@@ -133,7 +133,7 @@ class Host:
         """Starts it; `wait_up` waits until it has booted."""
         with open(self.console, "ab") as console:
             self.process = subprocess.Popen(
-                dies_with_us("nsenter", "-t", str(self.fleet.pid), "-m", "--",
+                dies_with_us("nsenter", "-t", str(self.fleet.pid), "-m", "-r", "-w", "--",
                              "unshare", "--fork", "--kill-child", "--pid", "--net", "--mount",
                              "--uts", "--ipc", "--propagation", "private", "sh", "-c", BOOT, "boot",
                              self.fleet.folder, self.name, BIN, ROOT),

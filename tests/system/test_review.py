@@ -65,7 +65,7 @@ def test_start_takes_a_stop_back(host):
 def test_second_overlap_while_the_first_one_leaves(host):
     """The process of before the first restart still drains: no stop first, then."""
     supervisor = make(host, WEB)
-    supervisor.wait_ready("web:0")
+    first = supervisor.wait_ready("web:0")["pid"]
     open(supervisor.path("slow"), "w").close()
     assert supervisor.call("restart", names=["web"])["ok"]
     pid = supervisor.instance("web:0")["pid"]
@@ -73,7 +73,8 @@ def test_second_overlap_while_the_first_one_leaves(host):
     connection = supervisor.connect(20)
     restart = connection.send("restart", names=["web"])
     supervisor.wait_event(lambda e: e["event"] == "order", since=seq)
-    assert supervisor.instance("web:0")["state"] == "running"
+    row = supervisor.instance("web:0")
+    assert (row["state"], row["pid"], row["twin_pid"]) == ("running", pid, first)  # and no third
     os.unlink(supervisor.path("slow"))
     assert connection.answer(restart)["ok"]
     row = supervisor.wait_instance("web:0", lambda row: not row.get("twin_pid"))
@@ -92,6 +93,8 @@ def test_stop_of_one_that_waits_for_its_turn(host):
     assert supervisor.call("stop", names=["web:1"])["ok"]
     answer = connection.answer(restart)
     assert [r["ok"] for r in answer["results"]] == [True, False], answer
+    supervisor.wait_instance("web:0", lambda row: row["ready"] and not row.get("twin_pid"))
+    assert supervisor.instance("web:1")["state"] == "stopped"  # its turn does not come any more
 
 
 def test_reload_in_the_middle_of_an_overlapped_restart(host):
