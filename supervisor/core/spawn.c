@@ -446,6 +446,9 @@ static int fill_main(struct core *core, struct unit *unit, struct start *start,
         start->fds[nfds++] = (struct child_fd){ start->ready_write, unit->made->ready.fd };
     if (rc == 0)
         rc = fill_notify(core, unit, start, spec, err);
+    if (rc == 0 && strcmp(unit->made->argv[0], PLAN_SELF) == 0)
+        rc = add_variable(start, arena_printf(&start->arena, "SUPERVISOR_SOCKET=%s", core->socket),
+                          err);
     spec->fds = start->fds;
     spec->nfds = nfds;
     return rc;

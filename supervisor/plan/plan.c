@@ -34,6 +34,8 @@ static void run_steps(struct plan_build *build)
     if (!build->no_memory)
         plan_fastcgi_split(build);
     if (!build->no_memory)
+        plan_events_become_services(build);
+    if (!build->no_memory)
         plan_sockets_fill(build);
     if (!build->no_memory)
         plan_fill_groups(build);

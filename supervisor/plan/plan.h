@@ -14,6 +14,9 @@
 #include "base/err.h"
 #include "supervisor/plan/spec.h"
 
+/* The supervisor itself as the command of a service; it is told where its socket is. */
+#define PLAN_SELF "/proc/self/exe"
+
 enum {
     PLAN_FILES_MAX = 4096,
     PLAN_SERVICES_MAX = 10000,

@@ -21,6 +21,7 @@ enum plan_kind {
     PLAN_KIND_SUPERVISOR,
     PLAN_KIND_SERVICE,
     PLAN_KIND_PROGRAM,
+    PLAN_KIND_EVENTS,  /* becomes a service, see plan_events_become_services */
     PLAN_KIND_FASTCGI, /* becomes a program and its socket, see plan_fastcgi_split */
     PLAN_KIND_SOCKET,
     PLAN_KIND_GROUP,
@@ -113,6 +114,7 @@ void plan_sections_collect(struct plan_build *build);
 const struct plan_key *plan_sections_key(const struct plan_section *section, const char *key);
 /* Each [fcgi-program:NAME] becomes a program and a socket that is its standard input. */
 void plan_fastcgi_split(struct plan_build *build);
+void plan_events_become_services(struct plan_build *build);
 /* Of the sections of one kind, how many. */
 size_t plan_sections_count(const struct plan_build *build, enum plan_kind kind);
 

@@ -18,6 +18,7 @@ static const struct {
     /* clang-format off */
     { "supervisor",       PLAN_KIND_SUPERVISOR,  0 },
     { "service",          PLAN_KIND_SERVICE,     NAMED },
+    { "events",           PLAN_KIND_EVENTS,      NAMED },
     { "program",          PLAN_KIND_PROGRAM,     NAMED | LAST_WINS },
     { "socket",           PLAN_KIND_SOCKET,      NAMED },
     { "group",            PLAN_KIND_GROUP,       NAMED | LAST_WINS },
@@ -75,7 +76,8 @@ static bool only_supervisord(const struct openings *all)
 
     for (size_t i = 0; i < all->count; i++) {
         enum plan_kind kind = all->list[i].kind;
-        if (kind == PLAN_KIND_SUPERVISOR || kind == PLAN_KIND_SERVICE || kind == PLAN_KIND_SOCKET)
+        if (kind == PLAN_KIND_SUPERVISOR || kind == PLAN_KIND_SERVICE || kind == PLAN_KIND_SOCKET ||
+            kind == PLAN_KIND_EVENTS)
             return false;
         theirs |= kind != PLAN_KIND_UNKNOWN && all->list[i].rules & LAST_WINS;
     }
@@ -329,7 +331,8 @@ static void add_section(struct plan_build *build, const struct opening *openings
 /* Sections of one name: merged, or for services and sockets refused from the second on. */
 static void add_same(struct plan_build *build, const struct opening *openings, size_t count)
 {
-    bool once = openings->kind == PLAN_KIND_SERVICE || openings->kind == PLAN_KIND_SOCKET;
+    bool once = openings->kind == PLAN_KIND_SERVICE || openings->kind == PLAN_KIND_SOCKET ||
+                openings->kind == PLAN_KIND_EVENTS;
 
     if (openings->kind == PLAN_KIND_DEFAULT) {
         struct plan_section *defaults = plan_build_scratch(build, 1, sizeof(*defaults));
