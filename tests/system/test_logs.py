@@ -143,7 +143,7 @@ def test_why_remembers_what_others_turned_out_of_the_recorder(host):
     s.run("stop", "quiet")
     number = s.wait_event(lambda e: e["event"] == "exit" and e["instance"] == "quiet:0")["seq"]
     s.run("start", "loud", "--no-wait")
-    wait_for(lambda: s.events(since=number)[0]["event"] == "gap", "a full recorder", 60)
+    wait_for(lambda: s.events(since=number)[0]["event"] == "gap", "a full recorder", 240)
     s.run("stop", "loud")
     s.kill_core()
     row = s.call("why", names=["quiet"])["instances"][0]
