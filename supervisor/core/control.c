@@ -86,9 +86,28 @@ static void answer_rows(struct control *control, struct rpc_call *call, json_t *
     rpc_reply(call, result);
 }
 
+/* Each costs a look at files and at the recorder, during which the core does nothing else. */
 static void do_why(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
+    enum { WHY_INSTANCES_MAX = 50 };
+    struct err err = { 0 };
+    struct slot **slots;
+    size_t count;
+
     (void)verb;
+    if (orders_select(control->orders, json_object_get(params, "names"), &slots, &count, &err)) {
+        fail(call, &err);
+        return;
+    }
+    free(slots);
+    if (count > WHY_INSTANCES_MAX) {
+        err_set(&err, ERR_LIMIT,
+                "why explains at most %d instances at a time, these are %zu: name "
+                "some of them",
+                (int)WHY_INSTANCES_MAX, count);
+        fail(call, &err);
+        return;
+    }
     answer_rows(control, call, params, "instances", view_why);
 }
 

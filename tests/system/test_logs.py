@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from harness import BINARY, host, wait_for  # noqa: F401
+from harness import BINARY, Failed, host, wait_for  # noqa: F401
 
 needs_zstd = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 COUNT = ('sh -c "i=0; while [ $$i -lt %d ]; do echo line $$i; i=$$((i+1)); done; '
@@ -153,6 +153,9 @@ def test_why_remembers_what_others_turned_out_of_the_recorder(host):
     assert sum(row["exits"]["minutes"]) == sum(row["exits"]["hours"]) == 1
     text = s.run("why", "quiet").stdout
     assert "ended after" in text and "stop quiet by " in text and "last words" in text
+    with pytest.raises(Failed, match="at most 50 instances"):
+        s.run("scale", "loud=60")
+        s.call("why", names=["loud"])
     loud = s.call("why", names=["loud:3"])["instances"][0]
     assert len([e for e in loud["events"] if e["event"] == "exit"]) >= 5
     assert sum(loud["exits"]["hours"]) > 50
