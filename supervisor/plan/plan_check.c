@@ -83,6 +83,28 @@ static void note_use(struct checking *c, const char *path, bool errors)
     }
 }
 
+/* To connect to a socket of ours works while nobody serves it: such a check always passes. */
+static void check_vain(struct checking *c, const char *key, const struct instance_check *check)
+{
+    const struct plan *plan = c->build->plan;
+    const struct spec_service *service = &plan->services[c->service];
+
+    if ((check->kind != SPEC_CHECK_TCP && check->kind != SPEC_CHECK_UNIX) || check->addr.len == 0)
+        return;
+    for (size_t i = 0; i < service->nsockets; i++) {
+        const struct spec_socket *socket = &plan->sockets[service->socket_index[i]];
+
+        for (size_t k = 0; k < socket->naddrs; k++)
+            if (socket->addrs[k].len == check->addr.len &&
+                memcmp(&socket->addrs[k].at, &check->addr.at, check->addr.len) == 0)
+                plan_build_service_warn(
+                    c->build, c->service, key,
+                    "always passes, since connections wait in [socket:%s] while "
+                    "nobody serves; try http://, notify or fd:N",
+                    socket->name);
+    }
+}
+
 static void check_service(struct checking *c)
 {
     const struct spec_service *service = &c->build->plan->services[c->service];
@@ -106,6 +128,11 @@ static void check_service(struct checking *c)
                                         &instance, report, c) == 0) {
             note_use(c, instance.stdout_log, false);
             note_use(c, instance.stderr_log, true);
+            if (i == 0) {
+                check_vain(c, "ready", &instance.ready);
+                check_vain(c, "startup", &instance.startup);
+                check_vain(c, "live", &instance.live);
+            }
         }
         c->build->no_memory |= arena.failed;
         arena_done(&arena);
