@@ -334,3 +334,20 @@ def test_a_notification_of_whoever_is_in_the_group(host):
             f"directory = {supervisor.folder}\n")
     supervisor = grouped(host, text.replace("speak.py", supervisor.path("speak.py")))
     assert supervisor.wait_ready("far:0", 10)["state"] == "running"
+
+
+def test_a_core_killed_while_the_rest_is_awaited(host):
+    """The main process is gone, a deaf one is left: the next core waits on, kills by the same
+    deadline, and nothing starts before the group is empty."""
+    supervisor = grouped(host, "[service:web]\ncommand = sh -c 'setsid env -i sh -c \"trap : TERM; "
+                         "while :; do sleep 1000; done\" & echo >&5; exec sleep 1000'\n"
+                         "ready = fd:5\nstopwaitsecs = 2s\n")
+    row = supervisor.wait_ready("web:0")
+    procs = folder(row["pid"]) + "/cgroup.procs"
+    left = wait_for(lambda: [int(pid) for pid in open(procs) if int(pid) != row["pid"]], "a child")
+    os.kill(row["pid"], signal.SIGKILL)
+    supervisor.wait_instance("web:0", lambda now: now["detail"] == "cleaning")
+    supervisor.kill_core()
+    assert supervisor.instance("web:0")["detail"] == "cleaning" and alive(left[0])
+    supervisor.wait_instance("web:0", lambda now: now["ready"] and now["pid"] != row["pid"])
+    assert not any(alive(pid) for pid in left)
