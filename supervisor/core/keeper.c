@@ -345,6 +345,8 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     unsigned acts = lifecycle_step(lc, event, &policy, now);
     if (before != lc->state)
         clear_stale_reason(unit, event);
+    if (lc->state != LIFECYCLE_WAITING)
+        unit->turn_ms = 0;
     note_end(unit, before);
     judge_proof(unit, before);
     if (event == LIFECYCLE_EV_PROVE && acts != 0)

@@ -62,7 +62,6 @@ struct keeper {
     size_t nside_hooks;
     struct loop_timer *hooks_timer;
     struct loop_timer *checks_timer; /* some unit is unchecked */
-    size_t next_turn;                /* the slot that is asked first when it fires */
     bool giving_turns;
     uint64_t orphans_seen;
     struct pressure_seen pressure; /* of the host, when a probe last timed out */
@@ -172,8 +171,14 @@ void keeper_told_ready(struct unit *unit, enum unit_told how);
 bool keeper_at_call(const struct unit *unit);
 bool keeper_listening(const struct slot *slot);
 void keeper_tell_listening(struct keeper *keeper, struct slot *slot); /* keeper.c */
-/* keeper_perform.c: the breaker's timer, for those that wait for their turn. */
+/* keeper_turns.c: false when the breaker holds it back, which is its reason then.  `waits_since`:
+ * when that began, 0 = it did not yet. */
+bool keeper_may_restart(struct keeper *keeper, struct unit *unit, int64_t waits_since);
+bool keeper_waits_for_turn(const struct unit *unit);
+/* The breaker's timer: those that wait go in their order, as many as may. */
 void keeper_next_turns(void *context);
+/* Sets turn_place and turn_wait_ms of all that wait; how many, and when the last one will go. */
+size_t keeper_number_turns(const struct keeper *keeper, int64_t *ret_open_ms);
 /* keeper_evidence.c: publishes "evidence" about all processes of the unit, once per process and
  * kind, unless there was a lot of it just now. */
 void keeper_evidence(struct keeper *keeper, struct unit *unit, enum unit_evidence what);

@@ -89,29 +89,6 @@ static bool release_there(struct keeper *keeper, struct unit *unit)
     return true;
 }
 
-/* Only what comes back by itself is counted: not first starts, not orders. */
-static bool restart_allowed(struct keeper *keeper, struct unit *unit)
-{
-    const struct lifecycle *lc = &unit->body.lc;
-
-    if (keeper_at_call(unit) && lc->expected)
-        return true; /* it was called, it does not come back */
-    if (lc->starts == 0 || lc->cause == LIFECYCLE_BY_RESTART || !keeper->breaker_timer)
-        return true;
-    /* While others wait nobody goes before them: one that falls all the time would take it all. */
-    bool queued = loop_timer_armed(keeper->breaker_timer) && !keeper->giving_turns;
-    int64_t wait =
-        queued ? 0
-               : breaker_take(&keeper->breaker, keeper->core->plan->supervisor.restart_burst,
-                              loop_now_ms(keeper->core->loop));
-    if (!queued && wait == 0)
-        return true;
-    keeper_reason(unit, "its turn, many services restart at once (restart_burst)");
-    if (!queued)
-        loop_timer_arm(keeper->breaker_timer, wait);
-    return false;
-}
-
 /* --- waiting for the first connection --- */
 
 bool keeper_at_call(const struct unit *unit)
@@ -154,30 +131,14 @@ static bool is_called(struct keeper *keeper, struct unit *unit)
     return false;
 }
 
-/* In turn: who is refused now is the first to be asked next time. */
-void keeper_next_turns(void *context)
-{
-    struct keeper *keeper = context;
-    size_t count = keeper->nslots, i = 0;
-
-    keeper->giving_turns = true;
-    for (; i < count && !loop_timer_armed(keeper->breaker_timer); i++) {
-        struct slot *slot = keeper->slots[(keeper->next_turn + i) % count];
-
-        if (keeper_state(slot) == LIFECYCLE_WAITING)
-            keeper_perform(keeper, slot->main, LIFECYCLE_ACT_ASK);
-    }
-    if (loop_timer_armed(keeper->breaker_timer) && i > 0)
-        keeper->next_turn = (keeper->next_turn + i - 1) % count;
-    keeper->giving_turns = false;
-}
-
 static void ask(struct keeper *keeper, struct unit *unit)
 {
     const char *problem = unit->slot->removed ? NULL : keeper->user_problems[unit->slot->service];
 
     char limits[UNIT_GROUP_WHY_MAX];
+    int64_t waits_since = unit->turn_ms;
 
+    unit->turn_ms = 0; /* unless the breaker is still the reason */
     if (keeper->stopping_all || unit->slot->removed) {
         keeper_fact(keeper, unit, LIFECYCLE_EV_STOP);
         return;
@@ -188,7 +149,7 @@ static void ask(struct keeper *keeper, struct unit *unit)
     } else if (problem) {
         keeper_reason(unit, "a remedy: %s", problem);
     } else if (needs_met(keeper, unit) && release_there(keeper, unit) && is_called(keeper, unit) &&
-               restart_allowed(keeper, unit)) {
+               keeper_may_restart(keeper, unit, waits_since)) {
         unit->body.fresh = false;
         remark_clear(&unit->reason);
         keeper_fact(keeper, unit, LIFECYCLE_EV_GO);

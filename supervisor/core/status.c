@@ -67,7 +67,11 @@ void status_note(const json_t *instance, struct buf *out)
     char text[UNIT_TEXT_MAX];
 
     if (waiting) {
+        const json_t *turn = json_object_get(instance, "turn");
         buf_printf(out, "waits for %s", waiting);
+        if (turn)
+            buf_printf(out, "; number %lld, in about %s", (long long)jsonx_int(turn, "place", 0),
+                       seconds_text(jsonx_real(turn, "in_s", 0), text));
     } else if (is_state(instance, "backoff")) {
         double retry = jsonx_real(instance, "next_retry_s", 0);
         buf_printf(out, "%s%snext try in %s", reason, *reason ? "; " : "",
@@ -172,6 +176,19 @@ static void put_guarantees(const json_t *guarantees, struct buf *out)
         buf_printf(out, "note: %s\n", exits);
 }
 
+static void put_breaker(const json_t *breaker, struct buf *out)
+{
+    char text[UNIT_TEXT_MAX];
+    long long waiting = (long long)jsonx_int(breaker, "waiting", 0);
+
+    if (waiting > 0)
+        buf_printf(out,
+                   "note: many services restart at once, so restarts are spaced (restart_burst = "
+                   "%lld): %lld wait%s, the last one for about %s\n",
+                   (long long)jsonx_int(breaker, "burst", 0), waiting, waiting == 1 ? "s" : "",
+                   seconds_text(jsonx_real(breaker, "open_s", 0), text));
+}
+
 static void put_supervisor(const json_t *supervisor, struct buf *out)
 {
     char text[UNIT_TEXT_MAX];
@@ -184,6 +201,7 @@ static void put_supervisor(const json_t *supervisor, struct buf *out)
     if (jsonx_bool(supervisor, "stopping", false))
         buf_puts(out, ", is shutting down");
     buf_putc(out, '\n');
+    put_breaker(json_object_get(supervisor, "breaker"), out);
     put_guarantees(json_object_get(supervisor, "guarantees"), out);
 }
 

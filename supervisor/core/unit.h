@@ -112,11 +112,14 @@ struct unit {
     struct arena arena;
     struct checks *checks; /* running checks, or NULL */
     bool unchecked;        /* they could not be begun; tried again */
-    bool cleaning;         /* its leftovers are looked for */
-    uint8_t evidence;      /* enum unit_evidence, of this process */
-    bool rest_told;        /* TERM was sent to them */
-    unsigned quiet_scans;  /* scans in a row that found nothing */
-    int events_fd;         /* of its control group while it is emptied, else -1 */
+    int64_t turn_ms;       /* it waits for its turn to restart since then, 0 = it does not */
+    uint32_t turn_place;   /* in that line, and how long it will take: keeper_number_turns() */
+    int64_t turn_wait_ms;
+    bool cleaning;        /* its leftovers are looked for */
+    uint8_t evidence;     /* enum unit_evidence, of this process */
+    bool rest_told;       /* TERM was sent to them */
+    unsigned quiet_scans; /* scans in a row that found nothing */
+    int events_fd;        /* of its control group while it is emptied, else -1 */
     struct loop_watch *events_watch;
     int memory_fd; /* of its control group while that is watched for OOM kills, else -1 */
     struct loop_watch *memory_watch;

@@ -104,6 +104,10 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     jsonx_set_text(row, "release", unit->body.release[0] ? unit->body.release : NULL);
     jsonx_set_text(row, "waiting_for",
                    lc->state == LIFECYCLE_WAITING && unit->reason[0] ? unit->reason : NULL);
+    if (keeper_waits_for_turn(unit) && unit->turn_place > 0)
+        json_object_set_new(row, "turn",
+                            json_pack("{s:i, s:f}", "place", (int)unit->turn_place, "in_s",
+                                      (double)unit->turn_wait_ms / 1000.0));
     json_object_set_new(row, "last_exit", exit_json(unit));
     jsonx_set_text(row, "reason", unit->reason[0] ? unit->reason : NULL);
     jsonx_set_text(row, "detail", lifecycle_detail_name(keeper_state(slot)));
@@ -185,6 +189,19 @@ json_t *view_doctor(const struct core *core)
     return json_pack("{s:b,s:o}", "running", true, "guarantees", doctor_judge(&facts, &needs));
 }
 
+/* The breaker, while it holds restarts back. */
+static void put_breaker(const struct core *core, json_t *row)
+{
+    int64_t open_ms;
+    size_t count = keeper_number_turns(core->keeper, &open_ms);
+
+    if (count > 0)
+        json_object_set_new(row, "breaker",
+                            json_pack("{s:I, s:I, s:f}", "waiting", (json_int_t)count, "burst",
+                                      (json_int_t)core->plan->supervisor.restart_burst, "open_s",
+                                      (double)open_ms / 1000.0));
+}
+
 static json_t *supervisor_json(const struct core *core)
 {
     const struct ledger_header *header = core->ledger.header;
@@ -200,6 +217,7 @@ static json_t *supervisor_json(const struct core *core)
     json_object_set_new(row, "guarantees", view_guarantees(core));
     jsonx_set_real(row, "uptime_s",
                    (double)(loop_now_ms(core->loop) - header->started_mono_ms) / 1000.0);
+    put_breaker(core, row);
     if (core->keeper->stopping_all)
         jsonx_set_bool(row, "stopping", true);
     return row;

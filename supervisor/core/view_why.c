@@ -223,6 +223,9 @@ static void put_made(const struct core *core, const struct slot *slot, json_t *r
 
 json_t *view_why(const struct core *core, const struct slot *slot)
 {
+    int64_t open_ms;
+
+    keeper_number_turns(core->keeper, &open_ms);
     json_t *row = view_instance(core->keeper, slot);
 
     json_object_set_new(row, "events", events_of(core, slot));

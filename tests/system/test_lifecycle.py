@@ -507,6 +507,8 @@ def test_the_breaker_gives_everybody_a_turn(host):
     pid = s.wait_state("b-calm:0", "running")["pid"]
     wait_for(lambda: "its turn" in (s.instance("a-flap:0")["waiting_for"] or ""),
              "the breaker holds restarts back", 30)
+    note = next(line for line in s.run("status", code=None).stdout.splitlines() if "restart_burst =" in line)
+    assert "restarts are spaced" in note
     os.kill(pid, signal.SIGKILL)
 
     def back():
@@ -529,3 +531,32 @@ def test_a_start_that_waits_in_vain_in_a_dense_graph(host):
     done = s.run("start", *(name for number in range(20) for name in layer(number).split()), code=1)
     assert "l19n3:0" in done.stdout + done.stderr and "waits for" in done.stdout + done.stderr
     assert s.instance("l19n3:0")["state"] == "waiting"
+
+
+def test_the_breaker_lets_what_matters_go_first(host):
+    """Forty fall at once and may come back two a second: the important ones first, and status says when."""
+    s = host("[supervisor]\nrestart_burst = 20\n"
+             "[service:bulk]\ncommand = sleep 1000\nstartsecs = 0\nnumprocs = 30\npriority = 900\n"
+             "[service:key]\ncommand = sleep 1000\nstartsecs = 0\nnumprocs = 5\npriority = 1\n")
+    wait_for(lambda: all(row["pid"] for row in s.instances().values()), "all of them")
+    before = {name: row["pid"] for name, row in s.instances().items()}
+    for names in ("bulk", "key"):  # the important ones fall last
+        for name, pid in before.items():
+            if name.startswith(names):
+                os.kill(pid, signal.SIGKILL)
+        if names == "bulk":
+            wait_for(lambda: any(row.get("turn") for row in s.instances().values()), "a line")
+    status = s.call("status", names=["all"])
+    breaker = status["supervisor"]["breaker"]
+    assert 1 <= breaker["waiting"] <= 15 and breaker["burst"] == 20 and 0 < breaker["open_s"] < 12
+    s.wait_instance("key:4", lambda row: row["state"] == "running" and row["pid"] != before["key:4"])
+    rows = s.instances()
+    waiting = [row["turn"] for row in rows.values() if row.get("turn")]
+    assert sum(row["pid"] is None for name, row in rows.items() if name.startswith("bulk")) >= 5
+    assert sorted(turn["place"] for turn in waiting) == list(range(1, len(waiting) + 1))
+    assert all(turn["in_s"] <= turn["place"] * 0.5 + 0.1 for turn in waiting)
+    lines = s.run("status", code=3).stdout.splitlines()
+    assert any(line.startswith("bulk:") and "number 1, in about" in line for line in lines)
+    s.kill_core()  # which begins with a full bucket
+    wait_for(lambda: all(row["pid"] for row in s.instances().values()), "all of them again", 20)
+    assert "breaker" not in s.call("status", names=["all"])["supervisor"]
