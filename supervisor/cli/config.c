@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/child.h"
 #include "supervisor/core/users.h"
 #include "supervisor/plan/instance.h"
+#include "supervisor/plan/plan_lint.h"
 
 bool config_load(const char *path, struct config *config)
 {
@@ -42,12 +44,8 @@ void config_print_errors(const struct config *config, FILE *to)
 
 /* --- what only this host knows --- */
 
-static void warn_of(struct config *config, const struct spec_service *service, const char *key,
-                    const char *what)
-{
-    err_list_add(&config->warnings, "%s:%d: [%s:%s] %s: %s", service->file, service->line,
-                 service->kind == SPEC_PROGRAM ? "program" : "service", service->name, key, what);
-}
+#define WARN(config, service, key, ...)                                                            \
+    plan_lint_add(&(config)->source, (service), (key), &(config)->warnings, __VA_ARGS__)
 
 static void look_at_user(struct config *config, const struct spec_service *service)
 {
@@ -57,7 +55,7 @@ static void look_at_user(struct config *config, const struct spec_service *servi
 
     arena_init(&arena);
     if (users_find(service->user, service->user_group, &arena, &identity, &err) != 0)
-        warn_of(config, service, service->user ? "user" : "group", err.text);
+        WARN(config, service, service->user ? "user" : "group", "%s", err.text);
     arena_done(&arena);
 }
 
@@ -65,23 +63,63 @@ static void look_at_user(struct config *config, const struct spec_service *servi
 static void look_at_program(struct config *config, const struct instance *made, char **argv,
                             const char *key)
 {
-    const struct spec_service *service = made->service;
     const char *command = argv ? argv[0] : NULL;
+    struct stat st;
     struct err err = { 0 };
 
     if (!command || (strchr(command, '/') && command[0] != '/'))
         return;
     if (command[0] == '/') {
-        if (access(command, F_OK) != 0 && errno == ENOENT) {
-            err_set(&err, ERR_NOT_FOUND, "%s is not there", command);
-            warn_of(config, service, key, err.text);
-        }
+        if (stat(command, &st) != 0 && errno == ENOENT)
+            WARN(config, made->service, key, "%s is not there", command);
+        else if (stat(command, &st) == 0 && !S_ISREG(st.st_mode))
+            WARN(config, made->service, key, "%s is not a file", command);
+        else if (stat(command, &st) == 0 && !(st.st_mode & 0111))
+            WARN(config, made->service, key, "%s is not executable", command);
         return;
     }
     char *found = child_find(command, made->envp, &err);
     if (!found)
-        warn_of(config, service, key, err.text);
+        WARN(config, made->service, key, "%s", err.text);
     free(found);
+}
+
+static void look_at_check(struct config *config, const struct instance *made,
+                          const struct instance_check *check, const char *key)
+{
+    if (check->kind == SPEC_CHECK_EXEC)
+        look_at_program(config, made, check->argv, key);
+}
+
+static void look_at_folder(struct config *config, const struct spec_service *service,
+                           const char *key, const char *path)
+{
+    struct stat st;
+
+    if (!path || *path != '/')
+        return;
+    if (stat(path, &st) != 0 && errno == ENOENT)
+        WARN(config, service, key, "%s is not there", path);
+    else if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        WARN(config, service, key, "%s is not a folder", path);
+}
+
+static void look_at_log(struct config *config, const struct spec_service *service, const char *key,
+                        const char *path)
+{
+    struct stat st;
+
+    if (path && *path == '/' && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        WARN(config, service, key, "%s is a folder", path);
+}
+
+static void look_at_environment_file(struct config *config, const struct spec_service *service)
+{
+    const char *path = service->environment_file;
+
+    /* "-/path" may be missing, and what has expansions in it is looked at when it starts. */
+    if (path && *path == '/' && !strchr(path, '%') && access(path, R_OK) != 0)
+        WARN(config, service, "environment_file", "%s: %s", path, strerror(errno));
 }
 
 static void look_at_service(struct config *config, const struct spec_service *service)
@@ -92,6 +130,8 @@ static void look_at_service(struct config *config, const struct spec_service *se
     struct err err = { 0 };
 
     look_at_user(config, service);
+    look_at_environment_file(config, service);
+    look_at_folder(config, service, "release", service->release);
     arena_init(&arena);
     if (instance_make(config->plan, service, service->numprocs_start, &none, NULL, false, &arena,
                       &made, &err) == 0) {
@@ -101,8 +141,36 @@ static void look_at_service(struct config *config, const struct spec_service *se
         look_at_program(config, &made, made.pre_stop, "pre_stop");
         look_at_program(config, &made, made.post_stop, "post_stop");
         look_at_program(config, &made, made.on_failed, "on_failed");
+        look_at_check(config, &made, &made.ready, "ready");
+        look_at_check(config, &made, &made.startup, "startup");
+        look_at_check(config, &made, &made.live, "live");
+        look_at_folder(config, service, "directory", made.directory);
+        look_at_log(config, service, "stdout_logfile", made.stdout_log);
+        look_at_log(config, service, "stderr_logfile", made.stderr_log);
     }
     arena_done(&arena);
+}
+
+static void look_at_socket(struct config *config, const struct spec_socket *socket)
+{
+    struct err err = { 0 };
+    uid_t uid;
+    gid_t gid;
+
+    if (socket->owner && users_owner(socket->owner, &uid, &gid, &err) != 0)
+        err_list_add(&config->warnings, "%s:%d: [socket:%s] owner: %s", socket->file, socket->line,
+                     socket->name, err.text);
+    for (size_t i = 0; i < socket->listen.count; i++) {
+        const char *path = socket->listen.names[i], *slash = strrchr(path, '/');
+        struct stat st;
+        if (*path != '/' || slash == path)
+            continue;
+        char *folder = strndup(path, (size_t)(slash - path));
+        if (folder && stat(folder, &st) != 0 && errno == ENOENT)
+            err_list_add(&config->warnings, "%s:%d: [socket:%s] listen: the folder %s is not there",
+                         socket->file, socket->line, socket->name, folder);
+        free(folder);
+    }
 }
 
 static void look_at_control_group(struct config *config)
@@ -121,4 +189,8 @@ void config_look_around(struct config *config)
     look_at_control_group(config);
     for (size_t i = 0; config->plan && i < config->plan->nservices; i++)
         look_at_service(config, &config->plan->services[i]);
+    for (size_t i = 0; config->plan && i < config->plan->nsockets; i++)
+        look_at_socket(config, &config->plan->sockets[i]);
+    if (config->plan)
+        plan_lint(config->plan, &config->source, &config->warnings);
 }

@@ -106,9 +106,9 @@ def test_check(tmp_path):
                       "[service:b]\ncommand = no-such-program\n[service:c]\ncommand = true\n")
     done = plain("check", "-c", str(config))
     assert done.returncode == 0
-    assert f"{config}:1: warning: [service:a] user: " in done.stdout
-    assert f"{config}:1: warning: [service:a] command: /no/such/program" in done.stdout
-    assert f"{config}:4: warning: [service:b] command: " in done.stdout
+    assert f"{config}:3: warning: [service:a] user: " in done.stdout
+    assert f"{config}:2: warning: [service:a] command: /no/such/program" in done.stdout
+    assert f"{config}:5: warning: [service:b] command: " in done.stdout
     assert "service:c" not in done.stdout
     assert done.stdout.endswith("3 services, no errors\n")
     config.write_text("[service:a]\ncomand = x\n[servce:b]\n")
@@ -116,6 +116,93 @@ def test_check(tmp_path):
     assert done.returncode == 1
     assert f'{config}:2: ' in done.stdout and '"command"' in done.stdout
     assert re.search(r"^\d errors$", done.stdout, re.M)
+
+
+LINTED = """[supervisor]
+shutdown_timeout = 20s
+[service:db]
+command = sleep 1000
+autostart = false
+ready = tcp://127.0.0.1:5432
+[service:web]
+command = sleep 1000
+requires = db
+restart_mode = overlap
+stopwaitsecs = 30s
+live = tcp://127.0.0.1:5432
+live_timeout = 20s
+directory = /no/such/folder
+environment_file = /no/such/file
+[service:many]
+command = sleep 1000
+numprocs = 3
+stopsignal = KILL
+restart_mode = overlap
+ready = http://127.0.0.1:8080/
+live = exec:/no/such/check
+[service:job]
+command = /etc/passwd
+type = oneshot
+pre_start = /etc
+live = tcp://127.0.0.1:9090
+stdout_logfile = /tmp
+[socket:any]
+listen = 0.0.0.0:9090 /no/such/folder/a.sock
+owner = no-such-user
+[socket:one]
+listen = 127.0.0.1:9090
+[service:user]
+command = sleep 1000
+sockets = any one
+ready = tcp://127.0.0.1:9090
+"""
+WARNINGS = {
+    6: [],
+    9: ["requires: waits for db"],
+    10: ["restart_mode: overlap without ready"],
+    11: ["stopwaitsecs: 30s is longer than shutdown_timeout"],
+    12: ["live: 127.0.0.1:5432 is also asked of db"],
+    13: ["live_timeout: 20s is longer than the time between two checks, 10s"],
+    14: ["directory: /no/such/folder is not there"],
+    15: ["environment_file: /no/such/file: No such file"],
+    19: ["stopsignal: KILL leaves it no time"],
+    20: ["restart_mode: overlap without sockets"],
+    21: ["ready: all instances are asked at 127.0.0.1:8080"],
+    22: ["live: /no/such/check is not there"],
+    24: ["command: /etc/passwd is not executable"],
+    26: ["pre_start: /etc is not a file"],
+    27: ["live: a oneshot is done when it ends", "live: 127.0.0.1:9090 is [socket:one]"],
+    28: ["stdout_logfile: /tmp is a folder"],
+    29: ["owner: ", "listen: the folder /no/such/folder is not there"],
+    32: ["listen: 127.0.0.1:9090 cannot be opened beside 0.0.0.0:9090 of [socket:any]"],
+}
+
+
+def test_check_lints(tmp_path):
+    config = tmp_path / "s.ini"
+    config.write_text(LINTED)
+    done = plain("check", "-c", str(config))
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines.pop() == "5 services, no errors"
+    found = {}
+    for line in lines:
+        place = re.match(rf"{re.escape(str(config))}:(\d+): warning: \[[a-z]+:[a-z]+\] (.*)", line)
+        assert place, line
+        found.setdefault(int(place[1]), []).append(place[2])
+    for number, texts in WARNINGS.items():
+        for text in texts:
+            assert any(one.startswith(text) for one in found.get(number, [])), (number, text, lines)
+    # 35: job and user ask the same address; nothing else is complained of.
+    assert sum(map(len, found.values())) == sum(map(len, WARNINGS.values())) + 1, lines
+    # What is meant is not complained of.
+    config.write_text("[service:db]\ncommand = sleep 1000\nready = tcp://127.0.0.1:5432\n"
+                      "[service:web]\ncommand = sleep 1000\nrequires = db\nrestart_mode = overlap\nready = notify\n"
+                      "sockets = web\nlive = http://127.0.0.1:8080/\nnumprocs = 2\n"
+                      "[socket:web]\nlisten = 127.0.0.1:8080 [::]:8080\n"
+                      "[service:many]\ncommand = sleep 1000\nnumprocs = 2\nlive = tcp://127.0.0.1:81%(process_num)02d\n"
+                      "environment_file = -/no/such/file\ndirectory = /\n")
+    assert plain("check", "-c", str(config)).stdout == "3 services, no errors\n"
 
 
 def test_options():
