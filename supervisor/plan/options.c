@@ -141,8 +141,6 @@ const char *options_supervisord_only(const char *section, const char *key)
         { "program", "stderr_capture_maxbytes", no_effect },
         { "program", "stdout_events_enabled", no_effect },
         { "program", "stderr_events_enabled", no_effect },
-        { "program", "stdout_syslog", "has no effect here, use stdout_logfile = syslog" },
-        { "program", "stderr_syslog", "has no effect here, use stderr_logfile = syslog" },
         { "program", "serverurl", no_effect },
         { "supervisord", "logfile", "has no effect here, use log in [supervisor]" },
         { "supervisord", "logfile_maxbytes", no_effect },

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/unit.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/plan_build.h"
@@ -105,6 +106,43 @@ static void fill_inherited(const struct filling *f)
     }
 }
 
+static const char *const syslog_keys[][2] = { { "stdout_syslog", "stdout_logfile" },
+                                              { "stderr_syslog", "stderr_logfile" } };
+enum { NSYSLOG_KEYS = 2 };
+
+static bool is_syslog(const struct filling *f, const struct plan_key *key)
+{
+    bool ret = false;
+
+    for (int i = 0; i < NSYSLOG_KEYS; i++)
+        ret |= strcmp(key->key, syslog_keys[i][0]) == 0;
+    return ret && f->section->kind == PLAN_KIND_PROGRAM;
+}
+
+/* supervisord's stdout_syslog = true: syslog beside the file there, instead of it here. */
+static void fill_syslog(const struct filling *f, char *const *names)
+{
+    for (int i = 0; f->section->kind == PLAN_KIND_PROGRAM && i < NSYSLOG_KEYS; i++) {
+        const char *logfile = syslog_keys[i][1];
+        const struct plan_key *key = plan_sections_key(f->section, syslog_keys[i][0]);
+        const struct plan_key *file = plan_sections_key(f->section, logfile);
+        bool on = false;
+        struct err err;
+        if (!key)
+            continue;
+        if (unit_boolean(key->value, &on, &err) < 0)
+            plan_build_error(f->build, key->file, key->line, f->section->title, key->key, "%s",
+                             err.text);
+        if (!on)
+            continue;
+        if (file && strchr(file->value, '/'))
+            plan_build_warn(f->build, file->file, file->line, f->section->title, logfile,
+                            "%.200s is not written, the output goes to syslog", file->value);
+        struct plan_key syslog = { logfile, "syslog", key->file, key->line };
+        fill_one(f, &syslog, names);
+    }
+}
+
 /* numprocs first, because the others may ask for it. */
 static void fill_keys(const struct filling *f)
 {
@@ -122,13 +160,15 @@ static void fill_keys(const struct filling *f)
     names = names_of(f, f->section->file, f->service->numprocs);
     for (size_t i = 0; i < f->section->nkeys && names; i++) {
         const struct plan_key *key = &f->section->keys[i];
-        if (key == numprocs)
+        if (key == numprocs || is_syslog(f, key))
             continue;
         char **here =
             key->file == f->section->file ? names : names_of(f, key->file, f->service->numprocs);
         if (here)
             fill_one(f, key, here);
     }
+    if (names)
+        fill_syslog(f, names);
 }
 
 /* "/srv//web/./" -> "/srv/web", so that equal folders are equal texts. */

@@ -78,7 +78,7 @@ def log_of(answer, service, instance, stream):
     ending = ".log" if stream == "stdout" else ".err.log"
     number = instance["id"].split(":")[1]
     automatic = f"{answer['supervisor']['log_dir']}/{service['name']}-{number}{ending}"
-    return {automatic: "auto", "none": None, "stdout": None}.get(path, path)
+    return {automatic: "auto", "none": None, "stdout": None, "syslog": None}.get(path, path)
 
 
 def socket_of(answer, service):
@@ -106,7 +106,7 @@ def process(answer, service, instance):
         "environment": {name: text for name, text in instance["environment"].items() if name not in marks},
         "stdout": log_of(answer, service, instance, "stdout"),
         "stderr": log_of(answer, service, instance, "stderr"),
-        "stdout_syslog": False, "stderr_syslog": False,
+        "stdout_syslog": instance["stdout_log"] == "syslog", "stderr_syslog": instance["stderr_log"] == "syslog",
         "stdout_maxbytes": value["stdout_logfile_maxbytes"],
         "stderr_maxbytes": value["stderr_logfile_maxbytes"],
         "stdout_backups": value["stdout_logfile_backups"],
