@@ -294,7 +294,7 @@ size_t keeper_rebuild(struct keeper *keeper)
     struct rebuild rebuild = { .keeper = keeper };
     struct err err = { 0 };
     struct leftovers *look = leftovers_look(
-        (pid_t)header->guardian_pid,
+        (pid_t)header->guardian_pid, header->run,
         header->guardian_restarts > 0 ? LEFTOVERS_EVERYWHERE : LEFTOVERS_TREE, NULL, NULL, &err);
 
     if (!look) {

@@ -36,7 +36,8 @@ static size_t find_pids(struct keeper *keeper, const struct unit *unit, pid_t *p
     if (unit_group_name(keeper->core, unit, group, sizeof group)) {
         count = cgroup_group_pids(&keeper->core->cgroup, group, pids + first, PIDS_MAX - first);
     } else {
-        struct leftovers *look = leftovers_look((pid_t)keeper->core->ledger.header->guardian_pid,
+        const struct ledger_header *header = keeper->core->ledger.header;
+        struct leftovers *look = leftovers_look((pid_t)header->guardian_pid, header->run,
                                                 LEFTOVERS_TREE, is_known, keeper, &err);
         if (look)
             count = leftovers_of(look, unit->slot->name,

@@ -32,7 +32,7 @@ static struct leftovers *look(struct keeper *keeper, bool quick)
     /* Processes of before a guardian's death have another parent: look everywhere then. */
     bool stranger = keeper->core->ledger.header->guardian_restarts > 0;
 
-    struct leftovers *seen = leftovers_look(guardian,
+    struct leftovers *seen = leftovers_look(guardian, keeper->core->ledger.header->run,
                                             stranger ? LEFTOVERS_EVERYWHERE
                                             : quick  ? LEFTOVERS_QUICK
                                                      : LEFTOVERS_TREE,

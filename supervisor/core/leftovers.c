@@ -37,6 +37,7 @@ struct leftovers {
 /* Only while looking. */
 struct asking {
     struct leftovers *look;
+    uint64_t run;
     bool (*known)(const void *context, pid_t pid);
     const void *context;
     struct procfs_name ours; /* what we carry ourselves */
@@ -302,6 +303,15 @@ static bool is_supervisor(const struct asking *asking, const struct seen *seen)
            strcmp(comm, asking->guardian_comm) == 0;
 }
 
+/* Below the guardian the tree says more than a number, which a damaged ledger may have lost. */
+static void judge_name(const struct asking *asking, struct seen *seen)
+{
+    if (!seen->inside && seen->name.run && asking->run)
+        seen->foreign = seen->name.run != asking->run;
+    if (!seen->foreign)
+        seen->counts = &seen->name;
+}
+
 static void find_names(const struct asking *asking)
 {
     struct leftovers *look = asking->look;
@@ -314,11 +324,11 @@ static void find_names(const struct asking *asking)
         seen->foreign =
             !seen->inside && parent && (parent->foreign || is_supervisor(asking, parent));
         seen->counts = parent ? parent->counts : NULL;
-        if (seen->counts || seen->foreign)
+        if (seen->counts)
             continue;
         read_own_name(asking, seen);
         if (seen->name.text)
-            seen->counts = &seen->name;
+            judge_name(asking, seen);
     }
 }
 
@@ -356,13 +366,15 @@ static int look_around(struct asking *asking, struct err *err)
     return 0;
 }
 
-struct leftovers *leftovers_look(pid_t guardian, enum leftovers_scope scope,
+struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_scope scope,
                                  bool (*known)(const void *context, pid_t pid), const void *context,
                                  struct err *err)
 {
     struct leftovers *look = calloc(1, sizeof *look);
     AUTO_FREE char *space = malloc(PROCFS_SPACE_BYTES);
-    struct asking asking = { .look = look, .known = known, .context = context, .space = space };
+    struct asking asking = {
+        .look = look, .run = run, .known = known, .context = context, .space = space
+    };
 
     if (!look || !space) {
         free(look);

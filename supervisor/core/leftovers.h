@@ -7,9 +7,10 @@
  *
  * The environment alone is weak: another supervisor on this host may have a web:0.1 too, and one
  * that runs inside a service of ours surely has names of its own.  So below the guardian the
- * uppermost process that carries a name decides for all that descend from it; elsewhere a name
- * counts only when the parent is not another supervisor; and a name that we carry ourselves (we
- * are a service of an outer supervisor) proves nothing.
+ * uppermost process that carries a name decides for all that descend from it; elsewhere
+ * SUPERVISOR_RUN, the number of the supervisor that started it, must be ours (of one that carries
+ * none, the name counts only when the parent is not another supervisor); and a name that we carry
+ * ourselves (we are a service of an outer supervisor) proves nothing.
  *
  * What changed its session, its parent and its environment escapes; so does one that did the
  * first two and whose environment we may not read (another uid, without CAP_SYS_PTRACE).
@@ -19,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -32,10 +34,10 @@ enum leftovers_scope {
     LEFTOVERS_EVERYWHERE, /* all of /proc: after a guardian's death its services have another
                            * parent.  Only then: it may meet processes of other supervisors. */
 };
-/* Reads /proc once; `known` (NULL: nobody is) says whether a pid has a record of its own in the
- * ledger: those are never leftovers, nor are the guardian and the caller.  Zombies are none
- * either, but a process whose first thread alone has ended is one. */
-struct leftovers *leftovers_look(pid_t guardian, enum leftovers_scope scope,
+/* Reads /proc once; `run` is ledger_header.run; `known` (NULL: nobody is) says whether a pid has a
+ * record of its own in the ledger: those are never leftovers, nor are the guardian and the caller.
+ * Zombies are none either, but a process whose first thread alone has ended is one. */
+struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_scope scope,
                                  bool (*known)(const void *context, pid_t pid), const void *context,
                                  struct err *err);
 void leftovers_free(struct leftovers *look);

@@ -94,19 +94,32 @@ static void parse_name(const char *value, size_t len, struct procfs_name *ret)
     ret->text = strdup(text);
 }
 
-void procfs_find_name(const char *environment, size_t len, struct procfs_name *ret)
+/* The value of this variable ("KEY="), NUL-terminated; NULL = not there, or cut. */
+static const char *find_variable(const char *environment, size_t len, const char *key,
+                                 size_t *ret_size)
 {
-    static const char key[] = "SUPERVISOR_INSTANCE=";
-    const size_t key_len = sizeof key - 1;
+    const size_t key_len = strlen(key);
 
     for (size_t at = 0, size; at < len; at += size + 1) {
         size = strnlen(environment + at, len - at);
         if (size < key_len || memcmp(environment + at, key, key_len) != 0)
             continue;
-        if (at + size < len) /* else it is cut */
-            parse_name(environment + at + key_len, size - key_len, ret);
-        return;
+        *ret_size = size - key_len;
+        return at + size < len ? environment + at + key_len : NULL;
     }
+    return NULL;
+}
+
+void procfs_find_name(const char *environment, size_t len, struct procfs_name *ret)
+{
+    size_t size = 0;
+    const char *name = find_variable(environment, len, "SUPERVISOR_INSTANCE=", &size);
+
+    if (!name)
+        return;
+    parse_name(name, size, ret);
+    const char *run = find_variable(environment, len, "SUPERVISOR_RUN=", &size);
+    ret->run = run ? strtoull(run, NULL, 16) : 0;
 }
 
 static void read_name(const char *path, char *space, struct procfs_name *ret)

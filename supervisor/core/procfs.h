@@ -20,10 +20,11 @@ bool procfs_stat(pid_t pid, struct procfs_stat *ret);
 /* Pure: the text of /proc/PID/stat, which is changed; fills everything but pid. */
 bool procfs_parse_stat(char *text, struct procfs_stat *ret);
 
-/* The SUPERVISOR_INSTANCE=NAME.GENERATION a process carries. */
+/* The SUPERVISOR_INSTANCE=NAME.GENERATION and SUPERVISOR_RUN=HEX a process carries. */
 struct procfs_name {
     char *text; /* "web:0"; malloc'ed, NULL = carries none, or we may not read it */
     unsigned generation;
+    uint64_t run; /* of the supervisor that started it (ledger_header.run); 0 = it does not say */
 };
 /* Only the first PROCFS_SPACE_BYTES of the environment are looked at; `space` is scratch of that
  * size. */

@@ -22,7 +22,7 @@
 enum {
     LISTEN_FIRST_FD = 3,
     PID_DIGITS = 11,
-    EXTRA_VARIABLES = 16,
+    EXTRA_VARIABLES = 17,
     SPAWN_FDS_MAX = SOCKETS_PER_SERVICE_MAX + SPEC_FD_STORE_MAX + 4,
     SPAWN_LIMITS_MAX = SPEC_NLIMITS + 1,
     FUSE_MAGIC = 0x65735546,
@@ -163,9 +163,10 @@ static int add_variable(struct start *start, const char *text, struct err *err)
  * us, and the first of two equal names would win. */
 static bool is_ours(const char *variable)
 {
-    static const char *const names[] = { "NOTIFY_SOCKET=", "LISTEN_FDS=",         "LISTEN_FDNAMES=",
-                                         "LISTEN_PID=",    "WATCHDOG_USEC=",      "WATCHDOG_PID=",
-                                         "FDSTORE=",       "SUPERVISOR_INSTANCE=" };
+    static const char *const names[] = {
+        "NOTIFY_SOCKET=", "LISTEN_FDS=", "LISTEN_FDNAMES=",      "LISTEN_PID=",    "WATCHDOG_USEC=",
+        "WATCHDOG_PID=",  "FDSTORE=",    "SUPERVISOR_INSTANCE=", "SUPERVISOR_RUN="
+    };
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
@@ -173,8 +174,8 @@ static bool is_ours(const char *variable)
     return false;
 }
 
-static int copy_environment(struct unit *unit, struct start *start, uint32_t generation,
-                            struct err *err)
+static int copy_environment(const struct core *core, struct unit *unit, struct start *start,
+                            uint32_t generation, struct err *err)
 {
     size_t count = 0;
 
@@ -186,6 +187,11 @@ static int copy_environment(struct unit *unit, struct start *start, uint32_t gen
     for (size_t i = 0; i < count; i++)
         if (!is_ours(unit->made->envp[i]))
             start->envp[start->nenv++] = unit->made->envp[i];
+    if (add_variable(start,
+                     arena_printf(&start->arena, "SUPERVISOR_RUN=%016llx",
+                                  (unsigned long long)core->ledger.header->run),
+                     err) != 0)
+        return err->code;
     return add_variable(
         start,
         arena_printf(&start->arena, "SUPERVISOR_INSTANCE=%s.%u", unit->slot->name, generation),
@@ -500,7 +506,7 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     ledger_rearm(&core->ledger, unit->record, next_generation(core, unit));
     int rc = prepare(core, unit, user, &start.release_fd, err);
     if (rc == 0)
-        rc = copy_environment(unit, &start, record->generation, err);
+        rc = copy_environment(core, unit, &start, record->generation, err);
     if (rc == 0)
         rc = find_program(unit, &start, unit->made->argv[0], err);
     if (rc == 0) {
@@ -588,7 +594,7 @@ int spawn_helper(struct core *core, struct unit *unit, const struct users_identi
     ssize_t index = ledger_claim(&core->ledger, kind, unit->slot->name, generation, err);
     if (index < 0)
         return (int)index;
-    int rc = copy_environment(unit, &start, generation, err);
+    int rc = copy_environment(core, unit, &start, generation, err);
     if (rc == 0 && hook != SPAWN_NO_HOOK) {
         note_hook(core, unit, hook, (size_t)index);
         rc = add_hook_variables(unit, hook, &start, err);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,8 +133,19 @@ int ledger_peek(const char *path, struct ledger *ret, struct err *err)
 }
 
 /* The magic goes in last: a guardian killed before that leaves what reads as nothing. */
-static void fill_header(struct ledger_header *header)
+static uint64_t new_run(void)
 {
+    uint64_t run = 0;
+
+    if (getrandom(&run, sizeof run, GRND_NONBLOCK) != sizeof run)
+        run = (uint64_t)clock_wall_us() ^ ((uint64_t)getpid() << 48); /* early in a boot */
+    return run ? run : 1;
+}
+
+/* `run` 0: a new one. */
+static void fill_header(struct ledger_header *header, uint64_t run)
+{
+    header->run = run ? run : new_run();
     header->version = LEDGER_VERSION;
     header->record_size = sizeof(struct ledger_record);
     header->nrecords = LEDGER_RECORDS;
@@ -146,6 +158,10 @@ static void fill_header(struct ledger_header *header)
 /* Holes are punched, the size is kept: whoever looks through a mapping reads zeros, not SIGBUS. */
 void ledger_clear(struct ledger *ledger)
 {
+    bool ours = memcmp(ledger->header->magic, ledger_magic, sizeof(ledger_magic)) == 0 &&
+                ledger->header->version == LEDGER_VERSION;
+    uint64_t run = ours ? ledger->header->run : 0;
+
     memset(ledger->header->magic, 0, sizeof(ledger->header->magic));
     if (fallocate(ledger->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)LEDGER_BYTES) <
             0 ||
@@ -155,7 +171,7 @@ void ledger_clear(struct ledger *ledger)
         memset(ledger->header, 0, sizeof(*ledger->header));
     }
     ledger->used = ledger->free_from = 0;
-    fill_header(ledger->header);
+    fill_header(ledger->header, run);
 }
 
 /* Opens and locks the file.  A descriptor; -1 = not usable, take a memfd; ERR_EXISTS. */
@@ -203,7 +219,7 @@ static int create_memory(struct ledger *ret, struct err *err)
     if (rc == 0)
         rc = map(fd, PROT_READ | PROT_WRITE, ret, err);
     if (rc == 0)
-        fill_header(ret->header);
+        fill_header(ret->header, 0);
     if (rc == 0)
         take_fd(&fd);
     return rc;

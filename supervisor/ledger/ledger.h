@@ -80,6 +80,9 @@ struct ledger_header {
     _Atomic uint32_t used; /* records below this index may be in use; grows only */
     _Atomic int32_t guardian_pid;
     uint64_t guardian_start_time;
+    /* Chance, never 0: tells our processes from those of another supervisor on this host
+     * (SUPERVISOR_RUN in their environment).  Kept when the ledger is cleared. */
+    uint64_t run;
     int64_t started_mono_ms;
     _Atomic uint32_t core_restarts, logger_restarts, guardian_restarts;
     _Atomic uint32_t

@@ -35,7 +35,16 @@ struct rig {
 
 /* --- processes --- */
 
-enum how { PLAIN = 0, SESSION = 1, BLANK = 2, RENAMED = 4, REAPER = 8 };
+enum how {
+    PLAIN = 0,
+    SESSION = 1,
+    BLANK = 2,
+    RENAMED = 4,
+    REAPER = 8,
+    OURS = 16, /* carries our SUPERVISOR_RUN, or that of another supervisor */
+    THEIRS = 32,
+};
+enum { RUN = 0x5eed };
 
 struct told {
     pid_t pid;
@@ -82,11 +91,12 @@ static void play_idle(void)
 
 static void become(const char *role, const char *instance, enum how how)
 {
-    char variable[128];
+    char variable[128], run[64];
     char *argv[] = { (char *)"a ) R (b", (char *)role, NULL };
-    char *envp[] = { variable, NULL };
+    char *envp[] = { variable, how & (OURS | THEIRS) ? run : NULL, NULL };
 
     snprintf(variable, sizeof variable, "SUPERVISOR_INSTANCE=%s", instance);
+    snprintf(run, sizeof run, "SUPERVISOR_RUN=%016x", how & OURS ? RUN : RUN + 1);
     if (how & SESSION)
         setsid();
     if (how & BLANK)
@@ -160,7 +170,7 @@ static pid_t start_parent(struct rig *rig, const char *childs, enum how how, pid
         if (how & REAPER)
             prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
         if (fork() == 0)
-            become("idle", childs, SESSION);
+            become("idle", childs, SESSION | (how & (OURS | THEIRS)));
         close(STDOUT_FILENO);
         close(ends[1]);
         alarm(PATIENCE_S);
@@ -211,7 +221,7 @@ static int teardown(void **state)
 static struct leftovers *look_at(struct rig *rig, pid_t guardian, enum leftovers_scope scope)
 {
     struct err err = { 0 };
-    struct leftovers *look = leftovers_look(guardian, scope, is_known, rig, &err);
+    struct leftovers *look = leftovers_look(guardian, RUN, scope, is_known, rig, &err);
 
     assert_non_null(look);
     return look;
@@ -438,6 +448,31 @@ static int in_another_tree(void)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
 }
 
+/* How many of them are found by a supervisor that has nothing to do with their parent. */
+static int found_elsewhere(enum how how)
+{
+    struct rig rig = { 0 };
+    pid_t orphan;
+    int status = -1;
+
+    start_parent(&rig, tag(name, 5), how | RENAMED, &orphan);
+    pid_t guardian = start(&rig, "", BLANK);
+    pid_t asking = fork();
+    if (asking == 0)
+        _exit((int)count_at(&rig, guardian, LEFTOVERS_EVERYWHERE, name, 5, 0, NULL));
+    waitpid(asking, &status, 0);
+    for (size_t i = 0; i < rig.count; i++)
+        kill(rig.pids[i], SIGKILL);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void another_supervisor_may_have_the_same_names(void **state)
+{
+    (void)state;
+    assert_int_equal(found_elsewhere(OURS), 1);
+    assert_int_equal(found_elsewhere(THEIRS), 0);
+}
+
 static void orphans_of_a_dead_guardian_are_found_everywhere(void **state)
 {
     int status;
@@ -543,7 +578,7 @@ static void all_are_named_after_a_lost_ledger(void **state)
     struct rig *rig = *state;
     struct found found = { 0 };
     pid_t pid = start(rig, tag(name, 12), SESSION);
-    struct leftovers *look = leftovers_look(getpid(), LEFTOVERS_TREE, NULL, NULL, NULL);
+    struct leftovers *look = leftovers_look(getpid(), RUN, LEFTOVERS_TREE, NULL, NULL, NULL);
 
     leftovers_each(look, on_found, &found);
     leftovers_free(look);
@@ -596,7 +631,10 @@ static const char *find(const char *environment, size_t len)
     struct procfs_name found = { 0 };
 
     procfs_find_name(environment, len, &found);
-    snprintf(text, sizeof text, "%s/%u", found.text ? found.text : "-", found.generation);
+    int used =
+        snprintf(text, sizeof text, "%s/%u", found.text ? found.text : "-", found.generation);
+    if (found.run)
+        snprintf(text + used, sizeof text - (size_t)used, "/%llu", (unsigned long long)found.run);
     free(found.text);
     return text;
 }
@@ -606,6 +644,8 @@ static void names_in_environments(void **unused)
 {
     (void)unused;
     assert_string_equal(FIND("A=1\0SUPERVISOR_INSTANCE=web:0.7\0B=2"), "web:0/7");
+    assert_string_equal(FIND("SUPERVISOR_INSTANCE=web:0.7\0SUPERVISOR_RUN=00ff"), "web:0/7/255");
+    assert_string_equal(FIND("SUPERVISOR_RUN=ff\0SUPERVISOR_INSTANCE=web:0.7"), "web:0/7/255");
     assert_string_equal(FIND("SUPERVISOR_INSTANCE=a.b:0.4294967295"), "a.b:0/4294967295");
     assert_string_equal(FIND("XSUPERVISOR_INSTANCE=web:0.7"), "-/0");
     assert_string_equal(FIND("A=SUPERVISOR_INSTANCE=web:0.7"), "-/0");
@@ -636,6 +676,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nobody_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_supervisor_may_have_the_same_names, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_daemon_is_found_by_its_environment, setup, teardown),
         cmocka_unit_test_setup_teardown(one_without_environment_is_found_by_its_session, setup,
                                         teardown),
