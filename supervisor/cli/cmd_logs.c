@@ -81,7 +81,7 @@ static void tell_elsewhere(const json_t *row, bool err)
 static bool is_listed(const struct logs *logs, const char *path)
 {
     for (size_t i = 0; i < logs->count; i++)
-        if (strcmp(logs->sources[i].path, path) == 0)
+        if (logs->sources[i].path && strcmp(logs->sources[i].path, path) == 0)
             return true;
     return false;
 }

@@ -203,6 +203,13 @@ int outputs_open(struct core *core, const struct instance *instance, bool first,
     return rc != 0 ? err_wrap(err, "standard error") : 0;
 }
 
+static bool has_not_moved(const struct streams_mark *before, const struct streams_mark *after)
+{
+    return before->offset == after->offset && before->bytes_in == after->bytes_in &&
+           before->bytes_lost == after->bytes_lost && before->hold_done == after->hold_done &&
+           before->spill_len == after->spill_len && before->spill_done == after->spill_done;
+}
+
 /* How many bytes were ever written to this stream, while nobody writes: what the logger has taken,
  * what it holds just now, and what is in the pipe. */
 static uint64_t stream_end(const struct core *core, size_t slot)
@@ -224,7 +231,7 @@ static uint64_t stream_end(const struct core *core, size_t slot)
         /* Nothing has moved meanwhile, or it all would be counted twice, or not at all. */
         bool still = streams_hold_owner(core->streams) == (ssize_t)slot;
         streams_mark(core->streams, slot, &after, &draining);
-        if (memcmp(&before, &after, sizeof after) == 0 && ours == still && held == 0)
+        if (has_not_moved(&before, &after) && ours == still && held == 0)
             break;
         sched_yield();
     }

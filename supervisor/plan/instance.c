@@ -117,9 +117,9 @@ static bool make_names(struct maker *m)
         more[count++] = arena_printf(m->arena, "release_dir=%s", m->release->dir);
         more[count++] = arena_printf(m->arena, "release_id=%s", m->release->id);
     }
-    if (service->port_base > 0)
-        more[count++] =
-            arena_printf(m->arena, "port=%lld", (long long)(service->port_base + m->number));
+    int64_t first_port = service->port_base, port = first_port + m->number;
+    if (first_port > 0)
+        more[count++] = arena_printf(m->arena, "port=%lld", (long long)port);
     bool made = m->names;
     for (size_t i = 0; i < count; i++)
         made &= more[i] != NULL;
@@ -179,12 +179,13 @@ int instance_environment_shlex(const char *text, char *const *names, char *const
 /* PORT, unless the service says itself what that is. */
 static char **add_port(struct maker *m)
 {
-    char *port[2] = { NULL };
+    char *variable[2] = { NULL };
+    int64_t first_port = m->service->port_base, port = first_port + m->number;
 
-    if (m->service->port_base == 0)
+    if (first_port == 0)
         return m->own;
-    port[0] = arena_printf(m->arena, "PORT=%lld", (long long)(m->service->port_base + m->number));
-    return port[0] ? instance_overlay(port, m->own, m->arena) : NULL;
+    variable[0] = arena_printf(m->arena, "PORT=%lld", (long long)port);
+    return variable[0] ? instance_overlay(variable, m->own, m->arena) : NULL;
 }
 
 /* environment = ..., which the expansions of all other keys see too. */
