@@ -366,7 +366,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     keeper_outdated(core->keeper);
     keeper_autostart(core->keeper);
     give_memory_back();
-    keeper_next_turns(core->keeper); /* what they wait for may be there, or needed no more */
+    keeper_ask_waiting(core->keeper); /* what they wait for may be there, or needed no more */
     return 0;
 }
 

@@ -175,6 +175,8 @@ void keeper_tell_listening(struct keeper *keeper, struct slot *slot); /* keeper.
  * when that began, 0 = it did not yet. */
 bool keeper_may_restart(struct keeper *keeper, struct unit *unit, int64_t waits_since);
 bool keeper_waits_for_turn(const struct unit *unit);
+/* After a reload: what they wait for may be there, or needed no more. */
+void keeper_ask_waiting(struct keeper *keeper);
 /* The breaker's timer: those that wait go in their order, as many as may. */
 void keeper_next_turns(void *context);
 /* Sets turn_place and turn_wait_ms of all that wait; how many, and when the last one will go. */

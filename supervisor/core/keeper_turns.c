@@ -55,6 +55,13 @@ bool keeper_waits_for_turn(const struct unit *unit)
     return unit->turn_ms > 0 && unit->body.lc.state == LIFECYCLE_WAITING;
 }
 
+void keeper_ask_waiting(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++)
+        if (keeper_state(keeper->slots[i]) == LIFECYCLE_WAITING)
+            keeper_perform(keeper, keeper->slots[i]->main, LIFECYCLE_ACT_ASK);
+}
+
 void keeper_next_turns(void *context)
 {
     struct keeper *keeper = context;
