@@ -28,6 +28,7 @@ struct core {
     int poke_logger;
     struct ledger ledger;
     struct recorder recorder;
+    uint64_t first_event; /* what lies before it in the recorder was told by cores before us */
     struct streams *streams;
     const char *config, *socket; /* as given on the command line */
     struct plan_source *source;  /* owned; texts of the plan in force */

@@ -424,6 +424,7 @@ static int inherit(struct run *run, struct err *err)
         rc = recorder_map(store_get(&core->store, "recorder"), &core->recorder, err);
     if (rc != 0)
         return err_wrap(err, "taking over from the guardian");
+    core->first_event = recorder_next(&core->recorder);
     core->streams = streams_map(store_get(&core->store, "streams"), err);
     core->poke = store_get(&core->store, "poke");
     core->poke_logger = store_get(&core->store, "poke.logger");

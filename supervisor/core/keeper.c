@@ -472,6 +472,19 @@ static void publish_exit(struct keeper *keeper, const struct unit *unit,
     events_publish(keeper->core->events, "exit", details);
 }
 
+/* Once: a core before us may have been killed between telling it and what follows from it.  The
+ * number is kept before it is used, and only an older core can have used it already. */
+static void tell_exit(struct keeper *keeper, struct unit *unit, const struct ledger_record *record)
+{
+    struct core *core = keeper->core;
+
+    if (unit->body.exit_event > 0 && unit->body.exit_event < core->first_event)
+        return;
+    unit->body.exit_event = recorder_next(&core->recorder);
+    keeper_save(unit);
+    publish_exit(keeper, unit, record);
+}
+
 void keeper_main_ended(struct keeper *keeper, struct unit *unit)
 {
     struct ledger_record *record = &keeper->core->ledger.records[unit->record];
@@ -479,7 +492,7 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
 
     unit_oom_forget(unit);
     note_exit(unit, record);
-    publish_exit(keeper, unit, record);
+    tell_exit(keeper, unit, record);
     outputs_ended(keeper->core, unit->slot->name, spec);
     const struct unit_exit *last = &unit->body.last;
     bool expected = last->known && last->error == 0 &&

@@ -210,6 +210,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->body.oom_kills = 0;
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.told = 0;
+    unit->body.exit_event = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;
     remark_clear(&unit->check);
     unit->body.probes = unit->body.probe_failures = 0;

@@ -55,9 +55,10 @@ struct unit_body {
     struct lifecycle lc;
     struct unit_exit last;
     int64_t number;
-    uint64_t settings; /* plan_digest() of what its process was started with, or last tried; 0 =
-                        * none yet */
-    uint32_t restarts; /* starts beyond the first, of this unit's instance */
+    uint64_t settings;   /* plan_digest() of what its process was started with, or last tried; 0 =
+                          * none yet */
+    uint64_t exit_event; /* number of the event about the end of this process; 0 = it lives */
+    uint32_t restarts;   /* starts beyond the first, of this unit's instance */
     uint32_t probes, probe_failures;
     uint8_t retiring;               /* a twin that was replaced and is leaving */
     uint8_t health;                 /* enum unit_health */

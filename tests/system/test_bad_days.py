@@ -240,11 +240,14 @@ def test_a_supervisor_killed(fleet, moment, whom):
     elif whom == "guardian":
         os.kill(pid, signal.SIGKILL)
     else:
-        for child in [pid] + children_of(pid):  # the services, too: as if the power went
-            try:
-                os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        # The services, too, and nobody sees another die: as if the power went.
+        everybody = [pid] + children_of(pid)
+        for how in (signal.SIGSTOP, signal.SIGKILL):
+            for each in everybody:
+                try:
+                    os.kill(each, how)
+                except ProcessLookupError:
+                    pass
     if whom == "everything":
         supervisor.process.wait()
         supervisor.start()

@@ -48,7 +48,7 @@ def test_a_follower_that_is_stopped_for_many_rotations_loses_no_line(host):
         for round in range(4):
             os.kill(logs.pid, signal.SIGSTOP)
             before = len(os.listdir(folder))
-            os.kill(logger_pid(s), signal.SIGKILL)
+            os.kill(wait_for(lambda: logger_pid(s), "the logger"), signal.SIGKILL)
             wait_for(lambda: len(os.listdir(folder)) > before + 5, "rotations")
             os.kill(logs.pid, signal.SIGCONT)
             there = len(lines)

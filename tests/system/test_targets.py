@@ -130,7 +130,7 @@ def test_a_target_that_is_away_blocks_and_loses_nothing(host, receiver):
     kills = 0
     for _ in range(5):
         count = len(receiver.messages)
-        os.kill(logger_pid(s), signal.SIGKILL)
+        os.kill(wait_for(lambda: logger_pid(s), "the logger"), signal.SIGKILL)
         kills += 1
         receiver.wait(lambda m: len(m) > count + 500)
     receiver.close()
