@@ -38,8 +38,7 @@ def descriptors():
 
 def connect(herd, timeout=0.0):
     client = socket.socket(socket.AF_UNIX)
-    client.settimeout(5)
-    client.connect(herd.supervisor.socket)
+    client.connect(herd.supervisor.socket)  # waits where there is no room in the backlog
     client.settimeout(timeout)
     return client
 

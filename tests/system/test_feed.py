@@ -126,6 +126,7 @@ def test_an_events_section_is_a_service(host):
     wanted = [e["seq"] for e in s.events() if e["event"] == "exit" and e["instance"] == "noisy:0"]
     wait_for(lambda: told()[-1]["seq"] == wanted[-1], "the last one")
     got = [e["seq"] for e in told()]
-    assert got == sorted(set(got)) and set(got) <= set(wanted)
+    # At least once: what was read just before a kill may be told again, and nothing else.
+    assert got == sorted(got) and set(got) <= set(wanted) and len(got) - len(set(got)) <= 2
     assert len(set(wanted) - set(got)) <= 1  # one may have been read and not printed yet
     assert "events.tell" in s.run("why", "tell").stdout

@@ -317,8 +317,8 @@ def test_undo_goes_back_and_forth(host):
     assert changes(answer) == {"a": "restart", "c": "removed"}
     s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != second["a:0"])
     wait_for(lambda: "c:0" not in s.instances(), "the end of c")
-    with open(f"/proc/{s.instance('a:0')['pid']}/cmdline") as file:
-        assert "1000" in file.read()
+    # startsecs = 0 counts from the clone, which is before the exec.
+    wait_for(lambda: "1000" in open(f"/proc/{s.instance('a:0')['pid']}/cmdline").read(), "sleep")
     now = up(s)
     assert sorted(now) == ["a:0", "b:0", "b:1", "b:2"] and now["b:0"] == first["b:0"]
     s.kill_core()
