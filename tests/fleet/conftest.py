@@ -17,7 +17,8 @@ def fleet():
 
 
 def pytest_terminal_summary(terminalreporter):
-    skipped = terminalreporter.stats.get("skipped", [])
+    skipped = [report for report in terminalreporter.stats.get("skipped", [])
+               if report.nodeid.startswith("tests/fleet/")]
     reasons = {report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)}
     for reason in sorted(reasons):
         terminalreporter.write_line(f"*** {len(skipped)} fleet tests: {reason}", red=True)
