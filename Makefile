@@ -132,7 +132,7 @@ CHAOS_PROGRAMS := $(B)/tests/chaos/witness $(B)/tests/chaos/inject $(B)/tests/ch
 
 JOBS ?= $(shell nproc)
 # Tests mostly wait, so there are more of them at once than processors.
-TEST_JOBS ?= $(shell expr 2 '*' $(JOBS))
+TEST_JOBS ?= $(shell expr 1 + $(JOBS))
 PYTEST ?= /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n $(TEST_JOBS) --dist loadgroup
 SYSTEM_PROGRAMS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*/*.c))
@@ -149,7 +149,9 @@ UNIT_TESTS := $(patsubst %.c,$(B)/%,$(foreach l,$(LAYERS),$(wildcard tests/unit/
 check: deps-check
 	+$(MAKE) --no-print-directory -j$(JOBS) all tests-built
 	+$(MAKE) --no-print-directory check-unit
-	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system tests/boot tests/chaos
+	@rm -f $(B)/failed-tests
+	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/fleet tests/system tests/boot tests/chaos || \
+	  B=$(abspath $(B)) tests/again
 
 ## check-unit    unit tests only: about a second
 .PHONY: check-unit

@@ -6,6 +6,8 @@ module made.  A file whose tests need nothing of one another says so, and they a
     SPREAD = "first"    # long ones: begun early, the others run while they wait
     SPREAD = "last"     # many short ones: they fill what is left at the end
 """
+import os
+
 import pytest
 
 ORDER = ("first", None, "last")
@@ -20,3 +22,13 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "xdist_group: tests that run in one process")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """For tests/again."""
+    folder = os.environ.get("B")
+    bad = [report.nodeid for kind in ("failed", "error")
+           for report in terminalreporter.stats.get(kind, [])]
+    if folder and bad:
+        with open(os.path.join(folder, "failed-tests"), "w") as file:
+            file.writelines(f"{name}\n" for name in dict.fromkeys(bad))

@@ -179,7 +179,7 @@ def test_watchdog(host):
                       ("miss", "no WATCHDOG=1 within 400ms")):
         renew(s, name)
         event = exit_of(s, f"{name}:0")
-        assert event["signal"] == "ABRT", event
+        assert event["signal"] == "ABRT", f"{event}\n" + s.text_of("supervisor.log")
         row = s.wait_instance(f"{name}:0", lambda row: row["restarts"] > 0)
         assert row["last_exit"]["cause"] == "watchdog: " + why, row
         assert why in s.run("why", name).stdout
