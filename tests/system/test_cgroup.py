@@ -340,7 +340,7 @@ def test_a_core_killed_while_the_rest_is_awaited(host):
     """The main process is gone, a deaf one is left: the next core waits on, kills by the same
     deadline, and nothing starts before the group is empty."""
     supervisor = grouped(host, "[service:web]\ncommand = sh -c 'setsid env -i sh -c \"trap : TERM; "
-                         "while :; do sleep 1000; done\" & echo >&5; exec sleep 1000'\n"
+                         "echo >&5; while :; do sleep 1000; done\" & exec sleep 1000'\n"
                          "ready = fd:5\nstopwaitsecs = 2s\n")
     row = supervisor.wait_ready("web:0")
     procs = folder(row["pid"]) + "/cgroup.procs"
