@@ -324,7 +324,8 @@ size_t format_notice(const struct format *format, struct streams_line *line, uin
         to = put(to, format->head, format->head_len);
     else
         to = put(put(to, format->time, strlen(format->time)), " ", 1);
-    to = put(to, text, format_notice_words(lost, text));
+    size_t words = format_notice_words(lost, text);
+    to = put(to, text, words);
     if (json)
         to += snprintf(to, FORMAT_NOTICE_MAX, "\",\"dropped\":%llu}", (unsigned long long)lost);
     *to++ = '\n';
