@@ -177,8 +177,8 @@ def test_watchdog(host):
     for name, why in (("pull", "it said WATCHDOG=trigger"),
                       ("short", "no WATCHDOG=1 within 200ms"),
                       ("miss", "no WATCHDOG=1 within 400ms")):
-        renew(s, name)
         event = exit_of(s, f"{name}:0")
+        renew(s, name)  # not before: it may not have read its orders yet
         assert event["signal"] == "ABRT", f"{event}\n" + s.text_of("supervisor.log")
         row = s.wait_instance(f"{name}:0", lambda row: row["restarts"] > 0)
         assert row["last_exit"]["cause"] == "watchdog: " + why, row
