@@ -20,7 +20,7 @@ MAKEFLAGS  += --no-builtin-rules
 # lists link the unit tests and feed `make lint`.
 LAYERS := base io \
   supervisor/plan supervisor/machine supervisor/ledger supervisor/guardian supervisor/logger \
-  supervisor/core supervisor/cli \
+  supervisor/host supervisor/health supervisor/release supervisor/core supervisor/cli \
   deployctl/plan deployctl/wire deployctl/agent deployctl/fleet deployctl/cli
 
 below_base                := base
@@ -30,8 +30,13 @@ below_supervisor/machine  := supervisor/machine base
 below_supervisor/ledger   := supervisor/ledger $(below_io)
 below_supervisor/guardian := supervisor/guardian supervisor/ledger $(below_io)
 below_supervisor/logger   := supervisor/logger supervisor/ledger $(below_io)
-below_supervisor/core     := supervisor/core supervisor/ledger supervisor/machine supervisor/plan $(below_io)
-below_supervisor/cli      := supervisor/cli supervisor/core supervisor/logger supervisor/guardian \
+below_supervisor/host     := supervisor/host supervisor/plan $(below_io)
+below_supervisor/health   := supervisor/health supervisor/machine $(below_supervisor/host)
+below_supervisor/release  := supervisor/release supervisor/machine supervisor/plan $(below_io)
+below_supervisor/core     := supervisor/core supervisor/release supervisor/health supervisor/host \
+                             supervisor/ledger supervisor/machine supervisor/plan $(below_io)
+below_supervisor/cli      := supervisor/cli supervisor/core supervisor/release supervisor/health \
+                             supervisor/host supervisor/logger supervisor/guardian \
                              supervisor/ledger supervisor/machine supervisor/plan $(below_io)
 below_deployctl/plan      := deployctl/plan base
 below_deployctl/wire      := deployctl/wire deployctl/plan $(below_io)
@@ -57,7 +62,7 @@ SHARED_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 ALL_LDFLAGS    = $(SHARED_LDFLAGS)
 ifneq ($(STATIC),)
 # Users and groups come from files then (base/accounts.h), host names of probes from files and DNS
-# (core/probe_lookup.c): no module is loaded, whatever the linker fears.
+# (health/probe_lookup.c): no module is loaded, whatever the linker fears.
 ALL_CFLAGS  += -DACCOUNTS_FILES
 ALL_LDFLAGS  = -static-pie -Wl,-z,relro,-z,now,--no-warnings $(LDFLAGS)
 endif
@@ -137,7 +142,8 @@ PYTEST ?= /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n $(TEST_JOBS) 
 SYSTEM_PROGRAMS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*/*.c))
 FUZZ_ARCHIVES = $(foreach l,deployctl/agent deployctl/wire deployctl/plan supervisor/core \
-  supervisor/logger supervisor/ledger supervisor/machine supervisor/plan io base,$(call archive,$(l)))
+  supervisor/release supervisor/health supervisor/host supervisor/logger supervisor/ledger \
+  supervisor/machine supervisor/plan io base,$(call archive,$(l)))
 $(B)/examples/%: examples/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lpthread

@@ -7,7 +7,7 @@
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/config.h"
 #include "supervisor/core/table.h"
-#include "supervisor/core/doctor.h"
+#include "supervisor/host/doctor.h"
 
 enum { REPORT_MAX = 256 * 1024 };
 static const char indent[] = "              ";

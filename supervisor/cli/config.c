@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "io/child.h"
-#include "supervisor/core/users.h"
+#include "supervisor/host/users.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/plan_lint.h"
 

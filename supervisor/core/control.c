@@ -10,7 +10,7 @@
 #include "supervisor/core/control_release.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
-#include "supervisor/core/users.h"
+#include "supervisor/host/users.h"
 #include "supervisor/core/view.h"
 
 /* Who may: everybody who may read, operators (control_group), or only root and our own uid. */

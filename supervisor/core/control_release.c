@@ -8,7 +8,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 #include "supervisor/core/view.h"
 
 enum { ORDER_TIME_MAX_S = 30 * 24 * 3600 };

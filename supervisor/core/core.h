@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 #include "io/loop.h"
-#include "supervisor/core/cgroup.h"
+#include "supervisor/host/cgroup.h"
 #include "supervisor/ledger/history.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/recorder.h"

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "io/jsonx.h"
-#include "supervisor/core/cgroup_limits.h"
+#include "supervisor/host/cgroup_limits.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/unit_group.h"
 

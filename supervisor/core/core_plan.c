@@ -18,9 +18,9 @@
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/outputs.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 #include "supervisor/core/sockets.h"
-#include "supervisor/core/users.h"
+#include "supervisor/host/users.h"
 
 static const char scale_file[] = "scale.json", undo_name[] = "plan.undo";
 enum { SCALE_FILE_MAX = 1024 * 1024 };

@@ -6,7 +6,7 @@
 #include "io/listen.h"
 #include "io/rpc.h"
 #include "supervisor/core/core.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 
 /* Sets core->source and core->plan: from the store if it has a plan (never the disk: half-edited
  * files are not applied by a crash), else from the disk with the scales of state_dir, and keeps it.

@@ -25,10 +25,10 @@
 #include "supervisor/core/core_upgrade.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
-#include "supervisor/core/notify.h"
+#include "supervisor/health/notify.h"
 #include "supervisor/core/orders.h"
 #include "supervisor/core/outputs.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 #include "supervisor/core/troubles.h"
 #include "supervisor/core/sockets.h"
 

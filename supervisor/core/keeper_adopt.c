@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "supervisor/core/keeper_notify.h"
-#include "supervisor/core/leftovers.h"
+#include "supervisor/host/leftovers.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"

@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/jsonx.h"
-#include "supervisor/core/cgroup_path.h"
+#include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/events.h"
-#include "supervisor/core/evidence.h"
-#include "supervisor/core/leftovers.h"
+#include "supervisor/host/evidence.h"
+#include "supervisor/host/leftovers.h"
 #include "supervisor/core/unit_group.h"
 
 /* When a thousand are killed at once their evidence must neither take long nor push everything else

@@ -9,9 +9,9 @@
 
 #include "base/log.h"
 #include "io/child.h"
-#include "supervisor/core/cgroup_path.h"
+#include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/keeper_notify.h"
-#include "supervisor/core/leftovers.h"
+#include "supervisor/host/leftovers.h"
 #include "supervisor/core/unit_group.h"
 
 enum { LEFTOVERS_MAX = 1024, QUIET_SCANS = 2 };

@@ -18,7 +18,7 @@
 #include "io/jsonx.h"
 #include "io/reaper.h"
 #include "supervisor/core/events.h"
-#include "supervisor/core/procfs.h"
+#include "supervisor/host/procfs.h"
 
 enum { LOOK_AGAIN_MS = 100, LOOKS_MAX = 20 }; /* at a zombie whose parent has not reaped it yet */
 

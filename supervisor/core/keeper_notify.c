@@ -10,7 +10,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/kept.h"
-#include "supervisor/core/procfs.h"
+#include "supervisor/host/procfs.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/unit_group.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "supervisor/core/keeper_notify.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"

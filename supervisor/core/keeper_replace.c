@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "supervisor/core/checks.h"
+#include "supervisor/health/checks.h"
 
 static bool may_overlap(const struct slot *slot)
 {

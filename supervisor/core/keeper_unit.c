@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/jsonx.h"
-#include "supervisor/core/checks.h"
+#include "supervisor/health/checks.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/outputs.h"

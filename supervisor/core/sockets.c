@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "io/jsonx.h"
 #include "io/listen.h"
-#include "supervisor/core/users.h"
+#include "supervisor/host/users.h"
 
 static const char prefix[] = "socket.";
 static const char *const type_names[] = { "stream", "datagram", "seqpacket" };

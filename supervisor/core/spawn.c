@@ -15,7 +15,7 @@
 #include "io/child.h"
 #include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/unit_group.h"
 

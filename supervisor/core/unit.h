@@ -12,8 +12,8 @@
 
 #include "base/arena.h"
 #include "io/loop.h"
-#include "supervisor/core/notify.h"
-#include "supervisor/core/users.h"
+#include "supervisor/health/notify.h"
+#include "supervisor/host/users.h"
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/plan/instance.h"
 

@@ -11,8 +11,8 @@
 
 #include "base/auto.h"
 #include "base/log.h"
-#include "supervisor/core/cgroup_limits.h"
-#include "supervisor/core/cgroup_path.h"
+#include "supervisor/host/cgroup_limits.h"
+#include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/keeper.h"
 
 enum {

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "io/jsonx.h"
-#include "supervisor/core/cgroup_path.h"
+#include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/unit_group.h"

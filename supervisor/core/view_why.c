@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "io/jsonx.h"
 #include "supervisor/core/outputs.h"
-#include "supervisor/core/releases.h"
+#include "supervisor/release/releases.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/view.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "supervisor/core/probe.h"
+#include "supervisor/health/probe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "supervisor/core/notify.h"
+#include "supervisor/health/notify.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
