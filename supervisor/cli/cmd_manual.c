@@ -112,9 +112,7 @@ static void note(const struct opt_table *table, const struct opt *row, struct bu
         buf_printf(out, ".br\nDefault in [program:NAME]: %s\n", program);
     if (table != &options_service)
         return;
-    buf_printf(out, ".br\nA reload %s.\n",
-               row->flags & OPTIONS_LIVE ? "changes it for what runs"
-                                         : "restarts the service when it changes");
+    buf_printf(out, ".br\n%s\n", options_takes(row));
 }
 
 int cmd_manual(struct cli *cli)

@@ -41,6 +41,17 @@ static int unknown(const char *key)
     return CLIENT_UNKNOWN;
 }
 
+static void put_more(const char *key, struct buf *out)
+{
+    static const char margin[] = "    ";
+    const char *program = options_program_initial(key);
+
+    if (program)
+        buf_printf(out, "%sIn [program:NAME] the default is %s.\n", margin, program);
+    buf_puts(out, margin);
+    buf_wrap(out, options_takes(opt_find(&options_service, key)), strlen(margin), margin);
+}
+
 static bool put_key(const char *key, struct buf *out)
 {
     bool found = false;
@@ -51,10 +62,8 @@ static bool put_key(const char *key, struct buf *out)
         if (found)
             buf_putc(out, '\n');
         found = opt_print(options_all[i], key, out);
-        const char *program =
-            options_all[i] == &options_service ? options_program_initial(key) : NULL;
-        if (program)
-            buf_printf(out, "    In [program:NAME] the default is %s.\n", program);
+        if (options_all[i] == &options_service)
+            put_more(key, out);
     }
     return found;
 }

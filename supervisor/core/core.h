@@ -36,6 +36,7 @@ struct core {
     char *notify_name;           /* owned; for NOTIFY_SOCKET */
     bool logs_inherited;         /* log_dir cannot be written: outputs are inherited */
     bool state_in_memory;        /* state_dir cannot be written */
+    bool tunes;                  /* limits and priorities of what runs can be changed */
     uint32_t log_troubles_seen;  /* troubles.h */
     size_t log_troubles;         /* streams that have an error or lost bytes */
     int64_t started_ms;

@@ -280,6 +280,31 @@ static json_t *names_json(const struct opt_names *names)
     return list;
 }
 
+/* Names alone, and with what was and will be. */
+static void set_keys(json_t *object, const char *names, const char *values,
+                     const struct plan_diff_keys *keys)
+{
+    json_t *short_list = json_array(), *list = json_array();
+
+    for (size_t i = 0; i < keys->count; i++) {
+        const struct plan_diff_key *key = &keys->list[i];
+        json_t *line = json_object();
+
+        json_array_append_new(short_list, json_string(key->key));
+        jsonx_set_text(line, "key", key->key);
+        jsonx_set_text(line, "takes", plan_change_name(key->takes));
+        if (key->variables) {
+            jsonx_set_text(line, "variables", key->variables);
+        } else {
+            jsonx_set_text(line, "old", key->before[0] ? key->before : NULL);
+            jsonx_set_text(line, "new", key->after[0] ? key->after : NULL);
+        }
+        json_array_append_new(list, line);
+    }
+    json_object_set_new(object, names, short_list);
+    json_object_set_new(object, values, list);
+}
+
 static json_t *diff_json(const struct plan_diff *diff, bool applied)
 {
     json_t *result = json_object(), *rows = json_array();
@@ -290,11 +315,11 @@ static json_t *diff_json(const struct plan_diff *diff, bool applied)
 
         jsonx_set_text(line, "service", row->service);
         jsonx_set_text(line, "change", plan_change_name(row->change));
-        json_object_set_new(line, "keys", names_json(&row->keys));
+        set_keys(line, "keys", "changes", &row->keys);
         json_array_append_new(rows, line);
     }
     json_object_set_new(result, "services", rows);
-    json_object_set_new(result, "supervisor_keys", names_json(&diff->supervisor_keys));
+    set_keys(result, "supervisor_keys", "supervisor_changes", &diff->supervisor);
     json_object_set_new(result, "sockets", names_json(&diff->sockets));
     jsonx_set_bool(result, "applied", applied);
     return result;
@@ -417,7 +442,7 @@ static json_t *reload(struct core *core, bool only_plan, bool undo, json_t **ret
                 "there is no service at all in %s, nothing was changed; to stop everything use "
                 "\"supervisor stop all\"",
                 core->config);
-    } else if (plan_diff(core->plan, plan, &arena, &diff) != 0) {
+    } else if (plan_diff(core->plan, plan, core->tunes, &arena, &diff) != 0) {
         err_set(err, ERR_MEMORY, "no memory to compare the plans");
     } else if (only_plan) {
         result = diff_json(&diff, false);

@@ -69,7 +69,7 @@ static int find_users(struct keeper_next *next, struct err *err)
         const struct spec_service *spec = &plan->services[i];
         struct err why = { 0 };
 
-        next->digests[i] = plan_digest(plan, spec);
+        next->digests[i] = plan_digest(plan, spec, next->keeper->core->tunes);
         int rc = users_find(spec->user, spec->user_group, &next->arena, &next->users[i], &why);
         if (rc == 0)
             continue;

@@ -304,31 +304,50 @@ static bool is_target(const char *path)
     return false;
 }
 
-/* Where one stream goes: the spellings of supervisord and containers become ours. */
-static const char *make_log(struct maker *m, const char *key, const struct spec_output *output,
-                            const char *ending)
+enum instance_log instance_log(const char *logfile)
 {
-    static const char *const automatic[] = { "auto", NULL };
     static const char *const nowhere[] = { "none", "off", "/dev/null", NULL };
     static const char *const outside[] = { "inherit",         "/dev/stdout", "/dev/stderr",
                                            "/dev/fd/1",       "/dev/fd/2",   "/proc/self/fd/1",
                                            "/proc/self/fd/2", NULL };
+
+    if (!logfile || strcasecmp(logfile, "auto") == 0)
+        return INSTANCE_LOG_DEFAULT;
+    if (is_one_of(logfile, nowhere))
+        return INSTANCE_LOG_NONE;
+    return is_one_of(logfile, outside) ? INSTANCE_LOG_INHERIT : INSTANCE_LOG_CAPTURED;
+}
+
+static const char *captured_log(struct maker *m, const char *path, const struct spec_output *output,
+                                struct err *err)
+{
+    return is_target(path) ? path : log_path(m, path, output->apart, err);
+}
+
+/* Where one stream goes: the spellings of supervisord and containers become ours. */
+static const char *make_log(struct maker *m, const char *key, const struct spec_output *output,
+                            const char *ending)
+{
     struct err err;
-    const char *ret, *path = expand(m, key, output->logfile);
+    const char *ret = NULL, *path = expand(m, key, output->logfile);
 
     if (output->logfile && !path)
         return NULL;
     err_set(&err, ERR_MEMORY, no_memory);
-    if (!path || is_one_of(path, automatic))
+    switch (instance_log(path)) {
+    case INSTANCE_LOG_DEFAULT:
         ret = default_log(m, ending);
-    else if (is_one_of(path, nowhere))
+        break;
+    case INSTANCE_LOG_NONE:
         ret = "none";
-    else if (is_one_of(path, outside))
+        break;
+    case INSTANCE_LOG_INHERIT:
         ret = "inherit";
-    else if (is_target(path))
-        ret = path;
-    else
-        ret = log_path(m, path, output->apart, &err);
+        break;
+    case INSTANCE_LOG_CAPTURED:
+        ret = captured_log(m, path, output, &err);
+        break;
+    }
     if (!ret)
         failed(m, key, &err);
     return ret;

@@ -80,6 +80,14 @@ int instance_check_parse(const char *text, struct arena *arena, struct instance_
  * expansion and lists the known ones. */
 int instance_expand(const char *text, char *const *names, char *const *envp, struct arena *arena,
                     const char **ret, struct err *err);
+/* What a logfile that is filled in means, under all the spellings that there are.  Pure. */
+enum instance_log {
+    INSTANCE_LOG_DEFAULT, /* a file in log_dir */
+    INSTANCE_LOG_NONE,
+    INSTANCE_LOG_INHERIT,
+    INSTANCE_LOG_CAPTURED, /* a file, syslog, journald */
+};
+enum instance_log instance_log(const char *logfile);
 /* Whether `text` asks for %(NAME). */
 bool instance_mentions(const char *text, const char *name);
 

@@ -15,6 +15,9 @@ enum {
     LIVE = OPTIONS_LIVE,
     PER_RELEASE = OPTIONS_PER_RELEASE,
     INSTANCE = OPTIONS_INSTANCE,
+    TUNED = OPTIONS_TUNED,
+    PARTLY = OPTIONS_PARTLY,
+    DERIVED = OPTIONS_DERIVED,
 };
 
 static const char *const types[] = { "service", "oneshot", NULL };
@@ -53,7 +56,8 @@ static const struct opt rows[] = {
               "supplementary groups ([program:] leaves the environment alone)." },
     { .key = "group", .type = OPT_TEXT, FIELD(user_group), .example = "www-data",
       .help = "Group name or number to run as, instead of the user's own group." },
-    { .key = "environment", .type = OPT_TEXT, FIELD(environment), .flags = INSTANCE | PER_RELEASE,
+    { .key = "environment", .type = OPT_TEXT, FIELD(environment),
+      .flags = INSTANCE | PER_RELEASE | DERIVED,
       .example = "PORT=\"8080\",MODE='production'",
       .help = "Variables as KEY=\"value\" pairs with commas between them, added to the "
               "supervisor's own." },
@@ -62,15 +66,16 @@ static const struct opt rows[] = {
       .help = "A file of KEY=VALUE lines, read before each start; a leading - allows it to be "
               "missing. environment wins over it." },
     { .key = "numprocs", .type = OPT_INTEGER, FIELD(numprocs), .initial = "1", .min = 0,
-      .max = SPEC_NUMPROCS_MAX, .flags = LIVE | PER_RELEASE,
+      .max = SPEC_NUMPROCS_MAX, .flags = LIVE | PER_RELEASE | DERIVED,
       .help = "How many instances run; supervisor scale changes it at once." },
     { .key = "numprocs_start", .type = OPT_INTEGER, FIELD(numprocs_start), .initial = "0",
-      .min = 0, .max = 1000000, .help = "Number of the first instance." },
+      .min = 0, .max = 1000000, .flags = LIVE,
+      .help = "Number of the first instance." },
     { .key = "port_base", .type = OPT_INTEGER, FIELD(port_base), .min = 1, .max = 65535,
       .example = "8000",
       .help = "Each instance gets a port of its own, port_base plus its number: as PORT in its "
               "environment, and as %(port)d in values, checks too. No two services may share one." },
-    { .key = "process_name", .type = OPT_TEXT, FIELD(process_name), .flags = INSTANCE,
+    { .key = "process_name", .type = OPT_TEXT, FIELD(process_name), .flags = PARTLY | INSTANCE,
       .initial = "%(program_name)s",
       .help = "Name that supervisord's tools know an instance by." },
     { .key = "autostart", .type = OPT_BOOLEAN, FIELD(autostart), .initial = "true", .flags = LIVE,
@@ -125,7 +130,7 @@ static const struct opt rows[] = {
     { .key = "stopasgroup", .type = OPT_BOOLEAN, SET(stopasgroup), .initial = "false",
       .flags = LIVE, .help = "As in supervisord: stopsignal goes to the process group." },
     { .key = "killasgroup", .type = OPT_BOOLEAN, SET(killasgroup), .initial = "false",
-      .flags = LIVE,
+      .flags = LIVE | DERIVED,
       .help = "As in supervisord: KILL goes to the process group; on when stopasgroup is." },
     { .key = "pre_start", .type = OPT_TEXT, SET(pre_start), .flags = LIVE | INSTANCE,
       .example = "/usr/bin/install -d /run/web",
@@ -228,7 +233,7 @@ static const struct opt rows[] = {
       .help = "Signal that ends a process whose watchdog has run out, so that it leaves a core "
               "file." },
     { .key = "notify_access", .type = OPT_CHOICE, SET(notify_access), .initial = "all",
-      .choices = accesses, .flags = LIVE,
+      .choices = accesses, .flags = PARTLY,
       .help = "Whose sd_notify messages count: none, those of the main process, or those of all "
               "processes of the instance." },
     { .key = "fd_store_max", .type = OPT_INTEGER, SET(fd_store_max), .initial = "0", .min = 0,
@@ -241,24 +246,26 @@ static const struct opt rows[] = {
       .help = "overlap: the new process is ready before the old one is asked to leave. Behind a "
               "[socket:NAME] best with ready = notify or fd:N; a check by address is made once "
               "more when the old one, which may have answered it, has left." },
-    { .key = "sockets", .type = OPT_NAMES, SET(sockets), .example = "web",
+    { .key = "sockets", .type = OPT_NAMES, SET(sockets), .example = "web", .flags = DERIVED,
       .help = "Names of [socket:NAME] sections, passed as LISTEN_FDS from descriptor 3 on." },
     { .key = "stdin", .type = OPT_CHOICE, SET(standard_input), .initial = "none",
       .choices = stdins,
       .help = "Its standard input. none: /dev/null; open: a pipe that never ends and never has "
               "anything in it, as supervisord's programs have; socket: its only socket, as "
               "FastCGI wants." },
-    { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile), .flags = INSTANCE,
+    { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile),
+      .flags = PARTLY | INSTANCE | DERIVED,
       .example = "/var/log/web-%(process_num)d.log",
       .help = "Where its output goes: an absolute path, none, inherit (the supervisor's own), syslog "
               "(/dev/log) or journald, both also with another socket (syslog:/run/other/log); "
               "without it LOG_DIR/NAME-N.log." },
-    { .key = "stderr_logfile", .type = OPT_TEXT, FIELD(err.logfile), .flags = INSTANCE,
+    { .key = "stderr_logfile", .type = OPT_TEXT, FIELD(err.logfile),
+      .flags = PARTLY | INSTANCE | DERIVED,
       .example = "/var/log/web-%(process_num)d.err.log",
       .help = "Where its errors go when redirect_stderr is false; without it "
               "LOG_DIR/NAME-N.err.log." },
     { .key = "redirect_stderr", .type = OPT_BOOLEAN, SET(redirect_stderr), .initial = "true",
-      .example = "false",
+      .example = "false", .flags = DERIVED,
       .help = "Whether errors go where the output goes; giving stderr_logfile means false." },
     { .key = "stdout_logfile_maxbytes", .type = OPT_SIZE, FIELD(out.maxbytes), .initial = "50MB",
       .min = 0, .max = FILE_MAX, .flags = LIVE,
@@ -288,33 +295,34 @@ static const struct opt rows[] = {
       .help = "When the disk (or syslog, journald) is slower than the service, or away: block the "
               "service, or drop the oldest output (counted and reported)." },
     { .key = "nice", .type = OPT_INTEGER, SET(nice), .initial = "0", .min = -20, .max = 19,
+      .flags = TUNED,
       .help = "Scheduling priority, -20 to 19; 0 = as the supervisor." },
     { .key = "oom_score_adj", .type = OPT_INTEGER, SET(oom_score_adj), .min = -1000,
-      .max = 1000, .example = "500",
+      .max = 1000, .example = "500", .flags = TUNED,
       .help = "How early the kernel kills it when memory is short, -1000 to 1000." },
     { .key = "rlimit_nofile", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_NOFILE),
-      .parse = options_parse_limit_count, .example = "65536",
+      .parse = options_parse_limit_count, .example = "65536", .flags = TUNED,
       .help = "Open descriptors, a number or unlimited." },
     { .key = "rlimit_core", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_CORE),
-      .parse = options_parse_limit_size, .example = "unlimited",
+      .parse = options_parse_limit_size, .example = "unlimited", .flags = TUNED,
       .help = "Size of a core file, or unlimited." },
     { .key = "rlimit_nproc", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_NPROC),
-      .parse = options_parse_limit_count, .example = "4096",
+      .parse = options_parse_limit_count, .example = "4096", .flags = TUNED,
       .help = "Processes of its user, a number or unlimited." },
     { .key = "rlimit_as", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_AS),
-      .parse = options_parse_limit_size, .example = "4GB",
+      .parse = options_parse_limit_size, .example = "4GB", .flags = TUNED,
       .help = "Address space, a size or unlimited." },
     { .key = "rlimit_memlock", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_MEMLOCK),
-      .parse = options_parse_limit_size, .example = "64MB",
+      .parse = options_parse_limit_size, .example = "64MB", .flags = TUNED,
       .help = "Locked memory, a size or unlimited." },
     { .key = "rlimit_stack", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_STACK),
       .parse = options_parse_limit_size, .example = "8MB",
       .help = "Stack, a size or unlimited." },
     { .key = "rlimit_fsize", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_FSIZE),
-      .parse = options_parse_limit_size, .example = "10GB",
+      .parse = options_parse_limit_size, .example = "10GB", .flags = TUNED,
       .help = "Size of a file that it writes, or unlimited." },
     { .key = "rlimit_cpu", .type = OPT_CUSTOM, LIMIT(SPEC_LIMIT_CPU),
-      .parse = options_parse_limit_time, .example = "1h",
+      .parse = options_parse_limit_time, .example = "1h", .flags = TUNED,
       .help = "Processor time, a duration or unlimited." },
     { .key = "memory_max", .type = OPT_CUSTOM, GROUP(memory_max),
       .parse = options_parse_limit_memory, .flags = LIVE, .example = "512MB",
@@ -373,4 +381,21 @@ const char *options_program_initial(const char *key)
         if (strcmp(differing[i].key, key) == 0)
             return differing[i].initial;
     return NULL;
+}
+
+const char *options_takes(const struct opt *row)
+{
+    if (row->flags & OPTIONS_LIVE)
+        return "A reload applies it to what runs.";
+    if (row->flags & OPTIONS_TUNED)
+        return "A reload applies it to what runs; a supervisor that has neither root's rights nor "
+               "CAP_SYS_RESOURCE and CAP_SYS_NICE restarts the service.";
+    if (strcmp(row->key, "notify_access") == 0)
+        return "A reload applies it to what runs; none to others, and back, takes a restart.";
+    if (strcmp(row->key, "process_name") == 0)
+        return "A reload applies it to what runs, and restarts a [program:].";
+    if (row->flags & OPTIONS_PARTLY)
+        return "A reload applies it to what runs; none and inherit to others, and back, takes a "
+               "restart.";
+    return "A reload restarts the service when it changes.";
 }

@@ -88,25 +88,38 @@ ssize_t plan_find(const struct plan *plan, const char *service);
 /* Release set: the services whose `release` is this folder; count, and the first `max` indexes. */
 size_t plan_release_set(const struct plan *plan, const char *release, size_t *ret, size_t max);
 
-/* What a reload would do, service by service. */
+/* What a reload would do, service by service.  Values are compared as what they mean: see
+ * plan_value.h. */
 enum plan_change { PLAN_SAME, PLAN_ADDED, PLAN_REMOVED, PLAN_LIVE, PLAN_RESTART };
+struct plan_diff_key {
+    const char *key;
+    enum plan_change takes; /* PLAN_LIVE or PLAN_RESTART; of [supervisor]: its own restart */
+    /* In one spelling, "" = not set.  Both NULL: variables, whose values may be secrets. */
+    const char *before, *after;
+    const char *variables; /* "CHANGED -OLD +NEW", or NULL */
+};
+struct plan_diff_keys {
+    struct plan_diff_key *list; /* in table order */
+    size_t count;
+};
 struct plan_diff_row {
     const char *service;
     enum plan_change change; /* LIVE: all changed keys apply without a restart */
-    struct opt_names keys;   /* changed keys, in table order */
+    struct plan_diff_keys keys;
 };
 struct plan_diff {
     struct plan_diff_row *rows; /* every service of either plan, by name */
     size_t count;
-    struct opt_names supervisor_keys; /* changed keys of [supervisor] */
+    struct plan_diff_keys supervisor; /* of [supervisor] */
     struct opt_names sockets;         /* names of sockets added, removed or changed */
 };
-int plan_diff(const struct plan *before, const struct plan *after, struct arena *arena,
+/* `tunes`: this supervisor may change the limits and priorities of what runs. */
+int plan_diff(const struct plan *before, const struct plan *after, bool tunes, struct arena *arena,
               struct plan_diff *ret);
 /* Of all that a process is started with, so that a new core sees which processes run with other
  * settings than the plan's: differs exactly when plan_diff() would say PLAN_RESTART.  Another
  * version of the program may digest differently; what it made differs from nothing.  Never 0. */
-uint64_t plan_digest(const struct plan *plan, const struct spec_service *service);
+uint64_t plan_digest(const struct plan *plan, const struct spec_service *service, bool tunes);
 bool plan_digest_differs(uint64_t runs_with, uint64_t planned);
 const char *plan_change_name(enum plan_change change); /* "same", "added", "restart", ... */
 

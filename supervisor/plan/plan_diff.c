@@ -2,15 +2,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "supervisor/plan/instance.h"
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/plan.h"
+#include "supervisor/plan/plan_value.h"
+
+enum { SHOWN_MAX = 4096 };
 
 struct diffing {
     const struct plan *before, *after;
     struct arena *arena;
     struct plan_diff *ret;
-    bool same_environment;
+    bool tunes;
     bool no_memory;
 };
 
@@ -43,15 +45,6 @@ static bool same_names(const struct opt_names *a, const struct opt_names *b)
     return true;
 }
 
-static bool same_pairs(const char *const *a, const char *const *b)
-{
-    size_t i = 0;
-
-    while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
-        i++;
-    return !a[i] && !b[i];
-}
-
 /* Names with room for `max` more. */
 static bool names_init(struct diffing *d, struct opt_names *names, size_t max)
 {
@@ -69,26 +62,6 @@ static void names_add(struct diffing *d, struct opt_names *names, const char *na
         names->names[names->count++] = copy;
 }
 
-/* Whether an unchanged text means something else now. */
-static bool same_meaning(const struct diffing *d, const struct spec_service *a,
-                         const struct spec_service *b, const char *text)
-{
-    if (!text || !strchr(text, '%'))
-        return true;
-    return (!instance_mentions(text, "here") || same_text(a->here, b->here)) &&
-           (!instance_mentions(text, "group_name") || same_text(a->group, b->group)) &&
-           (!instance_mentions(text, "numprocs") || a->numprocs == b->numprocs) &&
-           (!instance_mentions(text, "host_node_name") ||
-            same_text(d->before->host, d->after->host)) &&
-           (!strstr(text, "%(ENV_") || d->same_environment);
-}
-
-static bool is_log(const char *key, const struct spec_service *service)
-{
-    return strcmp(key, "stdout_logfile") == 0 ||
-           (strcmp(key, "stderr_logfile") == 0 && !service->set->redirect_stderr);
-}
-
 static const struct spec_socket *find_socket(const struct plan *plan, const char *name)
 {
     for (size_t i = 0; i < plan->nsockets; i++)
@@ -104,57 +77,74 @@ static bool same_place(const struct spec_socket *a, const struct spec_socket *b)
            a->reuse_port == b->reuse_port;
 }
 
-static bool sockets_changed(const struct diffing *d, const struct spec_service *service)
+static bool keys_init(struct diffing *d, struct plan_diff_keys *keys, size_t max)
 {
-    for (size_t i = 0; i < service->set->sockets.count; i++) {
-        const struct spec_socket *a = find_socket(d->before, service->set->sockets.names[i]);
-        const struct spec_socket *b = find_socket(d->after, service->set->sockets.names[i]);
-        if (!a || !b || !same_place(a, b))
-            return true;
-    }
-    return false;
+    *keys = (struct plan_diff_keys){ .list = arena_array(d->arena, max + 1, sizeof(*keys->list)) };
+    d->no_memory |= !keys->list;
+    return keys->list;
+}
+
+static const char *keep(struct diffing *d, const struct buf *text)
+{
+    const char *copy = arena_strdup(d->arena, buf_text(text));
+
+    d->no_memory |= !copy;
+    return copy;
+}
+
+/* The usual case, at a glance: the same words, which say all there is to say. */
+static bool same_words(const struct spec_service *a, const struct spec_service *b, size_t row)
+{
+    const char *text = spec_text(a, row);
+
+    return a->kind == b->kind && !(options_service.rows[row].flags & OPTIONS_DERIVED) &&
+           same_text(text, spec_text(b, row)) && (!text || !strchr(text, '%'));
 }
 
 static bool same_row(const struct diffing *d, const struct spec_service *a,
                      const struct spec_service *b, size_t row)
 {
-    const char *key = options_service.rows[row].key;
-    bool programs = a->kind == SPEC_PROGRAM || b->kind == SPEC_PROGRAM;
+    return same_words(a, b, row) ||
+           plan_value_sum(d->before, a, row) == plan_value_sum(d->after, b, row);
+}
 
-    if (strcmp(key, "numprocs") == 0)
-        return a->numprocs == b->numprocs;
-    if (!same_text(spec_text(a, row), spec_text(b, row)) ||
-        !same_meaning(d, a, b, spec_text(a, row)))
-        return false;
-    /* Defaults that depend on more than the table. */
-    if (!spec_text(a, row) && a->kind != b->kind && options_program_initial(key))
-        return false;
-    if (!spec_text(a, row) && is_log(key, a))
-        return same_text(d->before->supervisor.log_dir, d->after->supervisor.log_dir);
-    if (is_log(key, a) && a->out.apart != b->out.apart)
-        return false;
-    if (strcmp(key, "environment") == 0)
-        return d->same_environment && a->kind == b->kind &&
-               (!programs || same_text(a->group, b->group));
-    if (strcmp(key, "sockets") == 0)
-        return !sockets_changed(d, b);
-    return true;
+static void add_key(struct diffing *d, const struct spec_service *a, const struct spec_service *b,
+                    size_t row, struct plan_diff_keys *keys)
+{
+    struct plan_diff_key *key = &keys->list[keys->count++];
+    struct buf text;
+
+    *key = (struct plan_diff_key){ .key = options_service.rows[row].key };
+    key->takes = plan_value_fixed(d->before, a, row, d->tunes) ==
+                         plan_value_fixed(d->after, b, row, d->tunes)
+                     ? PLAN_LIVE
+                     : PLAN_RESTART;
+    buf_init(&text, SHOWN_MAX);
+    if (strcmp(key->key, "environment") == 0) {
+        plan_value_variables(d->before, a, d->after, b, &text);
+        key->variables = keep(d, &text);
+    } else {
+        plan_value(d->before, a, row, &text);
+        key->before = keep(d, &text);
+        buf_clear(&text);
+        plan_value(d->after, b, row, &text);
+        key->after = keep(d, &text);
+    }
+    buf_done(&text);
 }
 
 static void compare_services(struct diffing *d, const struct spec_service *a,
                              const struct spec_service *b, struct plan_diff_row *row)
 {
     row->change = PLAN_SAME;
-    if (!names_init(d, &row->keys, options_service.count))
+    if (!keys_init(d, &row->keys, options_service.count))
         return;
     for (size_t i = 0; i < options_service.count; i++) {
         if (same_row(d, a, b, i))
             continue;
-        names_add(d, &row->keys, options_service.rows[i].key);
-        if (!(options_service.rows[i].flags & OPTIONS_LIVE))
-            row->change = PLAN_RESTART;
-        else if (row->change == PLAN_SAME)
-            row->change = PLAN_LIVE;
+        add_key(d, a, b, i, &row->keys);
+        if (row->change != PLAN_RESTART)
+            row->change = row->keys.list[row->keys.count - 1].takes;
     }
 }
 
@@ -169,7 +159,7 @@ static void add_row(struct diffing *d, const char *name, const struct spec_servi
         compare_services(d, a, b, row);
     } else {
         row->change = a ? PLAN_REMOVED : PLAN_ADDED;
-        names_init(d, &row->keys, 0);
+        keys_init(d, &row->keys, 0);
     }
 }
 
@@ -218,29 +208,50 @@ static void compare_sockets(struct diffing *d)
             names_add(d, &d->ret->sockets, after->sockets[i].name);
 }
 
-static void compare_supervisor(struct diffing *d)
+static void compare_key(struct diffing *d, size_t index)
 {
-    const struct spec_supervisor *a = &d->before->supervisor, *b = &d->after->supervisor;
+    const struct opt *row = &options_supervisor.rows[index];
+    struct plan_diff_key *key = &d->ret->supervisor.list[d->ret->supervisor.count];
+    bool environment = strcmp(row->key, "environment") == 0;
+    struct buf a, b;
 
-    if (!names_init(d, &d->ret->supervisor_keys, options_supervisor.count))
-        return;
-    for (size_t i = 0; i < options_supervisor.count; i++) {
-        const char *key = options_supervisor.rows[i].key;
-        bool same = same_text(a->texts[i], b->texts[i]);
-        if (strcmp(key, "environment") == 0)
-            same = d->same_environment;
-        if (!same)
-            names_add(d, &d->ret->supervisor_keys, key);
+    buf_init(&a, SHOWN_MAX);
+    buf_init(&b, SHOWN_MAX);
+    if (environment) {
+        plan_value_variables(d->before, NULL, d->after, NULL, &b);
+    } else {
+        plan_value_plain(row, (const char *)&d->before->supervisor + row->offset, &a);
+        plan_value_plain(row, (const char *)&d->after->supervisor + row->offset, &b);
     }
+    if (strcmp(buf_text(&a), buf_text(&b)) != 0) {
+        *key =
+            (struct plan_diff_key){ .key = row->key,
+                                    .takes = row->flags & OPTIONS_LIVE ? PLAN_LIVE : PLAN_RESTART,
+                                    .before = environment ? NULL : keep(d, &a),
+                                    .after = environment ? NULL : keep(d, &b),
+                                    .variables = environment ? keep(d, &b) : NULL };
+        d->ret->supervisor.count++;
+    }
+    buf_done(&a);
+    buf_done(&b);
 }
 
-int plan_diff(const struct plan *before, const struct plan *after, struct arena *arena,
+static void compare_supervisor(struct diffing *d)
+{
+    if (!keys_init(d, &d->ret->supervisor, options_supervisor.count))
+        return;
+    for (size_t i = 0; i < options_supervisor.count; i++)
+        compare_key(d, i);
+}
+
+int plan_diff(const struct plan *before, const struct plan *after, bool tunes, struct arena *arena,
               struct plan_diff *ret)
 {
-    struct diffing d = { .before = before, .after = after, .arena = arena, .ret = ret };
+    struct diffing d = {
+        .before = before, .after = after, .arena = arena, .ret = ret, .tunes = tunes
+    };
 
     *ret = (struct plan_diff){ 0 };
-    d.same_environment = same_pairs(before->environment, after->environment);
     compare_supervisor(&d);
     compare_sockets(&d);
     compare_all(&d);

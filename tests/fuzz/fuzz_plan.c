@@ -74,8 +74,8 @@ static void check_again(const struct plan *plan, const struct plan_source *sourc
     require(plan_source_unpack(bytes.data, bytes.len, &back, &err) == 0);
     struct plan *again = plan_make(&back, &errors, &warnings);
     require(again != NULL);
-    require(plan_diff(plan, again, &arena, &diff) == 0);
-    require(diff.count == plan->nservices && !diff.supervisor_keys.count && !diff.sockets.count);
+    require(plan_diff(plan, again, true, &arena, &diff) == 0);
+    require(diff.count == plan->nservices && !diff.supervisor.count && !diff.sockets.count);
     for (size_t i = 0; i < diff.count; i++)
         require(diff.rows[i].change == PLAN_SAME);
     plan_free(again);

@@ -12,21 +12,24 @@
 enum { TEXT_MAX = 1024 };
 
 /* The digest tells what the diff tells. */
-static void check_digests(const struct plan *a, const struct plan *b, const struct plan_diff *diff)
+static void check_digests(const struct plan *a, const struct plan *b, bool tunes,
+                          const struct plan_diff *diff)
 {
     for (size_t i = 0; i < diff->count; i++) {
         ssize_t old = plan_find(a, diff->rows[i].service),
                 new = plan_find(b, diff->rows[i].service);
         if (old < 0 || new < 0)
             continue;
-        uint64_t before = plan_digest(a, &a->services[old]);
-        uint64_t after = plan_digest(b, &b->services[new]);
+        uint64_t before = plan_digest(a, &a->services[old], tunes);
+        uint64_t after = plan_digest(b, &b->services[new], tunes);
         assert_int_not_equal(before, 0);
         assert_int_equal(plan_digest_differs(before, after), diff->rows[i].change == PLAN_RESTART);
         assert_false(plan_digest_differs(before ^ 1ULL << 63, after));
         assert_false(plan_digest_differs(0, after));
     }
 }
+
+static bool may_tune = true;
 
 /* "web=live(priority,ready) new=added supervisor(log) sockets(a)", without what is the same. */
 static const char *changes(const char *before, const char **environment_before, const char *after,
@@ -42,8 +45,8 @@ static const char *changes(const char *before, const char **environment_before, 
     assert_non_null(b);
     arena_init(&arena);
     buf_init(&out, TEXT_MAX - 1);
-    assert_int_equal(plan_diff(a, b, &arena, &diff), 0);
-    check_digests(a, b, &diff);
+    assert_int_equal(plan_diff(a, b, may_tune, &arena, &diff), 0);
+    check_digests(a, b, may_tune, &diff);
     for (size_t i = 0; i < diff.count; i++) {
         const struct plan_diff_row *row = &diff.rows[i];
         if (row->change == PLAN_SAME) {
@@ -52,11 +55,11 @@ static const char *changes(const char *before, const char **environment_before, 
         }
         buf_printf(&out, "%s=%s(", row->service, plan_change_name(row->change));
         for (size_t k = 0; k < row->keys.count; k++)
-            buf_printf(&out, "%s%s", k ? "," : "", row->keys.names[k]);
+            buf_printf(&out, "%s%s", k ? "," : "", row->keys.list[k].key);
         buf_puts(&out, ") ");
     }
-    for (size_t i = 0; i < diff.supervisor_keys.count; i++)
-        buf_printf(&out, "supervisor(%s) ", diff.supervisor_keys.names[i]);
+    for (size_t i = 0; i < diff.supervisor.count; i++)
+        buf_printf(&out, "supervisor(%s) ", diff.supervisor.list[i].key);
     for (size_t i = 0; i < diff.sockets.count; i++)
         buf_printf(&out, "socket(%s) ", diff.sockets.names[i]);
     snprintf(text, TEXT_MAX, "%s", buf_text(&out));
@@ -102,7 +105,7 @@ static void one_other_key_restarts(void **state)
     (void)state;
     diff_is(WEB, "[service:web]\ncommand = web -v\npriority = 5\n",
             "web=restart(command,priority) ");
-    diff_is(WEB, WEB "stdout_logfile = /x\n", "web=restart(stdout_logfile) ");
+    diff_is(WEB, WEB "umask = 077\n", "web=restart(umask) ");
 }
 
 static void what_a_text_means_counts(void **state)
@@ -132,7 +135,121 @@ static void folders_of_logs_move_default_files(void **state)
     diff_is(WEB "[service:own]\ncommand = x\nstdout_logfile = /x\n",
             "[supervisor]\nlog_dir = /logs\n" WEB
             "[service:own]\ncommand = x\nstdout_logfile = /x\n",
-            "web=restart(stdout_logfile) supervisor(log_dir) ");
+            "web=live(stdout_logfile) supervisor(log_dir) ");
+}
+
+/* The logger takes another file while the pipe stays; a pipe cannot come or go. */
+static void output_moves_while_it_is_captured(void **state)
+{
+    (void)state;
+    diff_is(WEB, WEB "stdout_logfile = /x\n", "web=live(stdout_logfile) ");
+    diff_is(WEB "stdout_logfile = /x\n", WEB "stdout_logfile = syslog\n",
+            "web=live(stdout_logfile) ");
+    diff_is(WEB, WEB "stdout_logfile = none\n", "web=restart(stdout_logfile) ");
+    diff_is(WEB "stdout_logfile = inherit\n", WEB "stdout_logfile = none\n",
+            "web=restart(stdout_logfile) ");
+    diff_is(WEB "stdout_logfile = off\n", WEB "stdout_logfile = none\n", "");
+    diff_is(WEB, WEB "redirect_stderr = false\n", "web=restart(stderr_logfile,redirect_stderr) ");
+    diff_is(WEB "stdout_logfile = /x\nstderr_logfile = /x\n",
+            WEB "stdout_logfile = /x\nstderr_logfile = /y\n", "web=restart(stderr_logfile) ");
+    diff_is(WEB "stdout_logfile = /x\nstderr_logfile = /z\n",
+            WEB "stdout_logfile = /x\nstderr_logfile = /y\n", "web=live(stderr_logfile) ");
+}
+
+static void without_the_right_limits_restart(void **state)
+{
+    (void)state;
+    diff_is(WEB, WEB "nice = 5\nrlimit_nofile = 100\n", "web=live(nice,rlimit_nofile) ");
+    may_tune = false;
+    diff_is(WEB, WEB "nice = 5\nrlimit_nofile = 100\n", "web=restart(nice,rlimit_nofile) ");
+    may_tune = true;
+    diff_is(WEB, WEB "rlimit_stack = 8MB\n", "web=restart(rlimit_stack) ");
+}
+
+static void one_value_has_many_spellings(void **state)
+{
+    static const char *const same[][2] = {
+        { "stopwaitsecs = 10s\n", "stopwaitsecs = 10000ms\n" },
+        { "", "stopwaitsecs = 10\n" }, /* the default */
+        { "rlimit_as = 4GB\n", "rlimit_as = 4096MB\n" },
+        { "autostart = yes\n", "autostart = true\n" },
+        { "stopsignal = TERM\n", "stopsignal = 15\n" },
+        { "umask = 22\n", "umask = 0022\n" },
+        { "exitcodes = 0, 2, TERM\n", "exitcodes = SIGTERM 2,0\n" },
+        { "restart_on = 75: backoff 5m\n", "restart_on = 75: backoff 300s\n" },
+        { "autorestart = on-failure\n", "autorestart = unexpected\n" },
+        { "cpu_max = 150%\n", "cpu_max = 1.5\n" },
+        { "backoff_jitter = 10%\n", "" },
+        { "backoff_factor = 2.0\n", "" },
+        { "rlimit_cpu = 1h\n", "rlimit_cpu = 60m\n" },
+        { "environment = A=1,B=\"2\"\n", "environment = B='2', A=\"1\"\n" },
+        { "environment = A=1\n", "environment = A=0,A=1\n" },
+        { "memory_max = 1GB\n", "memory_max = 1024 MB\n" },
+        { "stdout_logfile_maxbytes = 50MB\n", "" },
+    };
+    char before[TEXT_MAX], after[TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        snprintf(before, sizeof(before), WEB "%s", same[i][0]);
+        snprintf(after, sizeof(after), WEB "%s", same[i][1]);
+        diff_is(before, after, "");
+    }
+    diff_is("[service:web]\ncommand = web  -v 'a b'\n", "[service:web]\ncommand = web -v \"a b\"\n",
+            "");
+    diff_is("[service:web]\ncommand = web -v 'a  b'\n", "[service:web]\ncommand = web -v 'a b'\n",
+            "web=restart(command) ");
+    diff_is(WEB "requires = a b\n[service:a]\ncommand = x\n[service:b]\ncommand = x\n",
+            WEB "requires = b, a\n[service:a]\ncommand = x\n[service:b]\ncommand = x\n", "");
+    diff_is("[supervisor]\nenvironment = A=1\n" WEB "environment = A=2\n",
+            "[supervisor]\nenvironment = A=3\n" WEB "environment = A=2\n",
+            "supervisor(environment) ");
+    diff_is("[supervisor]\nshutdown_timeout = 60s\n" WEB,
+            "[supervisor]\nshutdown_timeout = 1m\n" WEB, "");
+}
+
+/* What is shown of a key: "OLD -> NEW", or the variables. */
+static void shows(const char *before, const char *after, const char *key, const char *expected)
+{
+    struct plan *a = fixture_plan(before, NULL), *b = fixture_plan(after, NULL);
+    struct plan_diff diff;
+    struct arena arena;
+    char text[TEXT_MAX] = "";
+
+    arena_init(&arena);
+    assert_int_equal(plan_diff(a, b, true, &arena, &diff), 0);
+    for (size_t i = 0; i < diff.rows[0].keys.count; i++) {
+        const struct plan_diff_key *found = &diff.rows[0].keys.list[i];
+        if (strcmp(found->key, key) == 0 && found->variables)
+            snprintf(text, sizeof(text), "%s", found->variables);
+        else if (strcmp(found->key, key) == 0)
+            snprintf(text, sizeof(text), "%s -> %s", found->before, found->after);
+    }
+    assert_string_equal(text, expected);
+    arena_done(&arena);
+    plan_free(a);
+    plan_free(b);
+}
+
+static void values_are_shown_and_secrets_are_not(void **state)
+{
+    (void)state;
+    shows(WEB, WEB "stopwaitsecs = 90\n", "stopwaitsecs", "10s -> 90s");
+    shows(WEB, WEB "rlimit_as = 2048MB\n", "rlimit_as", " -> 2GB");
+    shows(WEB "cpu_max = 1.5\n", WEB, "cpu_max", "150% -> ");
+    shows(WEB, WEB "umask = 7\n", "umask", " -> 007");
+    shows(WEB, WEB "oom_score_adj = 0\n", "oom_score_adj", " -> 0");
+    shows(WEB, WEB "restart_on = 64-78: never, SEGV: backoff 90s\n", "restart_on",
+          " -> 64-78: never, SEGV: backoff 90s");
+    shows(WEB, WEB "stdout_logfile = /x\n", "stdout_logfile",
+          "/var/log/supervisor/web-N.log -> /x");
+    shows("[program:web]\ncommand = web\n", "[program:web]\ncommand = web\nbackoff_factor = 3\n",
+          "backoff_factor", "linear -> 3");
+    shows(WEB "environment = KEEP=1,PASSWORD=one,GONE=x\n",
+          WEB "environment = KEEP=1,PASSWORD=two,NEW=x\n", "environment", "PASSWORD -GONE +NEW");
+    shows("[supervisor]\nenvironment = SHARED=1,MINE=1\n" WEB "environment = MINE=2\n",
+          "[supervisor]\nenvironment = MORE=1,MINE=3\n" WEB "environment = MINE=2\n", "environment",
+          "-SHARED +MORE");
 }
 
 static void sockets_change_their_services(void **state)
@@ -174,6 +291,10 @@ int main(void)
         cmocka_unit_test(one_other_key_restarts),
         cmocka_unit_test(what_a_text_means_counts),
         cmocka_unit_test(folders_of_logs_move_default_files),
+        cmocka_unit_test(output_moves_while_it_is_captured),
+        cmocka_unit_test(without_the_right_limits_restart),
+        cmocka_unit_test(one_value_has_many_spellings),
+        cmocka_unit_test(values_are_shown_and_secrets_are_not),
         cmocka_unit_test(sockets_change_their_services),
         cmocka_unit_test(another_kind_changes_defaults),
     };

@@ -1,0 +1,567 @@
+/* plan_value.c - the contract is in plan_value.h. */
+#include "supervisor/plan/plan_value.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/signals.h"
+#include "base/words.h"
+#include "supervisor/plan/instance.h"
+#include "supervisor/plan/options.h"
+#include "supervisor/plan/options_parse.h"
+
+enum { VALUE_MAX = 1024 * 1024 };
+
+static const void *field_of(const struct spec_service *service, const struct opt *row)
+{
+    size_t set = offsetof(struct spec_filling, set);
+
+    return row->offset < set ? (const char *)service + row->offset
+                             : (const char *)service->set + (row->offset - set);
+}
+
+static bool is_key(size_t row, const char *key)
+{
+    return strcmp(options_service.rows[row].key, key) == 0;
+}
+
+/* --- one spelling --- */
+
+struct step {
+    int64_t factor;
+    const char *name;
+};
+
+/* Exact, in the largest of the units (largest first, the last is 1) that divides it. */
+static void put_in_units(int64_t number, const struct step *units, struct buf *out)
+{
+    while (units->factor > 1 && (number == 0 || number % units->factor != 0))
+        units++;
+    buf_printf(out, "%lld%s", (long long)(number / units->factor), units->name);
+}
+
+static void put_duration(int64_t ms, struct buf *out)
+{
+    static const struct step units[] = {
+        { 86400000, "d" }, { 3600000, "h" }, { 60000, "m" }, { 1000, "s" }, { 1, "ms" }
+    };
+
+    put_in_units(ms, units, out);
+}
+
+static void put_size(int64_t bytes, struct buf *out)
+{
+    static const struct step units[] = {
+        { 1LL << 40, "TB" }, { 1 << 30, "GB" }, { 1 << 20, "MB" }, { 1 << 10, "KB" }, { 1, "" }
+    };
+
+    put_in_units(bytes, units, out);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What is waited for is a set; sockets have their places. */
+static void put_names(const struct opt_names *names, bool sorted, struct buf *out)
+{
+    const char **list = calloc(names->count + 1, sizeof(*list));
+
+    for (size_t i = 0; list && i < names->count; i++)
+        list[i] = names->names[i];
+    if (list && sorted)
+        qsort(list, names->count, sizeof(*list), by_text);
+    for (size_t i = 0; i < names->count; i++)
+        buf_printf(out, "%s%s", i ? " " : "", list ? list[i] : names->names[i]);
+    free(list);
+}
+
+static void put_exits(const struct spec_exits *exits, struct buf *out)
+{
+    const char *between = "";
+
+    for (int i = 0; i < 256; i++)
+        if (exits->codes[i / 64] >> (i % 64) & 1) {
+            buf_printf(out, "%s%d", between, i);
+            between = ", ";
+        }
+    for (int i = 1; i < 64; i++)
+        if (exits->signals >> i & 1) {
+            buf_printf(out, "%s%s", between, signals_name(i));
+            between = ", ";
+        }
+}
+
+static void put_rules(const struct spec_rules *rules, struct buf *out)
+{
+    static const char *const actions[] = {
+        [SPEC_RULE_NEVER] = "never",
+        [SPEC_RULE_ALWAYS] = "always",
+        [SPEC_RULE_NOW] = "now",
+        [SPEC_RULE_BACKOFF] = "backoff ",
+    };
+
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct spec_rule *rule = &rules->list[i];
+        buf_puts(out, i ? ", " : "");
+        if (rule->signalled)
+            buf_puts(out, signals_name(rule->first));
+        else if (rule->first == rule->last)
+            buf_printf(out, "%d", (int)rule->first);
+        else
+            buf_printf(out, "%d-%d", (int)rule->first, (int)rule->last);
+        buf_printf(out, ": %s", actions[rule->action]);
+        if (rule->action == SPEC_RULE_BACKOFF)
+            put_duration(rule->delay_ms, out);
+    }
+}
+
+static void put_limit(const struct opt *row, const struct spec_limit *limit, struct buf *out)
+{
+    int64_t value = (int64_t)limit->value;
+
+    if (!limit->set)
+        return;
+    if (limit->value == RLIM_INFINITY)
+        buf_puts(out, "unlimited");
+    else if (row->parse == options_parse_limit_size || row->parse == options_parse_limit_memory)
+        put_size(value, out);
+    else if (row->parse == options_parse_limit_time)
+        put_duration(value * 1000, out);
+    else if (row->parse == options_parse_limit_processors) /* of 100 ms */
+        buf_printf(out, "%g%%", (double)value / 1000);
+    else
+        buf_printf(out, "%lld", (long long)value);
+}
+
+static void put_custom(const struct spec_service *service, const struct opt *row, const void *field,
+                       struct buf *out)
+{
+    static const char *const autorestart[] = { "false", "true", "unexpected" };
+
+    if (row->parse == options_parse_autorestart)
+        buf_puts(out, autorestart[*(const int *)field]);
+    else if (row->parse == options_parse_exits)
+        put_exits(field, out);
+    else if (row->parse == options_parse_rules)
+        put_rules(field, out);
+    else if (row->parse == options_parse_retries && *(const int64_t *)field != SPEC_UNLIMITED)
+        buf_printf(out, "%lld", (long long)*(const int64_t *)field);
+    else if (row->parse == options_parse_retries)
+        buf_puts(out, "unlimited");
+    else if (row->parse == options_parse_factor && service->set->backoff_linear)
+        buf_puts(out, "linear");
+    else if (row->parse == options_parse_factor)
+        buf_printf(out, "%.17g", *(const double *)field);
+    else if (row->parse == options_parse_jitter)
+        buf_printf(out, "%g%%", *(const double *)field * 100);
+    else
+        put_limit(row, field, out);
+}
+
+void plan_value_plain(const struct opt *row, const void *field, struct buf *out)
+{
+    int64_t number = row->size == sizeof(int64_t) ? *(const int64_t *)field : 0;
+
+    switch (row->type) {
+    case OPT_BOOLEAN:
+        buf_puts(out, *(const bool *)field ? "true" : "false");
+        break;
+    case OPT_INTEGER: /* zero is "not set" where there is no default */
+        if (row->initial || number != 0)
+            buf_printf(out, "%lld", (long long)number);
+        break;
+    case OPT_OCTAL:
+        if (number >= 0)
+            buf_printf(out, "%03llo", (unsigned long long)number);
+        break;
+    case OPT_DURATION:
+        put_duration(number, out);
+        break;
+    case OPT_SIZE:
+        put_size(number, out);
+        break;
+    case OPT_CHOICE:
+        buf_puts(out, row->choices[*(const int *)field]);
+        break;
+    case OPT_SIGNAL:
+        if (*(const int *)field != 0)
+            buf_puts(out, signals_name(*(const int *)field));
+        break;
+    case OPT_TEXT:
+        if (*(const char *const *)field)
+            buf_puts(out, *(const char *const *)field);
+        break;
+    case OPT_NAMES:
+        put_names(field, strcmp(row->key, "sockets") != 0, out);
+        break;
+    case OPT_SHARE:
+    case OPT_CUSTOM:
+    case OPT_NTYPES:
+        break;
+    }
+}
+
+static void put_names_of(const struct spec_service *service, struct buf *out);
+
+/* Where a stream goes; of errors that go where the output goes there is nothing to say. */
+static void put_log(const struct plan *plan, const struct spec_service *service, bool is_err,
+                    struct buf *out)
+{
+    const char *path = is_err ? service->err.logfile : service->out.logfile;
+    const char *dir = plan->supervisor.log_dir;
+
+    if (is_err && service->set->redirect_stderr)
+        return;
+    switch (instance_log(path)) {
+    case INSTANCE_LOG_DEFAULT:
+        buf_printf(out, "%s/%s-N%s.log", dir ? dir : "/var/log/supervisor", service->name,
+                   is_err ? ".err" : "");
+        break;
+    case INSTANCE_LOG_NONE:
+        buf_puts(out, "none");
+        break;
+    case INSTANCE_LOG_INHERIT:
+        buf_puts(out, "inherit");
+        break;
+    case INSTANCE_LOG_CAPTURED:
+        buf_puts(out, path);
+        break;
+    }
+}
+
+void plan_value(const struct plan *plan, const struct spec_service *service, size_t index,
+                struct buf *out)
+{
+    const struct opt *row = &options_service.rows[index];
+    const void *field = field_of(service, row);
+
+    if (is_key(index, "environment"))
+        put_names_of(service, out);
+    else if (is_key(index, "stdout_logfile") || is_key(index, "stderr_logfile"))
+        put_log(plan, service, is_key(index, "stderr_logfile"), out);
+    else if (is_key(index, "oom_score_adj") && service->set->set_oom_score)
+        buf_printf(out, "%lld", (long long)*(const int64_t *)field);
+    else if (row->type == OPT_CUSTOM)
+        put_custom(service, row, field, out);
+    else
+        plan_value_plain(row, field, out);
+}
+
+/* --- sums --- */
+
+/* FNV-1a: tells values apart, protects nothing. */
+static const uint64_t sum_nothing = 0xcbf29ce484222325ULL;
+
+static void add_bytes(uint64_t *sum, const void *bytes, size_t len)
+{
+    const unsigned char *at = bytes;
+
+    for (size_t i = 0; i < len; i++)
+        *sum = (*sum ^ at[i]) * 0x100000001b3ULL;
+}
+
+static void add_text(uint64_t *sum, const char *text)
+{
+    if (text)
+        add_bytes(sum, text, strlen(text) + 1);
+    else
+        add_bytes(sum, "\1", 2); /* no text of a file has this byte */
+}
+
+static void add_number(uint64_t *sum, int64_t number) { add_bytes(sum, &number, sizeof(number)); }
+
+static const char *find_pair(const struct plan *plan, const char *name, size_t len)
+{
+    for (size_t i = 0; plan->environment[i]; i++)
+        if (strncmp(plan->environment[i], name, len) == 0 && plan->environment[i][len] == '=')
+            return plan->environment[i];
+    return NULL;
+}
+
+static void add_variables(uint64_t *sum, const struct plan *plan, const char *text)
+{
+    static const char begins[] = "%(ENV_";
+
+    while ((text = strstr(text, begins)) != NULL) {
+        text += strlen(begins);
+        add_text(sum, find_pair(plan, text, strcspn(text, ")")));
+    }
+}
+
+/* What is filled in for all instances alike. */
+static void add_meaning(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                        const char *text)
+{
+    if (!strchr(text, '%'))
+        return;
+    if (instance_mentions(text, "here"))
+        add_text(sum, service->here);
+    if (instance_mentions(text, "group_name"))
+        add_text(sum, service->group);
+    if (instance_mentions(text, "numprocs"))
+        add_number(sum, service->numprocs);
+    if (instance_mentions(text, "host_node_name"))
+        add_text(sum, plan->host);
+    add_variables(sum, plan, text);
+}
+
+static uint64_t pair_sum(const struct plan *plan, const struct spec_service *service,
+                         const char *pair)
+{
+    uint64_t sum = sum_nothing;
+
+    add_text(&sum, pair);
+    if (service)
+        add_meaning(&sum, plan, service, pair);
+    return sum;
+}
+
+/* The pairs of environment = ..., as written.  supervisord's are filled in before they are split,
+ * so what has something to fill in is one. */
+static char **own_pairs(const struct spec_service *service, struct arena *arena)
+{
+    char **pairs = NULL;
+    size_t count;
+    struct err err;
+
+    if (!service || !service->environment)
+        return NULL;
+    if (service->kind == SPEC_SERVICE) {
+        words_environment(service->environment, arena, &pairs, &count, &err);
+    } else if (!strchr(service->environment, '%')) {
+        words_environment_shlex(service->environment, arena, &pairs, &count, &err);
+    } else if ((pairs = arena_array(arena, 2, sizeof(*pairs))) != NULL) {
+        pairs[0] = (char *)service->environment;
+    }
+    return pairs;
+}
+
+static size_t name_len(const char *pair) { return strcspn(pair, "="); }
+
+/* Whether a later one of the same list takes its place. */
+static bool is_overridden(char *const *pairs, size_t index)
+{
+    size_t len = name_len(pairs[index]);
+
+    for (size_t i = index + 1; pairs[i]; i++)
+        if (name_len(pairs[i]) == len && strncmp(pairs[i], pairs[index], len) == 0)
+            return true;
+    return false;
+}
+
+/* Of all variables that the files give it, in whatever order. */
+static uint64_t environment_sum(const struct plan *plan, const struct spec_service *service)
+{
+    struct arena arena;
+    uint64_t sum = 0;
+
+    arena_init(&arena);
+    char **own = own_pairs(service, &arena);
+    for (size_t i = 0; plan->environment[i]; i++)
+        sum += pair_sum(plan, NULL, plan->environment[i]);
+    for (size_t i = 0; own && own[i]; i++) {
+        const char *outer = find_pair(plan, own[i], name_len(own[i]));
+        if (is_overridden(own, i))
+            continue;
+        if (outer)
+            sum -= pair_sum(plan, NULL, outer);
+        sum += pair_sum(plan, service, own[i]);
+    }
+    arena_done(&arena);
+    add_text(&sum, service->kind == SPEC_PROGRAM ? service->group : NULL);
+    return sum;
+}
+
+static void put_names_of(const struct spec_service *service, struct buf *out)
+{
+    struct arena arena;
+    const char *between = "";
+
+    arena_init(&arena);
+    char **own = own_pairs(service, &arena);
+    for (size_t i = 0; own && own[i]; i++) {
+        buf_printf(out, "%s%.*s", between, (int)name_len(own[i]), own[i]);
+        between = " ";
+    }
+    arena_done(&arena);
+}
+
+/* The pair of this name that the service gets; with what is filled in, in *ret_sum. */
+static bool effective(const struct plan *plan, const struct spec_service *service, char *const *own,
+                      const char *name, size_t len, uint64_t *ret_sum)
+{
+    const char *outer = find_pair(plan, name, len);
+
+    for (size_t i = 0; own && own[i]; i++)
+        if (name_len(own[i]) == len && strncmp(own[i], name, len) == 0 && !is_overridden(own, i)) {
+            *ret_sum = pair_sum(plan, service, own[i]);
+            return true;
+        }
+    if (outer)
+        *ret_sum = pair_sum(plan, NULL, outer);
+    return outer;
+}
+
+struct side {
+    const struct plan *plan;
+    const struct spec_service *service;
+    char **own;
+};
+
+/* Tells of one name that `first` knows; what `second` has as well was told before when `added`. */
+static void put_variable(const struct side *first, const struct side *second, const char *pair,
+                         bool added, struct buf *out)
+{
+    size_t len = name_len(pair);
+    uint64_t a = 0, b = 0;
+    bool there = effective(second->plan, second->service, second->own, pair, len, &b);
+
+    effective(first->plan, first->service, first->own, pair, len, &a);
+    if (there && (added || a == b))
+        return;
+    buf_printf(out, "%s%s%.*s", out->len ? " " : "",
+               there   ? ""
+               : added ? "+"
+                       : "-",
+               (int)len, pair);
+}
+
+static void put_side(const struct side *first, const struct side *second, bool added,
+                     struct buf *out)
+{
+    uint64_t sum;
+
+    for (size_t i = 0; first->own && first->own[i]; i++)
+        if (!is_overridden(first->own, i))
+            put_variable(first, second, first->own[i], added, out);
+    for (size_t i = 0; first->plan->environment[i]; i++) {
+        const char *pair = first->plan->environment[i];
+        size_t len = name_len(pair);
+        bool again = false;
+        for (size_t k = 0; first->own && first->own[k]; k++)
+            again |= name_len(first->own[k]) == len && strncmp(first->own[k], pair, len) == 0;
+        if (!again && effective(first->plan, first->service, first->own, pair, len, &sum))
+            put_variable(first, second, pair, added, out);
+    }
+}
+
+void plan_value_variables(const struct plan *a, const struct spec_service *of_a,
+                          const struct plan *b, const struct spec_service *of_b, struct buf *out)
+{
+    struct arena arena;
+
+    arena_init(&arena);
+    const struct side before = { a, of_a, own_pairs(of_a, &arena) };
+    const struct side after = { b, of_b, own_pairs(of_b, &arena) };
+    put_side(&before, &after, false, out);
+    put_side(&after, &before, true, out);
+    arena_done(&arena);
+}
+
+static void add_sockets(uint64_t *sum, const struct plan *plan, const struct spec_service *service)
+{
+    for (size_t i = 0; i < service->nsockets; i++) {
+        const struct spec_socket *socket = &plan->sockets[service->socket_index[i]];
+
+        for (size_t k = 0; k < socket->listen.count; k++)
+            add_text(sum, socket->listen.names[k]);
+        add_number(sum, socket->type);
+        add_number(sum, socket->reuse_port);
+    }
+}
+
+/* Blanks between its words do not count. */
+static void add_words(uint64_t *sum, const struct spec_service *service, const char *text)
+{
+    struct arena arena;
+    char **words = NULL;
+    size_t count = 0;
+    struct err err;
+
+    arena_init(&arena);
+    if (strchr(text, '%') ||
+        (service->kind == SPEC_PROGRAM ? words_split_shlex(text, &arena, &words, &count, &err)
+                                       : words_split(text, &arena, &words, &count, &err)) != 0)
+        add_text(sum, text);
+    for (size_t i = 0; i < count; i++)
+        add_text(sum, words[i]);
+    arena_done(&arena);
+}
+
+static void add_text_row(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                         size_t row, const char *text)
+{
+    struct buf value;
+
+    buf_init(&value, VALUE_MAX);
+    if (is_key(row, "command") && text) {
+        add_words(sum, service, text);
+    } else {
+        plan_value(plan, service, row, &value);
+        add_text(sum, buf_text(&value));
+    }
+    buf_done(&value);
+    if (text && options_service.rows[row].flags & OPTIONS_INSTANCE)
+        add_meaning(sum, plan, service, text);
+    if (is_key(row, "stdout_logfile") || is_key(row, "stderr_logfile"))
+        add_number(sum, is_key(row, "stdout_logfile") ? service->out.apart : service->err.apart);
+}
+
+uint64_t plan_value_sum(const struct plan *plan, const struct spec_service *service, size_t index)
+{
+    const struct opt *row = &options_service.rows[index];
+    uint64_t sum = sum_nothing;
+    struct buf value;
+
+    if (is_key(index, "environment"))
+        return environment_sum(plan, service);
+    if (row->type == OPT_TEXT) {
+        add_text_row(&sum, plan, service, index, *(const char *const *)field_of(service, row));
+        return sum;
+    }
+    buf_init(&value, VALUE_MAX);
+    plan_value(plan, service, index, &value);
+    add_text(&sum, buf_text(&value));
+    buf_done(&value);
+    if (is_key(index, "sockets"))
+        add_sockets(&sum, plan, service);
+    return sum;
+}
+
+/* --- what a process keeps --- */
+
+/* Its pipe, or the lack of one; whether errors share it. */
+static uint64_t log_fixed(const struct plan *plan, const struct spec_service *service, size_t row)
+{
+    bool is_err = is_key(row, "stderr_logfile");
+    const char *out = service->out.logfile, *err = service->err.logfile;
+    const char *path = is_err ? err : out;
+    enum instance_log kind = instance_log(path);
+    uint64_t sum = sum_nothing;
+
+    if (is_err && service->set->redirect_stderr)
+        return 0;
+    if (path && strchr(path, '%')) /* it may turn out to be anything */
+        return plan_value_sum(plan, service, row);
+    add_number(&sum, kind == INSTANCE_LOG_DEFAULT ? INSTANCE_LOG_CAPTURED : kind);
+    add_number(&sum, is_err && out && err && strcmp(out, err) == 0);
+    return sum;
+}
+
+uint64_t plan_value_fixed(const struct plan *plan, const struct spec_service *service, size_t row,
+                          bool tunes)
+{
+    unsigned flags = options_service.rows[row].flags;
+
+    if (flags & OPTIONS_LIVE || (flags & OPTIONS_TUNED && tunes))
+        return 0;
+    if (!(flags & OPTIONS_PARTLY))
+        return plan_value_sum(plan, service, row);
+    if (is_key(row, "notify_access")) /* only who may speak is told where */
+        return service->set->notify_access == SPEC_NOTIFY_NONE ? 1 : 2;
+    if (is_key(row, "process_name")) /* a variable of programs */
+        return service->kind == SPEC_PROGRAM ? plan_value_sum(plan, service, row) : 0;
+    return log_fixed(plan, service, row);
+}
