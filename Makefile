@@ -50,7 +50,7 @@ PKGS        := libuv jansson inih libzstd libcrypto
 PKG_CFLAGS  := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 LIBS_BASE   := -l:libinih.a
 LIBS_IO     := -l:libjansson.a -l:libuv_a.a $(LIBS_BASE) -lpthread -ldl
-LIBS_DEPLOY := -l:libzstd.a -lcrypto
+LIBS_DEPLOY := -l:libzstd.a -lcrypto -lm
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
         -Wswitch-enum -Wpointer-arith -Wundef -Wimplicit-fallthrough -Werror
