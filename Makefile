@@ -204,7 +204,7 @@ demo: deps-build
 	+$(MAKE) --no-print-directory -j$(JOBS) all examples
 	examples/demo/run $(abspath $(B))/bin
 
-## sanitize      unit and system tests again under address and undefined-behaviour sanitizers
+## sanitize      unit, system and chaos tests again under address and undefined-behaviour sanitizers
 .PHONY: sanitize
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # What the optimiser guesses about code with checks in it is no reason to stop (-Wno-error).
@@ -214,7 +214,7 @@ sanitize: deps-check
 	+$(SANITIZE) -j$(JOBS) all tests-built
 	+$(SANITIZE) check-unit
 	@# The core leaves its memory to the kernel when it goes: leaks are looked for above.
-	+ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 $(SANITIZE) check-system
+	+ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 $(SANITIZE) check-system check-chaos
 
 ## fuzz          every fuzz target for SECONDS each (needs clang)
 .PHONY: fuzz

@@ -9,10 +9,10 @@ import time
 
 import pytest
 from form import ROUNDS
+from harness import SANITIZED
 from herd import ONE, TWO, Broken
 from rounds import Player
 
-ASAN = "asan" in os.environ.get("B", "")
 LONG = 60 if ROUNDS else 1.5
 YEAR = 365 * 24 * 3600
 
@@ -97,7 +97,7 @@ def test_both_stopped_and_killed(player, tally):
     tally["core and logger killed while stopped"] += 1
 
 
-@pytest.mark.skipif(ASAN, reason="the sanitizer brings its own malloc")
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer brings its own malloc")
 @pytest.mark.parametrize("player", ["memory"], indirect=True)
 def test_clock(player, tally):
     """Deadlines, delays and leases are not the wall clock's business."""
