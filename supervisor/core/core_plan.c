@@ -370,7 +370,9 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
 
     if (!next)
         return err_wrap(err, "nothing was changed");
+    core->ledger.header->applying = 1;
     if (keep_source(core, source, "plan", err) != 0) {
+        core->ledger.header->applying = 0;
         keeper_discard(next);
         return err_wrap(err, "keeping the new plan");
     }
@@ -383,11 +385,12 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     core_cgroup_begin(core);
     sockets_configure(core, plan, problems);
     struct err later = { 0 };
-    keeper_configure(core->keeper, next, before);
+    keeper_configure(core->keeper, next, before, problems);
     if (core_plan_releases(core, RELEASES_RELOAD, problems, &later) != 0) {
         err_list_add(problems, "%s", later.text);
         log_error("applying the new plan", "error", later.text, NULL);
     }
+    core->ledger.header->applying = 0;
     keeper_outdated(core->keeper);
     keeper_autostart(core->keeper);
     give_memory_back();

@@ -26,6 +26,7 @@
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/health/notify.h"
+#include "supervisor/host/tuning.h"
 #include "supervisor/core/orders.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/release/releases.h"
@@ -555,7 +556,7 @@ static int take_up(struct run *run, struct err *err)
     struct keeper_next *next = keeper_prepare(core->keeper, core->plan, err);
     int rc = next ? 0 : err->code;
     if (rc == 0)
-        keeper_configure(core->keeper, next, NULL);
+        keeper_configure(core->keeper, next, NULL, NULL);
     if (rc == 0 && core->ledger.header->rebuilt) {
         size_t found = keeper_rebuild(core->keeper);
         core->ledger.header->rebuilt = 0;
@@ -677,6 +678,7 @@ static int run_core(struct run *run)
     }
     core->ledger.header->core_loading = 1;
     reserve_for_json();
+    core->tunes = tuning_allowed();
     core->loop = loop_new(&err);
     int rc = core->loop ? load(run) : 1;
     if (rc != 0)

@@ -89,10 +89,12 @@ void keeper_free(struct keeper *keeper);
  * Users that cannot be found are kept as the reason why their services do not start. */
 struct keeper_next *keeper_prepare(struct keeper *keeper, const struct plan *plan, struct err *err);
 void keeper_discard(struct keeper_next *next);
-/* Takes the prepared plan, which is core->plan by now, into force; cannot fail.  Instances that are
+/* Takes the prepared plan, which is core->plan by now, into force; cannot fail, but some of it may
+ * apply later than it should (`problems`, may be NULL).  Instances that are
  * gone are marked as removed (and stopped), the others point at their new settings.  `before` (the
  * plan until now, NULL at the start) is taken over and freed when nothing needs it. */
-void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before);
+void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before,
+                      struct err_list *problems);
 
 /* At the start of a core: adopt() makes slots of what the ledger knows (before keeper_configure;
  * returns how many), tell_releases() says which releases run, resume() takes every unit up where it
@@ -158,6 +160,8 @@ void keeper_unit_free(struct unit *unit);
 struct slot *keeper_slot_alloc(const char *name); /* zeroed but for its name, or NULL */
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit);
 void keeper_end_checks(struct unit *unit);
+/* Its checks are those of its settings now; what was asked before goes on as it was. */
+void keeper_follow_checks(struct keeper *keeper, struct unit *unit);
 void keeper_check_again(void *context); /* of checks_timer: those that are unchecked */
 /* Frees unit->made unless something still needs it. */
 void keeper_drop_made(struct unit *unit);
@@ -184,6 +188,14 @@ size_t keeper_number_turns(const struct keeper *keeper, int64_t *ret_open_ms);
 /* keeper_evidence.c: publishes "evidence" about all processes of the unit, once per process and
  * kind, unless there was a lot of it just now. */
 void keeper_evidence(struct keeper *keeper, struct unit *unit, enum unit_evidence what);
+/* Limits, priorities, where its output goes: as the plan says, for what runs. */
+void keeper_refresh(struct keeper *keeper, struct unit *unit, struct err_list *problems);
+/* All processes of the unit, the main one first; at most `max`. */
+size_t keeper_pids(struct keeper *keeper, const struct unit *unit, pid_t *ret, size_t max);
+/* keeper_tune.c: it starts with the limits and priorities of its plan; it gets those of the plan
+ * now, and what cannot be done is a problem (NULL: only logged). */
+void keeper_tuned(struct unit *unit);
+void keeper_tune(struct keeper *keeper, struct unit *unit, struct err_list *problems);
 void keeper_send_stop(struct keeper *keeper, struct unit *unit);
 /* keeper_hooks.c: hooks beside the lifecycle (post_start, pre_stop, on_failed). */
 void keeper_hooks_changed(struct keeper *keeper, struct unit *unit, enum lifecycle_state before,

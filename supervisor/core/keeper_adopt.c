@@ -202,6 +202,8 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
     }
     if (expects && pid > 0)
         unit_oom_watch(keeper->core, unit);
+    if (expects && pid > 0 && keeper->core->ledger.header->applying)
+        keeper_refresh(keeper, unit, NULL); /* the core before us died before it came to that */
     keeper_arm(unit);
     keeper_watchdog_follow(unit);
     keeper_perform(keeper, unit, lifecycle_resume(&unit->body.lc, pid > 0));
@@ -235,6 +237,7 @@ void keeper_resume(struct keeper *keeper)
         else if (!slot->twin)
             keeper_replace_alone(keeper, slot);
     }
+    keeper->core->ledger.header->applying = 0;
     ledger_recheck_exits(&keeper->core->ledger);
     keeper_exits(keeper);
     keeper_outdated(keeper); /* the core before us may have died in the middle of a reload */

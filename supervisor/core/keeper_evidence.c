@@ -25,8 +25,7 @@ static bool is_known(const void *context, pid_t pid)
     return ledger_find_pid(&keeper->core->ledger, pid) >= 0;
 }
 
-/* The main process first. */
-static size_t find_pids(struct keeper *keeper, const struct unit *unit, pid_t *pids)
+size_t keeper_pids(struct keeper *keeper, const struct unit *unit, pid_t *pids, size_t max)
 {
     char group[CGROUP_NAME_MAX];
     pid_t main_pid = keeper_pid(keeper, unit);
@@ -34,7 +33,7 @@ static size_t find_pids(struct keeper *keeper, const struct unit *unit, pid_t *p
     size_t count = 0, first = main_pid > 0;
 
     if (unit_group_name(keeper->core, unit, group, sizeof group)) {
-        count = cgroup_group_pids(&keeper->core->cgroup, group, pids + first, PIDS_MAX - first);
+        count = cgroup_group_pids(&keeper->core->cgroup, group, pids + first, max - first);
     } else {
         const struct ledger_header *header = keeper->core->ledger.header;
         struct leftovers *look = leftovers_look((pid_t)header->guardian_pid, header->run,
@@ -42,11 +41,11 @@ static size_t find_pids(struct keeper *keeper, const struct unit *unit, pid_t *p
         if (look)
             count = leftovers_of(look, unit->slot->name,
                                  keeper->core->ledger.records[unit->record].generation,
-                                 unit->body.main_pid, pids + first, PIDS_MAX - first);
+                                 unit->body.main_pid, pids + first, max - first);
         leftovers_free(look);
     }
-    if (count > PIDS_MAX - first)
-        count = PIDS_MAX - first;
+    if (count > max - first)
+        count = max - first;
     size_t kept = first;
     for (size_t i = first; i < first + count; i++)
         if (pids[i] != main_pid)
@@ -75,7 +74,7 @@ void keeper_evidence(struct keeper *keeper, struct unit *unit, enum unit_evidenc
         return;
     unit->evidence |= (uint8_t)what;
     pids = calloc(PIDS_MAX, sizeof *pids);
-    size_t count = pids ? find_pids(keeper, unit, pids) : 0;
+    size_t count = pids ? keeper_pids(keeper, unit, pids, PIDS_MAX) : 0;
     if (count == 0)
         return;
     json_t *details = json_object();

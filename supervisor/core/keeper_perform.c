@@ -209,6 +209,8 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->evidence = 0;
     unit->body.oom_kills = 0;
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
+    unit->body.left = 0;
+    keeper_tuned(unit);
     unit->body.told = 0;
     unit->body.exit_event = 0;
     unit->body.health = UNIT_HEALTH_UNKNOWN;

@@ -70,6 +70,8 @@ static int find_users(struct keeper_next *next, struct err *err)
         struct err why = { 0 };
 
         next->digests[i] = plan_digest(plan, spec, next->keeper->core->tunes);
+        if (next->digests[i] == 0)
+            return no_memory(err);
         int rc = users_find(spec->user, spec->user_group, &next->arena, &next->users[i], &why);
         if (rc == 0)
             continue;
@@ -355,28 +357,42 @@ static void retire_plan(struct keeper *keeper, struct keeper_next *next, struct 
     keeper->stop_round_due = true; /* freed there when nobody points into it */
 }
 
-/* What runs keeps running with its new settings: checks are made anew, log settings handed on. */
-static void refresh_running(struct keeper *keeper, struct unit *unit)
+/* The instance that something still needs, with its new settings. */
+static bool make_again(struct keeper *keeper, struct unit *unit)
 {
-    struct arena scratch;
     struct err err = { 0 };
 
+    if (!unit->made || spawn_prepare(keeper->core, unit, unit->slot->user, &err) == 0)
+        return true;
+    log_warn("new settings cannot be applied to what runs", "instance", unit->slot->name, "error",
+             err.text, NULL); /* with what it had: better than unchecked */
+    return false;
+}
+
+/* What runs keeps running with its new settings; checks that ask the same go on. */
+static void refresh_running(struct keeper *keeper, struct unit *unit, struct err_list *problems)
+{
     if (!unit || unit->body.lc.starts == 0 || unit->slot->removed)
         return;
-    keeper_end_checks(unit);
+    if (make_again(keeper, unit)) {
+        keeper_refresh(keeper, unit, problems);
+        keeper_follow_checks(keeper, unit);
+    }
+    if (keeper_pid(keeper, unit) > 0)
+        unit_oom_watch(keeper->core, unit);
+}
+
+void keeper_refresh(struct keeper *keeper, struct unit *unit, struct err_list *problems)
+{
+    struct arena scratch;
+
     arena_init(&scratch);
-    if (unit->made && spawn_prepare(keeper->core, unit, unit->slot->user, &err) != 0)
-        log_warn("new settings cannot be applied to what runs", "instance", unit->slot->name,
-                 "error", err.text, NULL); /* with what it had: better than unchecked */
     const struct instance *made = spawn_look(keeper->core, unit, &scratch);
-    if (made && err.code == 0)
+    if (made)
         outputs_update(keeper->core, made);
     arena_done(&scratch);
     unit_group_limit(keeper->core, unit);
-    if (keeper_pid(keeper, unit) > 0)
-        unit_oom_watch(keeper->core, unit);
-    if (lifecycle_has_process((enum lifecycle_state)unit->body.lc.state))
-        keeper_begin_checks(keeper, unit);
+    keeper_tune(keeper, unit, problems);
 }
 
 /* Its sockets may be others now. */
@@ -390,7 +406,8 @@ static void listen_again(struct keeper *keeper, struct slot *slot)
         keeper_perform(keeper, slot->main, LIFECYCLE_ACT_ASK);
 }
 
-void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before)
+void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before,
+                      struct err_list *problems)
 {
     point_slots(next);
     free(keeper->slots);
@@ -414,8 +431,8 @@ void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct pl
     arena_init(&next->arena);
     next_free(next);
     for (size_t i = 0; i < keeper->nslots && before; i++) {
-        refresh_running(keeper, keeper->slots[i]->main);
-        refresh_running(keeper, keeper->slots[i]->twin);
+        refresh_running(keeper, keeper->slots[i]->main, problems);
+        refresh_running(keeper, keeper->slots[i]->twin, problems);
         listen_again(keeper, keeper->slots[i]);
     }
 }

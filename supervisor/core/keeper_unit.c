@@ -426,6 +426,17 @@ static bool has_checks(const struct spec_service *spec)
     return !is_delay(spec) || spec->set->startup.target || spec->set->live.target;
 }
 
+/* Readiness that it tells by itself, and may have told by now. */
+static void listen_to_itself(struct keeper *keeper, struct unit *unit)
+{
+    watch_ready_fd(keeper, unit);
+    if (unit->made->ready.kind == SPEC_CHECK_LOG &&
+        outputs_found(keeper->core, unit->made,
+                      keeper->core->ledger.records[unit->record].generation))
+        unit->body.told |= UNIT_TOLD_LOG; /* while no core lived */
+    honour_told(unit);
+}
+
 void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
 {
     const struct checks_hands hands = { .context = unit,
@@ -459,12 +470,12 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
         checks_set_faster(unit->checks, true);
     if (unit->made->startup.kind == SPEC_CHECK_NONE)
         unit->body.gate_passed = true;
-    watch_ready_fd(keeper, unit);
-    if (unit->made->ready.kind == SPEC_CHECK_LOG &&
-        outputs_found(keeper->core, unit->made,
-                      keeper->core->ledger.records[unit->record].generation))
-        unit->body.told |= UNIT_TOLD_LOG; /* while no core lived */
-    honour_told(unit);
+    listen_to_itself(keeper, unit);
+}
+
+static bool may_be_checked(const struct unit *unit)
+{
+    return unit->body.lc.state == LIFECYCLE_STARTING || unit->body.lc.state == LIFECYCLE_RUNNING;
 }
 
 /* The table keeps what was found, so nothing is lost with the core that was poked for it. */
@@ -481,11 +492,6 @@ void keeper_lines(struct keeper *keeper)
     }
 }
 
-static bool may_be_checked(const struct unit *unit)
-{
-    return unit->body.lc.state == LIFECYCLE_STARTING || unit->body.lc.state == LIFECYCLE_RUNNING;
-}
-
 void keeper_check_again(void *context)
 {
     struct keeper *keeper = context;
@@ -497,6 +503,29 @@ void keeper_check_again(void *context)
             if (units[k] && units[k]->unchecked && may_be_checked(units[k]))
                 keeper_begin_checks(keeper, units[k]);
     }
+}
+
+void keeper_follow_checks(struct keeper *keeper, struct unit *unit)
+{
+    const struct instance *made = unit->made;
+    struct err err = { 0 };
+
+    if (!unit->checks || !made || !has_checks(made->service)) {
+        keeper_end_checks(unit);
+        if (may_be_checked(unit))
+            keeper_begin_checks(keeper, unit);
+        return;
+    }
+    if (checks_follow(unit->checks, made, &err) != 0) {
+        keeper_end_checks(unit);
+        check_later(keeper, unit, &err);
+        return;
+    }
+    if (made->startup.kind == SPEC_CHECK_NONE)
+        unit->body.gate_passed = true;
+    loop_watch_free(unit->ready_watch);
+    unit->ready_watch = NULL;
+    listen_to_itself(keeper, unit);
 }
 
 void keeper_end_checks(struct unit *unit)

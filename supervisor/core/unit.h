@@ -57,6 +57,9 @@ struct unit_body {
     int64_t number;
     uint64_t settings;   /* plan_digest() of what its process was started with, or last tried; 0 =
                           * none yet */
+    uint64_t left;       /* settings of a plan that it is not replaced for: that failed, or was not
+                          * to be; likewise */
+    uint64_t files;      /* sum of the files it was started with or last told of, 0 = none */
     uint64_t exit_event; /* number of the event about the end of this process; 0 = it lives */
     uint32_t restarts;   /* starts beyond the first, of this unit's instance */
     uint32_t probes, probe_failures;
@@ -74,6 +77,8 @@ struct unit_body {
                                      * answered its checks: once that is gone they begin again */
     uint8_t group;                  /* number of its control group, 0 = in none */
     uint8_t oom_source;             /* what oom_base was read from, see unit_group.c */
+    uint16_t tuned_bits;            /* keeper_tune.c: what was set, ... */
+    uint32_t tuned;                 /* ... and to which values; 0 = not known */
     uint32_t oom_kills;             /* told of this process and those below it */
     uint64_t oom_base;              /* OOM kills that were counted when it started */
     int32_t main_pid;               /* of the present or last main process, 0 = none */

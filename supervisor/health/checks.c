@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "supervisor/health/probe.h"
 
 enum which { WHICH_STARTUP, WHICH_READY, WHICH_LIVE, WHICH_COUNT };
@@ -13,8 +14,9 @@ static const char *const which_names[WHICH_COUNT] = { "startup", "ready", "live"
 struct check {
     struct checks *owner;
     enum which which;
-    const struct instance_check *target;
-    const struct spec_check *timing;
+    struct arena arena; /* owns what the next two point at */
+    struct instance_check target;
+    struct spec_check timing;
     struct probe *probe;
     int64_t failures, successes; /* in a row */
     int excuses;                 /* time-outs in a row that were not counted */
@@ -59,11 +61,11 @@ static int begin(struct checks *checks, enum which which, struct err *err)
         .context = check, .done = on_result, .exec_start = exec_start, .exec_kill = exec_kill
     };
 
-    if (check->probe || !probe_is_asked(check->target->kind))
+    if (check->probe || !probe_is_asked(check->target.kind))
         return 0;
     bool eager = which == WHICH_STARTUP || (which == WHICH_READY && !checks->ready);
     check->failures = check->successes = 0;
-    check->probe = probe_new(checks->loop, check->target, check->timing, &hands,
+    check->probe = probe_new(checks->loop, &check->target, &check->timing, &hands,
                              checks->number * WHICH_COUNT + which, eager, err);
     if (!check->probe)
         return err_wrap(err, "%s check", which_names[which]);
@@ -162,8 +164,8 @@ static void judge(struct check *check, const struct probe_result *result)
     check->successes = result->ok ? check->successes + 1 : 0;
     check->failures = result->ok ? 0 : check->failures + 1;
     checks->hands.counted(checks->hands.context, result->ok, reason);
-    bool passed = result->ok && check->successes >= check->timing->successes;
-    bool failed = !result->ok && check->failures >= check->timing->threshold;
+    bool passed = result->ok && check->successes >= check->timing.successes;
+    bool failed = !result->ok && check->failures >= check->timing.threshold;
     switch (check->which) {
     case WHICH_STARTUP:
         on_startup(check->owner, passed, failed, reason);
@@ -179,10 +181,17 @@ static void judge(struct check *check, const struct probe_result *result)
     }
 }
 
+static void forget(struct checks *checks)
+{
+    for (int i = 0; i < WHICH_COUNT; i++)
+        arena_done(&checks->all[i].arena);
+    free(checks);
+}
+
 static void leave(struct checks *checks)
 {
     if (--checks->busy == 0 && checks->freed)
-        free(checks);
+        forget(checks);
 }
 
 static void on_result(void *context, const struct probe_result *result)
@@ -195,12 +204,88 @@ static void on_result(void *context, const struct probe_result *result)
     leave(checks);
 }
 
+/* --- what is asked --- */
+
+static bool copy_text(struct arena *arena, const char **text)
+{
+    *text = *text ? arena_strdup(arena, *text) : NULL;
+    return *text;
+}
+
+static bool copy_words(struct arena *arena, char ***words)
+{
+    size_t count = 0;
+
+    while ((*words)[count])
+        count++;
+    char **copy = arena_array(arena, count + 1, sizeof *copy);
+    for (size_t i = 0; copy && i < count; i++) {
+        copy[i] = arena_strdup(arena, (*words)[i]);
+        if (!copy[i])
+            return false;
+    }
+    *words = copy;
+    return copy;
+}
+
+/* So that neither the instance nor its plan has to stay. */
+static int copy_target(struct check *check, const struct instance_check *target,
+                       const struct spec_check *timing, struct err *err)
+{
+    bool made = true;
+
+    arena_init(&check->arena);
+    check->target = *target;
+    check->timing = *timing;
+    const char **texts[] = { &check->target.host, &check->target.port, &check->target.path,
+                             &check->target.authority, &check->timing.target };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        made &= !*texts[i] || copy_text(&check->arena, texts[i]);
+    if (target->argv)
+        made &= copy_words(&check->arena, &check->target.argv);
+    return made ? 0 : err_set(err, ERR_MEMORY, "no memory for checks");
+}
+
+static const struct instance_check *target_of(const struct instance *instance, enum which which)
+{
+    const struct instance_check *const targets[] = { &instance->startup, &instance->ready,
+                                                     &instance->live };
+    return targets[which];
+}
+
+static const struct spec_check *timing_of(const struct instance *instance, enum which which)
+{
+    const struct spec_settings *set = instance->service->set;
+    const struct spec_check *const timings[] = { &set->startup, &set->ready, &set->live };
+
+    return timings[which];
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_target(const struct instance_check *a, const struct instance_check *b)
+{
+    size_t i = 0;
+
+    if (a->kind != b->kind || a->fd != b->fd || !same_text(a->host, b->host) ||
+        !same_text(a->port, b->port) || !same_text(a->path, b->path) ||
+        !same_text(a->authority, b->authority) || a->addr.len != b->addr.len ||
+        memcmp(&a->addr.at, &b->addr.at, a->addr.len) != 0 || !a->argv != !b->argv)
+        return false;
+    while (a->argv && a->argv[i] && same_text(a->argv[i], b->argv[i]))
+        i++;
+    return !a->argv || (!a->argv[i] && !b->argv[i]);
+}
+
 struct checks *checks_new(struct loop *loop, const struct instance *instance,
                           const struct checks_hands *hands, uint32_t number, bool started,
                           bool ready, struct err *err)
 {
     struct checks *checks = calloc(1, sizeof *checks);
-    const struct spec_service *spec = instance->service;
+    int rc = 0;
 
     if (!checks) {
         err_set(err, ERR_MEMORY, "no memory for checks");
@@ -211,22 +296,68 @@ struct checks *checks_new(struct loop *loop, const struct instance *instance,
     checks->number = number;
     checks->started = started || !probe_is_asked(instance->startup.kind);
     checks->ready = ready;
-    checks->all[WHICH_STARTUP] =
-        (struct check){ .target = &instance->startup, .timing = &spec->set->startup };
-    checks->all[WHICH_READY] =
-        (struct check){ .target = &instance->ready, .timing = &spec->set->ready };
-    checks->all[WHICH_LIVE] =
-        (struct check){ .target = &instance->live, .timing = &spec->set->live };
     for (int i = 0; i < WHICH_COUNT; i++) {
-        checks->all[i].owner = checks;
-        checks->all[i].which = (enum which)i;
+        struct check *check = &checks->all[i];
+        check->owner = checks;
+        check->which = (enum which)i;
+        if (rc == 0)
+            rc = copy_target(check, target_of(instance, check->which),
+                             timing_of(instance, check->which), err);
     }
-    int rc = checks->started ? begin_gated(checks, err) : begin(checks, WHICH_STARTUP, err);
+    if (rc == 0)
+        rc = checks->started ? begin_gated(checks, err) : begin(checks, WHICH_STARTUP, err);
     if (rc != 0) {
         checks_free(checks);
         return NULL;
     }
     return checks;
+}
+
+/* The same question at other times, or another one. */
+static void take_over(struct check *check, struct check *fresh)
+{
+    const char *label = check->timing.target;
+    bool other_rhythm = check->timing.interval_ms != fresh->timing.interval_ms;
+
+    if (same_target(&check->target, &fresh->target)) {
+        check->timing = fresh->timing;
+        check->timing.target = label; /* the text may differ where the meaning does not */
+        arena_done(&fresh->arena);
+        if (check->probe && other_rhythm)
+            probe_retime(check->probe);
+        return;
+    }
+    probe_free(check->probe);
+    arena_done(&check->arena);
+    check->probe = NULL;
+    check->arena = fresh->arena;
+    check->target = fresh->target;
+    check->timing = fresh->timing;
+    check->failures = check->successes = 0;
+    check->excuses = 0;
+}
+
+int checks_follow(struct checks *checks, const struct instance *instance, struct err *err)
+{
+    struct check fresh[WHICH_COUNT];
+    int rc = 0, made = 0;
+
+    while (made < WHICH_COUNT && rc == 0) {
+        rc = copy_target(&fresh[made], target_of(instance, (enum which)made),
+                         timing_of(instance, (enum which)made), err);
+        made++;
+    }
+    for (int i = 0; i < made; i++) {
+        if (rc != 0)
+            arena_done(&fresh[i].arena);
+        else
+            take_over(&checks->all[i], &fresh[i]);
+    }
+    if (rc != 0)
+        return rc;
+    if (!probe_is_asked(instance->startup.kind))
+        checks->started = true;
+    return checks->started ? begin_gated(checks, err) : begin(checks, WHICH_STARTUP, err);
 }
 
 void checks_free(struct checks *checks)
@@ -239,7 +370,7 @@ void checks_free(struct checks *checks)
         checks->all[i].probe = NULL;
     }
     if (checks->busy == 0)
-        free(checks);
+        forget(checks);
 }
 
 void checks_told_ready(struct checks *checks)

@@ -38,12 +38,16 @@ struct checks;
  * not hide a service that is dead. */
 enum { CHECKS_EXCUSES_MAX = 10 };
 
-/* `number`: of this unit among all, for the phases of its probes.  `instance` must outlive the
- * checks.  `started`: the startup check passed before (a core before us saw it); `ready`: it was
- * ready before.  No verdict comes before this has returned. */
+/* `number`: of this unit among all, for the phases of its probes.  What is asked is copied out of
+ * `instance`.  `started`: the startup check passed before (a core before us saw it); `ready`: it
+ * was ready before.  No verdict comes before this has returned. */
 struct checks *checks_new(struct loop *loop, const struct instance *instance,
                           const struct checks_hands *hands, uint32_t number, bool started,
                           bool ready, struct err *err);
+/* The checks of other settings of the same process: what asks for the same goes on with its counts
+ * and in its rhythm, the rest begins anew.  On failure (no memory) they may be no more than a part
+ * of what they should be: make new ones. */
+int checks_follow(struct checks *checks, const struct instance *instance, struct err *err);
 void checks_free(struct checks *checks); /* NULL is fine; may be called from within a verdict */
 void checks_told_ready(struct checks *checks); /* READY=1, or the newline on fd N */
 void checks_exec_ended(struct checks *checks, size_t token, bool signalled, int status);

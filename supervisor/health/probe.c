@@ -398,6 +398,13 @@ void probe_free(struct probe *probe)
     free(probe);
 }
 
+void probe_retime(struct probe *probe)
+{
+    if (probe->attempts == 0)
+        return; /* the first one comes as it was to */
+    schedule_again(probe);
+}
+
 void probe_set_eager(struct probe *probe, bool eager)
 {
     if (probe->eager == eager)

@@ -33,7 +33,7 @@ struct probe_hands {
     void (*exec_kill)(void *context, size_t token); /* time-out, or the probe is freed */
 };
 
-/* `check` and `timing` must outlive the probe (they lie in the plan's arena).  The first attempt
+/* `check` and `timing` must outlive the probe.  The first attempt
  * comes after timing->delay_ms plus a part of the interval, at most a second; the others an
  * interval after each other, all by `number` (machine/spread.h).  While `eager` (before the first
  * success of a readiness check) the first comes at once after delay_ms, and the others 50, 100,
@@ -44,6 +44,8 @@ struct probe *probe_new(struct loop *loop, const struct instance_check *check,
                         const struct spec_check *timing, const struct probe_hands *hands,
                         uint32_t number, bool eager, struct err *err);
 void probe_free(struct probe *probe);
+/* `timing` has changed: the time of the next attempt, when none is under way, is set anew. */
+void probe_retime(struct probe *probe);
 void probe_set_eager(struct probe *probe, bool eager);
 /* Bake: a tenth of the interval, not under 200 ms. */
 void probe_set_faster(struct probe *probe, bool faster);

@@ -25,11 +25,11 @@
 #include "io/reaper.h"
 
 enum {
-    LEDGER_VERSION = 2,
+    LEDGER_VERSION = 3,
     LEDGER_RECORDS = 16384,
     LEDGER_NAME_MAX = 88,   /* a service's name, a colon and a number */
     LEDGER_BODY_MAX = 1024, /* bytes the core may keep per record */
-    LEDGER_BODY_NEAR = 232, /* of these, bytes in the record itself; grows with struct unit_body */
+    LEDGER_BODY_NEAR = 256, /* of these, bytes in the record itself; grows with struct unit_body */
 };
 
 enum ledger_kind {
@@ -95,6 +95,8 @@ struct ledger_header {
     _Atomic uint32_t shutdown_orders, reload_orders;
     _Atomic uint32_t shutdown_signal;    /* of the last shutdown order */
     uint32_t reload_seen, shutdown_seen; /* written by the core */
+    /* 1 while a core puts a plan into force: what it has not come to is the next one's. */
+    uint32_t applying;
     /* One bit per record whose exit slot was filled and not looked at yet. */
     _Atomic uint64_t exited_bits[LEDGER_RECORDS / 64];
     _Atomic uint32_t finished;         /* 1: orderly shutdown is done, the guardian may leave ... */

@@ -118,7 +118,8 @@ int plan_diff(const struct plan *before, const struct plan *after, bool tunes, s
               struct plan_diff *ret);
 /* Of all that a process is started with, so that a new core sees which processes run with other
  * settings than the plan's: differs exactly when plan_diff() would say PLAN_RESTART.  Another
- * version of the program may digest differently; what it made differs from nothing.  Never 0. */
+ * version of the program may digest differently; what it made differs from nothing.  0 only without
+ * memory. */
 uint64_t plan_digest(const struct plan *plan, const struct spec_service *service, bool tunes);
 bool plan_digest_differs(uint64_t runs_with, uint64_t planned);
 const char *plan_change_name(enum plan_change change); /* "same", "added", "restart", ... */

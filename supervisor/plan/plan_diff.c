@@ -101,11 +101,26 @@ static bool same_words(const struct spec_service *a, const struct spec_service *
            same_text(text, spec_text(b, row)) && (!text || !strchr(text, '%'));
 }
 
-static bool same_row(const struct diffing *d, const struct spec_service *a,
-                     const struct spec_service *b, size_t row)
+static bool same_row(struct diffing *d, const struct spec_service *a, const struct spec_service *b,
+                     size_t row)
 {
-    return same_words(a, b, row) ||
-           plan_value_sum(d->before, a, row) == plan_value_sum(d->after, b, row);
+    uint64_t before, after;
+
+    if (same_words(a, b, row))
+        return true;
+    d->no_memory |= !plan_value_sum(d->before, a, row, &before);
+    d->no_memory |= !plan_value_sum(d->after, b, row, &after);
+    return before == after;
+}
+
+static enum plan_change takes(struct diffing *d, const struct spec_service *a,
+                              const struct spec_service *b, size_t row)
+{
+    uint64_t before, after;
+
+    d->no_memory |= !plan_value_fixed(d->before, a, row, d->tunes, &before);
+    d->no_memory |= !plan_value_fixed(d->after, b, row, d->tunes, &after);
+    return before == after ? PLAN_LIVE : PLAN_RESTART;
 }
 
 static void add_key(struct diffing *d, const struct spec_service *a, const struct spec_service *b,
@@ -115,10 +130,7 @@ static void add_key(struct diffing *d, const struct spec_service *a, const struc
     struct buf text;
 
     *key = (struct plan_diff_key){ .key = options_service.rows[row].key };
-    key->takes = plan_value_fixed(d->before, a, row, d->tunes) ==
-                         plan_value_fixed(d->after, b, row, d->tunes)
-                     ? PLAN_LIVE
-                     : PLAN_RESTART;
+    key->takes = takes(d, a, b, row);
     buf_init(&text, SHOWN_MAX);
     if (strcmp(key->key, "environment") == 0) {
         plan_value_variables(d->before, a, d->after, b, &text);

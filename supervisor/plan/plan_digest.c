@@ -19,16 +19,19 @@ static void add_bytes(uint64_t *digest, const void *bytes, size_t len)
 }
 
 /* By its key, so that a row more of a later version changes nothing where it is not used. */
-static void add_row(uint64_t *digest, const struct plan *plan, const struct spec_service *service,
+static bool add_row(uint64_t *digest, const struct plan *plan, const struct spec_service *service,
                     size_t row, bool tunes)
 {
     const char *key = options_service.rows[row].key;
-    uint64_t fixed = plan_value_fixed(plan, service, row, tunes);
+    uint64_t fixed;
 
+    if (!plan_value_fixed(plan, service, row, tunes, &fixed))
+        return false;
     if (fixed == 0)
-        return;
+        return true;
     add_bytes(digest, key, strlen(key) + 1);
     add_bytes(digest, &fixed, sizeof(fixed));
+    return true;
 }
 
 uint64_t plan_digest(const struct plan *plan, const struct spec_service *service, bool tunes)
@@ -38,7 +41,8 @@ uint64_t plan_digest(const struct plan *plan, const struct spec_service *service
 
     add_bytes(&version, VERSION, sizeof(VERSION));
     for (size_t i = 0; i < options_service.count; i++)
-        add_row(&digest, plan, service, i, tunes);
+        if (!add_row(&digest, plan, service, i, tunes))
+            return 0;
     return (version << DIGEST_BITS) | ((digest ^ (digest >> DIGEST_BITS)) & low);
 }
 

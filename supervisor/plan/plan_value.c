@@ -10,8 +10,6 @@
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/options_parse.h"
 
-enum { VALUE_MAX = 1024 * 1024 };
-
 static const void *field_of(const struct spec_service *service, const struct opt *row)
 {
     size_t set = offsetof(struct spec_filling, set);
@@ -23,6 +21,11 @@ static const void *field_of(const struct spec_service *service, const struct opt
 static bool is_key(size_t row, const char *key)
 {
     return strcmp(options_service.rows[row].key, key) == 0;
+}
+
+static bool is_log(size_t row)
+{
+    return is_key(row, "stdout_logfile") || is_key(row, "stderr_logfile");
 }
 
 /* --- one spelling --- */
@@ -239,7 +242,7 @@ void plan_value(const struct plan *plan, const struct spec_service *service, siz
 
     if (is_key(index, "environment"))
         put_names_of(service, out);
-    else if (is_key(index, "stdout_logfile") || is_key(index, "stderr_logfile"))
+    else if (is_log(index))
         put_log(plan, service, is_key(index, "stderr_logfile"), out);
     else if (is_key(index, "oom_score_adj") && service->set->set_oom_score)
         buf_printf(out, "%lld", (long long)*(const int64_t *)field);
@@ -319,23 +322,26 @@ static uint64_t pair_sum(const struct plan *plan, const struct spec_service *ser
 }
 
 /* The pairs of environment = ..., as written.  supervisord's are filled in before they are split,
- * so what has something to fill in is one. */
-static char **own_pairs(const struct spec_service *service, struct arena *arena)
+ * so what has something to fill in is one.  False without memory. */
+static bool own_pairs(const struct spec_service *service, struct arena *arena, char ***ret)
 {
-    char **pairs = NULL;
     size_t count;
     struct err err;
+    int rc = 0;
 
+    *ret = NULL;
     if (!service || !service->environment)
-        return NULL;
-    if (service->kind == SPEC_SERVICE) {
-        words_environment(service->environment, arena, &pairs, &count, &err);
-    } else if (!strchr(service->environment, '%')) {
-        words_environment_shlex(service->environment, arena, &pairs, &count, &err);
-    } else if ((pairs = arena_array(arena, 2, sizeof(*pairs))) != NULL) {
-        pairs[0] = (char *)service->environment;
-    }
-    return pairs;
+        return true;
+    if (service->kind == SPEC_SERVICE)
+        rc = words_environment(service->environment, arena, ret, &count, &err);
+    else if (!strchr(service->environment, '%'))
+        rc = words_environment_shlex(service->environment, arena, ret, &count, &err);
+    if (*ret)
+        return true;
+    *ret = rc == ERR_MEMORY ? NULL : arena_array(arena, 2, sizeof(**ret));
+    if (*ret)
+        (*ret)[0] = (char *)service->environment;
+    return *ret != NULL;
 }
 
 static size_t name_len(const char *pair) { return strcspn(pair, "="); }
@@ -352,13 +358,15 @@ static bool is_overridden(char *const *pairs, size_t index)
 }
 
 /* Of all variables that the files give it, in whatever order. */
-static uint64_t environment_sum(const struct plan *plan, const struct spec_service *service)
+static bool environment_sum(const struct plan *plan, const struct spec_service *service,
+                            uint64_t *ret)
 {
     struct arena arena;
+    char **own;
     uint64_t sum = 0;
 
     arena_init(&arena);
-    char **own = own_pairs(service, &arena);
+    bool made = own_pairs(service, &arena, &own);
     for (size_t i = 0; plan->environment[i]; i++)
         sum += pair_sum(plan, NULL, plan->environment[i]);
     for (size_t i = 0; own && own[i]; i++) {
@@ -371,7 +379,8 @@ static uint64_t environment_sum(const struct plan *plan, const struct spec_servi
     }
     arena_done(&arena);
     add_text(&sum, service->kind == SPEC_PROGRAM ? service->group : NULL);
-    return sum;
+    *ret = sum;
+    return made;
 }
 
 static void put_names_of(const struct spec_service *service, struct buf *out)
@@ -380,7 +389,8 @@ static void put_names_of(const struct spec_service *service, struct buf *out)
     const char *between = "";
 
     arena_init(&arena);
-    char **own = own_pairs(service, &arena);
+    char **own;
+    own_pairs(service, &arena, &own);
     for (size_t i = 0; own && own[i]; i++) {
         buf_printf(out, "%s%.*s", between, (int)name_len(own[i]), own[i]);
         between = " ";
@@ -451,10 +461,11 @@ void plan_value_variables(const struct plan *a, const struct spec_service *of_a,
                           const struct plan *b, const struct spec_service *of_b, struct buf *out)
 {
     struct arena arena;
+    struct side before = { a, of_a, NULL }, after = { b, of_b, NULL };
 
     arena_init(&arena);
-    const struct side before = { a, of_a, own_pairs(of_a, &arena) };
-    const struct side after = { b, of_b, own_pairs(of_b, &arena) };
+    own_pairs(of_a, &arena, &before.own);
+    own_pairs(of_b, &arena, &after.own);
     put_side(&before, &after, false, out);
     put_side(&after, &before, true, out);
     arena_done(&arena);
@@ -473,95 +484,188 @@ static void add_sockets(uint64_t *sum, const struct plan *plan, const struct spe
 }
 
 /* Blanks between its words do not count. */
-static void add_words(uint64_t *sum, const struct spec_service *service, const char *text)
+static bool add_words(uint64_t *sum, const struct spec_service *service, const char *text)
 {
     struct arena arena;
     char **words = NULL;
     size_t count = 0;
     struct err err;
+    int rc = 0;
 
     arena_init(&arena);
-    if (strchr(text, '%') ||
-        (service->kind == SPEC_PROGRAM ? words_split_shlex(text, &arena, &words, &count, &err)
-                                       : words_split(text, &arena, &words, &count, &err)) != 0)
-        add_text(sum, text);
-    for (size_t i = 0; i < count; i++)
+    if (!strchr(text, '%'))
+        rc = service->kind == SPEC_PROGRAM ? words_split_shlex(text, &arena, &words, &count, &err)
+                                           : words_split(text, &arena, &words, &count, &err);
+    for (size_t i = 0; rc == 0 && words && i < count; i++)
         add_text(sum, words[i]);
+    if (rc != 0 || !words)
+        add_text(sum, text);
     arena_done(&arena);
+    return rc != ERR_MEMORY;
 }
 
-static void add_text_row(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
-                         size_t row, const char *text)
+static bool add_text_row(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                         const struct opt *row, const char *text)
 {
-    struct buf value;
+    bool made = true;
 
-    buf_init(&value, VALUE_MAX);
-    if (is_key(row, "command") && text) {
-        add_words(sum, service, text);
-    } else {
-        plan_value(plan, service, row, &value);
-        add_text(sum, buf_text(&value));
-    }
-    buf_done(&value);
-    if (text && options_service.rows[row].flags & OPTIONS_INSTANCE)
+    if (text && strcmp(row->key, "command") == 0)
+        made = add_words(sum, service, text);
+    else
+        add_text(sum, text);
+    if (text && row->flags & OPTIONS_INSTANCE)
         add_meaning(sum, plan, service, text);
-    if (is_key(row, "stdout_logfile") || is_key(row, "stderr_logfile"))
-        add_number(sum, is_key(row, "stdout_logfile") ? service->out.apart : service->err.apart);
+    return made;
 }
 
-uint64_t plan_value_sum(const struct plan *plan, const struct spec_service *service, size_t index)
+/* All spellings of "nowhere" are one; the folder of the default file counts. */
+static void add_log(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                    bool is_err)
+{
+    const struct spec_output *output = is_err ? &service->err : &service->out;
+    enum instance_log kind = instance_log(output->logfile);
+
+    if (is_err && service->set->redirect_stderr)
+        return;
+    add_number(sum, kind);
+    add_number(sum, output->apart);
+    if (kind == INSTANCE_LOG_DEFAULT)
+        add_text(sum, plan->supervisor.log_dir);
+    if (kind != INSTANCE_LOG_CAPTURED)
+        return;
+    add_text(sum, output->logfile);
+    add_meaning(sum, plan, service, output->logfile);
+}
+
+static void add_rules(uint64_t *sum, const struct spec_rules *rules)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        add_number(sum, rules->list[i].first);
+        add_number(sum, rules->list[i].last);
+        add_number(sum, rules->list[i].signalled);
+        add_number(sum, rules->list[i].action);
+        add_number(sum, rules->list[i].delay_ms);
+    }
+}
+
+static void add_custom(uint64_t *sum, const struct spec_service *service, const struct opt *row,
+                       const void *field)
+{
+    const struct spec_limit *limit = field;
+
+    if (row->parse == options_parse_rules) {
+        add_rules(sum, field);
+    } else if (row->parse == options_parse_autorestart || row->parse == options_parse_exits ||
+               row->parse == options_parse_retries || row->parse == options_parse_jitter) {
+        add_bytes(sum, field, row->size);
+    } else if (row->parse == options_parse_factor) {
+        add_number(sum, service->set->backoff_linear);
+        add_bytes(sum, field, service->set->backoff_linear ? 0 : row->size);
+    } else { /* all others are limits */
+        add_number(sum, limit->set);
+        add_number(sum, limit->set ? (int64_t)limit->value : 0);
+    }
+}
+
+static void add_names(uint64_t *sum, const struct opt_names *names, bool ordered)
+{
+    uint64_t all = 0;
+
+    for (size_t i = 0; i < names->count; i++) {
+        uint64_t one = sum_nothing;
+        add_text(ordered ? sum : &one, names->names[i]);
+        all += one;
+    }
+    add_number(sum, (int64_t)all);
+}
+
+static bool add_field(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                      const struct opt *row, const void *field)
+{
+    switch (row->type) {
+    case OPT_BOOLEAN:
+        add_number(sum, *(const bool *)field);
+        return true;
+    case OPT_INTEGER:
+    case OPT_OCTAL:
+    case OPT_DURATION:
+    case OPT_SIZE:
+        add_number(sum, *(const int64_t *)field);
+        return true;
+    case OPT_CHOICE:
+    case OPT_SIGNAL:
+        add_number(sum, *(const int *)field);
+        return true;
+    case OPT_TEXT:
+        return add_text_row(sum, plan, service, row, *(const char *const *)field);
+    case OPT_NAMES:
+        add_names(sum, field, strcmp(row->key, "sockets") == 0);
+        return true;
+    case OPT_CUSTOM:
+        add_custom(sum, service, row, field);
+        return true;
+    case OPT_SHARE:
+    case OPT_NTYPES:
+        break;
+    }
+    return true;
+}
+
+bool plan_value_sum(const struct plan *plan, const struct spec_service *service, size_t index,
+                    uint64_t *ret)
 {
     const struct opt *row = &options_service.rows[index];
-    uint64_t sum = sum_nothing;
-    struct buf value;
+    bool made = true;
 
+    *ret = sum_nothing;
     if (is_key(index, "environment"))
-        return environment_sum(plan, service);
-    if (row->type == OPT_TEXT) {
-        add_text_row(&sum, plan, service, index, *(const char *const *)field_of(service, row));
-        return sum;
-    }
-    buf_init(&value, VALUE_MAX);
-    plan_value(plan, service, index, &value);
-    add_text(&sum, buf_text(&value));
-    buf_done(&value);
+        return environment_sum(plan, service, ret);
+    if (is_log(index))
+        add_log(ret, plan, service, is_key(index, "stderr_logfile"));
+    else
+        made = add_field(ret, plan, service, row, field_of(service, row));
     if (is_key(index, "sockets"))
-        add_sockets(&sum, plan, service);
-    return sum;
+        add_sockets(ret, plan, service);
+    if (is_key(index, "oom_score_adj"))
+        add_number(ret, service->set->set_oom_score);
+    return made;
 }
 
 /* --- what a process keeps --- */
 
 /* Its pipe, or the lack of one; whether errors share it. */
-static uint64_t log_fixed(const struct plan *plan, const struct spec_service *service, size_t row)
+static uint64_t log_fixed(const struct spec_service *service, bool is_err)
 {
-    bool is_err = is_key(row, "stderr_logfile");
     const char *out = service->out.logfile, *err = service->err.logfile;
-    const char *path = is_err ? err : out;
-    enum instance_log kind = instance_log(path);
+    enum instance_log kind = instance_log(is_err ? err : out);
     uint64_t sum = sum_nothing;
 
     if (is_err && service->set->redirect_stderr)
         return 0;
-    if (path && strchr(path, '%')) /* it may turn out to be anything */
-        return plan_value_sum(plan, service, row);
     add_number(&sum, kind == INSTANCE_LOG_DEFAULT ? INSTANCE_LOG_CAPTURED : kind);
     add_number(&sum, is_err && out && err && strcmp(out, err) == 0);
     return sum;
 }
 
-uint64_t plan_value_fixed(const struct plan *plan, const struct spec_service *service, size_t row,
-                          bool tunes)
+bool plan_value_fixed(const struct plan *plan, const struct spec_service *service, size_t row,
+                      bool tunes, uint64_t *ret)
 {
     unsigned flags = options_service.rows[row].flags;
+    bool is_err = is_key(row, "stderr_logfile");
+    const char *path = is_err ? service->err.logfile : service->out.logfile;
 
+    *ret = 0;
     if (flags & OPTIONS_LIVE || (flags & OPTIONS_TUNED && tunes))
-        return 0;
-    if (!(flags & OPTIONS_PARTLY))
-        return plan_value_sum(plan, service, row);
-    if (is_key(row, "notify_access")) /* only who may speak is told where */
-        return service->set->notify_access == SPEC_NOTIFY_NONE ? 1 : 2;
-    if (is_key(row, "process_name")) /* a variable of programs */
-        return service->kind == SPEC_PROGRAM ? plan_value_sum(plan, service, row) : 0;
-    return log_fixed(plan, service, row);
+        return true;
+    if (is_key(row, "notify_access")) { /* only who may speak is told where */
+        *ret = service->set->notify_access == SPEC_NOTIFY_NONE ? 1 : 2;
+        return true;
+    }
+    if (is_key(row, "process_name") && service->kind == SPEC_SERVICE)
+        return true;                                   /* a variable of programs */
+    if (is_log(row) && !(path && strchr(path, '%'))) { /* that may turn out to be anything */
+        *ret = log_fixed(service, is_err);
+        return true;
+    }
+    return plan_value_sum(plan, service, row, ret);
 }

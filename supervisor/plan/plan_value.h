@@ -19,12 +19,14 @@ void plan_value(const struct plan *plan, const struct spec_service *service, siz
                 struct buf *out);
 /* The same of any field of the types that base/opt.h has. */
 void plan_value_plain(const struct opt *row, const void *field, struct buf *out);
-/* Equal exactly for equal values.  Not a protection against anybody. */
-uint64_t plan_value_sum(const struct plan *plan, const struct spec_service *service, size_t row);
+/* A number that is equal exactly for equal values; no protection against anybody.  False without
+ * memory. */
+bool plan_value_sum(const struct plan *plan, const struct spec_service *service, size_t row,
+                    uint64_t *ret);
 /* Likewise of that part of the value that a process is given at its start and nothing changes
  * later; 0 = there is none.  `tunes`: as for plan_diff(). */
-uint64_t plan_value_fixed(const struct plan *plan, const struct spec_service *service, size_t row,
-                          bool tunes);
+bool plan_value_fixed(const struct plan *plan, const struct spec_service *service, size_t row,
+                      bool tunes, uint64_t *ret);
 /* Names of the variables that differ, "CHANGED -OLD +NEW" with blanks in between; without services
  * of those that the supervisor has. */
 void plan_value_variables(const struct plan *a, const struct spec_service *of_a,

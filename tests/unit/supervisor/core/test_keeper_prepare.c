@@ -87,7 +87,7 @@ static void set_up(struct rig *rig)
     assert_non_null(rig->keeper);
     struct keeper_next *next = keeper_prepare(rig->keeper, core->plan, &err);
     assert_non_null(next);
-    keeper_configure(rig->keeper, next, NULL);
+    keeper_configure(rig->keeper, next, NULL, NULL);
 }
 
 static void tear_down(struct rig *rig)
@@ -174,7 +174,7 @@ static void nothing_changes_without_memory(void **state)
     assert_non_null(next);
     left = 0; /* from here on nothing is asked for */
     rig.core.plan = after;
-    keeper_configure(rig.keeper, next, before);
+    keeper_configure(rig.keeper, next, before, NULL);
     left = -1;
     assert_string_equal(names(&rig, text), "a:0 a:1 c:0 c:1 c:2 c:3 d:0 a:2x b:0x ");
     assert_int_equal(records(&rig), 9);
