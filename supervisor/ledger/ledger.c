@@ -30,7 +30,7 @@ enum {
 };
 #define RECORDS_BYTES ((size_t)LEDGER_RECORDS * sizeof(struct ledger_record))
 #define FAR_AT        ((size_t)HEADER_BYTES + PIDS_BYTES + RECORDS_BYTES)
-#define LEDGER_BYTES  (FAR_AT + (size_t)LEDGER_RECORDS * 2 * BODY_FAR)
+#define LEDGER_BYTES  (FAR_AT + (size_t)LEDGER_RECORDS * BODY_FAR)
 
 _Static_assert(sizeof(struct ledger_header) <= HEADER_BYTES, "the header fits its page");
 _Static_assert(sizeof(ledger_magic) == sizeof(((struct ledger_header *)0)->magic), "magic fits");
@@ -306,6 +306,8 @@ ssize_t ledger_claim(struct ledger *ledger, enum ledger_kind kind, const char *i
     ledger->free_from = index + 1;
     struct ledger_record *record = &ledger->records[index];
     ledger->pids[index] = 0;
+    if (ledger->header->draft.index == index)
+        ledger->header->draft.head.sequence = 0; /* of who had this record before */
     memset(record, 0, sizeof(*record));
     record->generation = generation;
     snprintf(record->instance, sizeof(record->instance), "%s", instance);
@@ -340,49 +342,62 @@ void ledger_rearm(struct ledger *ledger, size_t index, uint32_t generation)
 
 /* --- bodies --- */
 
-static unsigned char *far_of(const struct ledger *ledger, size_t index, size_t which)
+static unsigned char *far_of(const struct ledger *ledger, size_t index)
 {
-    return ledger->far + (index * 2 + which) * BODY_FAR;
+    return ledger->far + index * BODY_FAR;
+}
+
+/* A body where it lies. */
+struct body {
+    const struct ledger_body_head *head;
+    const unsigned char *near, *far;
+};
+
+static struct body kept_body(const struct ledger *ledger, size_t index)
+{
+    const struct ledger_body *body = &ledger->records[index].body;
+    return (struct body){ &body->head, body->data, far_of(ledger, index) };
+}
+
+static struct body drafted_body(const struct ledger *ledger)
+{
+    const struct ledger_draft *draft = &ledger->header->draft;
+    return (struct body){ &draft->head, draft->data, draft->data + LEDGER_BODY_NEAR };
 }
 
 static size_t near_len(size_t kept) { return kept < LEDGER_BODY_NEAR ? kept : LEDGER_BODY_NEAR; }
 
-static uint32_t body_crc(const struct ledger_body *body, const unsigned char *far)
+static uint32_t body_crc(uint64_t index, struct body body)
 {
-    const uint16_t lens[] = { body->len, body->kept };
-    size_t near = near_len(body->kept);
-    uint32_t crc = crc32_of(0, &body->sequence, sizeof(body->sequence));
-    crc = crc32_of(crc, lens, sizeof(lens));
-    crc = crc32_of(crc, body->data, near);
-    return body->kept > near ? crc32_of(crc, far, body->kept - near) : crc;
+    const uint64_t words[] = { index, body.head->sequence, body.head->len, body.head->kept };
+    size_t near = near_len(body.head->kept);
+    uint32_t crc = crc32_of(crc32_of(0, words, sizeof(words)), body.near, near);
+    return body.head->kept > near ? crc32_of(crc, body.far, body.head->kept - near) : crc;
 }
 
-static bool body_whole(const struct ledger *ledger, size_t index, size_t which)
+static bool is_whole(const struct ledger *ledger, uint64_t index, struct body body)
 {
-    const struct ledger_record *record = &ledger->records[index];
-    const struct ledger_body *body = &record->body[which];
-    return body->sequence > 0 && body->kept <= body->len && body->len <= LEDGER_BODY_MAX &&
-           (body->kept <= LEDGER_BODY_NEAR || record->far_ready) &&
-           body->crc == body_crc(body, far_of(ledger, index, which));
+    const struct ledger_body_head *head = body.head;
+    return head->sequence > 0 && head->kept <= head->len && head->len <= LEDGER_BODY_MAX &&
+           (head->kept <= LEDGER_BODY_NEAR || ledger->records[index].far_ready) &&
+           head->crc == body_crc(index, body);
 }
 
-/* 0, 1, or -1: none is whole. */
-static int newest_body(const struct ledger *ledger, size_t index)
+/* The draft of this record, if it is newer than what the record holds or that is torn. */
+static bool is_drafted(const struct ledger *ledger, size_t index)
 {
-    const struct ledger_body *body = ledger->records[index].body;
-    bool whole_a = body_whole(ledger, index, 0), whole_b = body_whole(ledger, index, 1);
-    if (whole_a && whole_b)
-        return body[0].sequence > body[1].sequence ? 0 : 1;
-    return whole_a ? 0 : whole_b ? 1 : -1;
+    struct body kept = kept_body(ledger, index), draft = drafted_body(ledger);
+    return ledger->header->draft.index == index && is_whole(ledger, index, draft) &&
+           (draft.head->sequence > kept.head->sequence || !is_whole(ledger, index, kept));
 }
 
 /* A store to a hole of a full tmpfs would be SIGBUS. */
 static bool far_ready(struct ledger *ledger, size_t index)
 {
     struct ledger_record *record = &ledger->records[index];
-    off_t at = far_of(ledger, index, 0) - (unsigned char *)ledger->header;
+    off_t at = far_of(ledger, index) - (unsigned char *)ledger->header;
     if (!record->far_ready &&
-        (fallocate(ledger->fd, 0, at, (off_t)2 * BODY_FAR) == 0 || errno == EOPNOTSUPP))
+        (fallocate(ledger->fd, 0, at, (off_t)BODY_FAR) == 0 || errno == EOPNOTSUPP))
         record->far_ready = 1;
     return record->far_ready;
 }
@@ -394,41 +409,55 @@ static size_t without_zeros(const unsigned char *data, size_t len)
     return len;
 }
 
+static void copy_draft(struct ledger *ledger, size_t index)
+{
+    const struct ledger_draft *draft = &ledger->header->draft;
+    size_t near = near_len(draft->head.kept);
+    memcpy(far_of(ledger, index), draft->data + near, draft->head.kept - near);
+    memcpy(ledger->records[index].body.data, draft->data, near);
+    ledger->records[index].body.head = draft->head;
+}
+
+static void settle(struct ledger *ledger)
+{
+    uint64_t index = ledger->header->draft.index;
+    if (!ledger->settled && index < LEDGER_RECORDS && is_drafted(ledger, index))
+        copy_draft(ledger, index);
+    ledger->settled = true;
+}
+
 void ledger_body_put(struct ledger *ledger, size_t index, const void *data, size_t len)
 {
     if (len > LEDGER_BODY_MAX)
         return; /* a caller's body is a struct of a size checked at compile time */
-    int newest = newest_body(ledger, index);
-    struct ledger_body *bodies = ledger->records[index].body;
-    size_t which = newest == 0 ? 1 : 0, kept = without_zeros(data, len), near = near_len(kept);
+    settle(ledger);
+    struct ledger_draft *draft = &ledger->header->draft;
+    size_t kept = without_zeros(data, len), near = near_len(kept);
     if (kept > near && !far_ready(ledger, index))
         kept = near;
-    struct ledger_body next = { .sequence = newest >= 0 ? bodies[newest].sequence + 1 : 1,
-                                .len = (uint16_t)len,
-                                .kept = (uint16_t)kept };
-    unsigned char *far = far_of(ledger, index, which);
-    memcpy(next.data, data, near);
-    if (kept > near)
-        memcpy(far, (const unsigned char *)data + near, kept - near);
-    next.crc = body_crc(&next, far);
-    memcpy(&bodies[which], &next, offsetof(struct ledger_body, data) + near);
+    draft->index = index;
+    draft->head = (struct ledger_body_head){
+        .sequence = ledger->records[index].body.head.sequence + 1,
+        .len = (uint16_t)len,
+        .kept = (uint16_t)kept,
+    };
+    memcpy(draft->data, data, kept);
+    draft->head.crc = body_crc(index, drafted_body(ledger));
+    atomic_signal_fence(memory_order_seq_cst);
+    copy_draft(ledger, index);
     atomic_signal_fence(memory_order_seq_cst);
 }
 
 bool ledger_body_get(const struct ledger *ledger, size_t index, void *data, size_t len)
 {
-    int newest = newest_body(ledger, index);
-    if (newest < 0)
+    bool drafted = is_drafted(ledger, index);
+    struct body body = drafted ? drafted_body(ledger) : kept_body(ledger, index);
+    if ((!drafted && !is_whole(ledger, index, body)) || body.head->len != len)
         return false;
-    const struct ledger_body *body = &ledger->records[index].body[newest];
-    size_t near = near_len(body->kept);
-    if (body->len != len)
-        return false;
+    size_t near = near_len(body.head->kept);
     memset(data, 0, len);
-    memcpy(data, body->data, near);
-    if (body->kept > near)
-        memcpy((unsigned char *)data + near, far_of(ledger, index, (size_t)newest),
-               body->kept - near);
+    memcpy(data, body.near, near);
+    memcpy((unsigned char *)data + near, body.far, body.head->kept - near);
     return true;
 }
 

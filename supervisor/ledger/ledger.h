@@ -46,13 +46,23 @@ const char *ledger_kind_name(enum ledger_kind kind);
 
 enum ledger_exit { LEDGER_LIVING, LEDGER_EXITED, LEDGER_EXIT_UNKNOWN };
 
+struct ledger_body_head {
+    uint64_t sequence; /* of two whole ones the newer counts; 0 = none */
+    uint32_t crc;
+    uint16_t len, kept; /* as put; without the zeros at its end */
+};
 /* Zeros at the end are not kept, so a body that ends in empty texts fits in here; only what is
  * longer goes on in a place apart, whose memory is allocated when it is needed first. */
 struct ledger_body {
-    uint64_t sequence; /* the newest whole one counts */
-    uint32_t crc;
-    uint16_t len, kept; /* as put; without the zeros at its end */
+    struct ledger_body_head head;
     unsigned char data[LEDGER_BODY_NEAR];
+};
+/* The body that is being put: written here as a whole, then copied into its record.  Whoever is
+ * killed on the way leaves one of the two whole, and a record needs no room for a second body. */
+struct ledger_draft {
+    uint64_t index;
+    struct ledger_body_head head;
+    unsigned char data[LEDGER_BODY_MAX];
 };
 
 struct ledger_record {
@@ -70,7 +80,7 @@ struct ledger_record {
     int64_t exit_mono_ms, exit_wall_us;
     uint64_t user_us, system_us, max_rss_kb;
 
-    struct ledger_body body[2];
+    struct ledger_body body;
 };
 
 struct ledger_header {
@@ -104,6 +114,7 @@ struct ledger_header {
     uint64_t nofile_soft, nofile_hard; /* limits before we raised them, for the services */
     /* Grows when the guardian could not keep what the core put into the store: put it again. */
     _Atomic uint32_t store_lost;
+    struct ledger_draft draft; /* core */
 };
 
 struct ledger {
@@ -113,6 +124,7 @@ struct ledger {
     unsigned char *far; /* what bodies have beyond LEDGER_BODY_NEAR */
     size_t used;        /* as of the last ledger_used() or claim through this mapping */
     size_t free_from;   /* no record below this one is free, as far as this mapping knows */
+    bool settled;       /* no put of who wrote before us is left half done */
     int fd;
 };
 

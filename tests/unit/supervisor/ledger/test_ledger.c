@@ -181,73 +181,105 @@ static void zeros_at_the_end_are_not_kept(void **unused)
     ledger_unmap(&ledger);
 }
 
-enum { FAR_BYTES = 2 * (LEDGER_BODY_MAX - LEDGER_BODY_NEAR) };
+enum { FAR_BYTES = LEDGER_BODY_MAX - LEDGER_BODY_NEAR };
 struct image {
-    struct ledger_body body[2];
+    struct ledger_draft draft;
+    struct ledger_body body;
     unsigned char far[FAR_BYTES];
 };
 
-static void take_image(const struct ledger *ledger, struct image *ret)
+static struct image image_of(const struct ledger *ledger)
 {
-    memcpy(ret->body, ledger->records[0].body, sizeof(ret->body));
-    memcpy(ret->far, ledger->far, sizeof(ret->far));
+    struct image image = { .draft = ledger->header->draft, .body = ledger->records[0].body };
+    memcpy(image.far, ledger->far, sizeof(image.far));
+    return image;
 }
 
-static void put_image(struct ledger *ledger, const struct image *a, const struct image *b,
-                      size_t cut)
+static void put_image(struct ledger *ledger, const struct image *image)
 {
-    unsigned char mixed[sizeof(struct image)];
-    memcpy(mixed, a, sizeof(mixed));
-    memcpy(mixed, b, cut);
-    memcpy(ledger->records[0].body, mixed, sizeof(a->body));
-    memcpy(ledger->far, mixed + offsetof(struct image, far), FAR_BYTES);
+    ledger->header->draft = image->draft;
+    ledger->records[0].body = image->body;
+    memcpy(ledger->far, image->far, FAR_BYTES);
+    ledger->settled = false; /* as a core that has just started */
 }
 
-static void check_whole(const struct ledger *ledger, const unsigned char *old,
-                        const unsigned char *new)
+/* Each byte of [from, to) is the old or the new one: those before `cut` are as `first`. */
+static struct image mix(const struct image *base, const struct image *first,
+                        const struct image *second, size_t from, size_t to, size_t cut)
 {
-    unsigned char got[LEDGER_BODY_MAX];
+    struct image mixed = *base;
+    memcpy((unsigned char *)&mixed + from, (const unsigned char *)first + from, cut - from);
+    memcpy((unsigned char *)&mixed + cut, (const unsigned char *)second + cut, to - cut);
+    return mixed;
+}
+
+/* What it holds is one of the two, and stays so when other records are put. */
+static void check_whole(struct ledger *ledger, const struct image *image)
+{
+    unsigned char got[LEDGER_BODY_MAX], again[LEDGER_BODY_MAX];
+    put_image(ledger, image);
     assert_true(ledger_body_get(ledger, 0, got, sizeof(got)));
-    assert_memory_equal(got, got[0] == 0x11 ? old : new, sizeof(got));
+    assert_true(got[0] == 0x11 || got[0] == 0x22);
+    for (size_t i = 0; i < sizeof(got); i++)
+        assert_int_equal(got[i], got[0]);
+    ledger_body_put(ledger, 1, "other", 6);
+    ledger_body_put(ledger, 2, "other", 6);
+    assert_true(ledger_body_get(ledger, 0, again, sizeof(again)));
+    assert_memory_equal(got, again, sizeof(got));
 }
 
-/* A kill in the middle of a put leaves any mixture of old and new bytes: each such mixture must
- * give the body before or the new one, whole. */
+/* A put writes the draft, then the record.  Killed in either it leaves any mixture of old and new
+ * bytes there: each such mixture must give the body before or the new one, whole. */
 static void a_torn_put_gives_the_body_before(void **unused)
 {
     (void)unused;
-    static struct image before, after;
+    static struct image before, after, mixed;
     struct ledger ledger = fresh();
     unsigned char old[LEDGER_BODY_MAX], new[LEDGER_BODY_MAX];
+    const size_t drafted = offsetof(struct image, body);
     memset(old, 0x11, sizeof(old));
     memset(new, 0x22, sizeof(new));
-    for (int i = 0; i < 3; i++)
-        ledger_body_put(&ledger, 0, old, sizeof(old));
-    take_image(&ledger, &before);
+    ledger_body_put(&ledger, 0, old, sizeof(old));
+    before = image_of(&ledger);
     ledger_body_put(&ledger, 0, new, sizeof(new));
-    take_image(&ledger, &after);
+    after = image_of(&ledger);
     for (size_t cut = 0; cut <= sizeof(before); cut++) {
-        put_image(&ledger, &before, &after, cut);
-        check_whole(&ledger, old, new);
-        put_image(&ledger, &after, &before, cut);
-        check_whole(&ledger, old, new);
+        size_t from = cut < drafted ? 0 : drafted, to = cut < drafted ? drafted : sizeof(before);
+        const struct image *base = cut < drafted ? &before : &after;
+        mixed = mix(base, &before, &after, from, to, cut);
+        check_whole(&ledger, &mixed);
+        mixed = mix(base, &after, &before, from, to, cut);
+        check_whole(&ledger, &mixed);
     }
     ledger_unmap(&ledger);
 }
 
-static void damage_to_both_bodies_is_seen(void **unused)
+static void a_draft_is_not_of_the_next_owner(void **unused)
 {
     (void)unused;
     struct ledger ledger = fresh();
-    struct ledger_record *record = &ledger.records[0];
+    struct err err;
+    int value = 5;
+    assert_int_equal(ledger_claim(&ledger, LEDGER_SERVICE, "a", 1, &err), 0);
+    ledger_body_put(&ledger, 0, &value, sizeof(value));
+    ledger_release(&ledger, 0);
+    assert_int_equal(ledger_claim(&ledger, LEDGER_SERVICE, "b", 1, &err), 0);
+    assert_false(ledger_body_get(&ledger, 0, &value, sizeof(value)));
+    ledger_unmap(&ledger);
+}
+
+static void damage_to_record_and_draft_is_seen(void **unused)
+{
+    (void)unused;
+    struct ledger ledger = fresh();
+    struct ledger_body *body = &ledger.records[0].body;
     int value = 5;
     ledger_body_put(&ledger, 0, &value, sizeof(value));
-    ledger_body_put(&ledger, 0, &value, sizeof(value));
-    record->body[0].data[0] ^= 1;
+    body->data[0] ^= 1;
     assert_true(ledger_body_get(&ledger, 0, &value, sizeof(value)));
-    record->body[1].len = 0xffff;
+    ledger.header->draft.head.len = 0xffff;
     assert_false(ledger_body_get(&ledger, 0, &value, sizeof(value)));
-    record->body[1].len = record->body[1].kept = LEDGER_BODY_MAX; /* with nothing kept apart */
+    body->head.len = body->head.kept = LEDGER_BODY_MAX; /* with nothing kept apart */
     assert_false(ledger_body_get(&ledger, 0, &value, sizeof(value)));
     ledger_body_put(&ledger, 0, &value, sizeof(value));
     assert_true(ledger_body_get(&ledger, 0, &value, sizeof(value)));
@@ -350,7 +382,8 @@ int main(void)
         cmocka_unit_test(the_newest_whole_body_counts),
         cmocka_unit_test(zeros_at_the_end_are_not_kept),
         cmocka_unit_test(a_torn_put_gives_the_body_before),
-        cmocka_unit_test(damage_to_both_bodies_is_seen),
+        cmocka_unit_test(a_draft_is_not_of_the_next_owner),
+        cmocka_unit_test(damage_to_record_and_draft_is_seen),
         cmocka_unit_test(a_held_file_names_its_guardian),
         cmocka_unit_test(living_records_of_this_boot_are_taken_over),
         cmocka_unit_test(an_unreadable_file_means_rebuild),
