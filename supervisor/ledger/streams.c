@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const char magic_text[8] = "SUPSTRM";
-enum { VERSION_NUMBER = 3, READ_TRIES = 1000 };
+enum { VERSION_NUMBER = 4, READ_TRIES = 1000 };
 
 struct header {
     char magic[8];
@@ -47,14 +47,30 @@ struct scans {
     struct streams_scan copies[2];
 };
 
+/* Settings as they are kept: their texts in a row, each with its end.  Most are short: what does
+ * not fit in here goes on in a place apart, so that a slot takes no more memory than it needs. */
+enum {
+    TEXTS_MAX = STREAMS_NAME_MAX + STREAMS_OUTPUT_MAX + STREAMS_PATH_MAX,
+    TEXTS_NEAR = 146,
+};
+struct kept {
+    int64_t maxbytes, maxage_s;
+    int32_t backups;
+    uint32_t uid, gid;
+    uint8_t format, overflow, compress;
+    char texts[TEXTS_NEAR]; /* instance, output, and of path what fits */
+};
+_Static_assert(STREAMS_NAME_MAX + STREAMS_OUTPUT_MAX <= TEXTS_NEAR, "a name is found in one place");
+
 struct table {
     _Alignas(4096) struct header header;
     _Alignas(4096) struct control control[STREAMS_SLOTS];
     _Alignas(4096) struct streams_mark marks[STREAMS_SLOTS][2];
-    _Alignas(4096) struct streams_settings settings[2][STREAMS_SLOTS];
+    _Alignas(4096) struct kept settings[2][STREAMS_SLOTS];
     _Alignas(4096) _Atomic uint64_t found_bits[STREAMS_SLOTS / 64];
     _Alignas(4096) struct scans scans[STREAMS_SLOTS];
     _Alignas(4096) struct streams_watch watches[STREAMS_SLOTS][2];
+    _Alignas(4096) char texts_far[2][STREAMS_SLOTS][TEXTS_MAX - TEXTS_NEAR];
 };
 
 struct streams {
@@ -171,6 +187,68 @@ enum streams_state streams_state(const struct streams *streams, size_t slot)
                                 : STREAMS_FREE;
 }
 
+static size_t put_text(char *texts, size_t at, const char *text, size_t max)
+{
+    size_t len = strnlen(text, max - 1);
+    memcpy(texts + at, text, len);
+    texts[at + len] = '\0';
+    return at + len + 1;
+}
+
+static void keep_settings(struct table *table, size_t copy, size_t slot,
+                          const struct streams_settings *settings)
+{
+    struct kept *to = &table->settings[copy][slot];
+    char texts[TEXTS_MAX];
+
+    *to = (struct kept){ .maxbytes = settings->maxbytes,
+                         .maxage_s = settings->maxage_s,
+                         .backups = settings->backups,
+                         .uid = settings->uid,
+                         .gid = settings->gid,
+                         .format = (uint8_t)settings->format,
+                         .overflow = (uint8_t)settings->overflow,
+                         .compress = (uint8_t)settings->compress };
+    size_t len = put_text(texts, 0, settings->instance, STREAMS_NAME_MAX);
+    len = put_text(texts, len, settings->output, STREAMS_OUTPUT_MAX);
+    len = put_text(texts, len, settings->path, STREAMS_PATH_MAX);
+    memcpy(to->texts, texts, len < TEXTS_NEAR ? len : TEXTS_NEAR);
+    if (len > TEXTS_NEAR)
+        memcpy(table->texts_far[copy][slot], texts + TEXTS_NEAR, len - TEXTS_NEAR);
+}
+
+/* A text that is written meanwhile may have no end: the caller finds that out by the sequence. */
+static size_t get_text(char *ret, size_t max, const char *texts, size_t at)
+{
+    size_t room = TEXTS_MAX - at < max ? TEXTS_MAX - at : max;
+    size_t len = room > 0 ? strnlen(texts + at, room - 1) : 0;
+    memcpy(ret, texts + at, len);
+    ret[len] = '\0';
+    return at + len + 1;
+}
+
+static void kept_settings(const struct table *table, size_t copy, size_t slot,
+                          struct streams_settings *ret)
+{
+    const struct kept *kept = &table->settings[copy][slot];
+    char texts[TEXTS_MAX];
+
+    *ret = (struct streams_settings){ .maxbytes = kept->maxbytes,
+                                      .maxage_s = kept->maxage_s,
+                                      .backups = kept->backups,
+                                      .uid = kept->uid,
+                                      .gid = kept->gid,
+                                      .format = kept->format,
+                                      .overflow = kept->overflow,
+                                      .compress = kept->compress };
+    memcpy(texts, kept->texts, TEXTS_NEAR);
+    size_t at = get_text(ret->instance, sizeof ret->instance, texts, 0);
+    at = get_text(ret->output, sizeof ret->output, texts, at);
+    if (at + strnlen(texts + at, TEXTS_NEAR - at) == TEXTS_NEAR)
+        memcpy(texts + TEXTS_NEAR, table->texts_far[copy][slot], TEXTS_MAX - TEXTS_NEAR);
+    get_text(ret->path, sizeof ret->path, texts, at);
+}
+
 ssize_t streams_claim(struct streams *streams, const struct streams_settings *settings)
 {
     size_t slot = 0, used = streams_used(streams);
@@ -191,10 +269,7 @@ void streams_set(struct streams *streams, size_t slot, const struct streams_sett
         return;
     struct control *control = control_of(streams, slot);
     uint64_t next = atomic_load(&control->settings) + 1;
-    struct streams_settings *to = &streams->table->settings[next & 1][slot];
-    *to = *settings;
-    to->instance[sizeof to->instance - 1] = to->output[sizeof to->output - 1] = '\0';
-    to->path[sizeof to->path - 1] = '\0';
+    keep_settings(streams->table, next & 1, slot, settings);
     atomic_store(&control->settings, next);
 }
 
@@ -206,7 +281,7 @@ bool streams_settings(const struct streams *streams, size_t slot, uint64_t *sequ
         uint64_t now = atomic_load(&control->settings);
         if (now == *sequence)
             return false;
-        *ret = streams->table->settings[now & 1][slot];
+        kept_settings(streams->table, now & 1, slot, ret);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load(&control->settings) == now) {
             *sequence = now;
@@ -266,13 +341,16 @@ void streams_progress(const struct streams *streams, size_t slot, struct streams
 
 ssize_t streams_find(const struct streams *streams, const char *instance, const char *output)
 {
+    size_t len = strlen(instance) + 1;
+    if (len > STREAMS_NAME_MAX)
+        return -1;
     for (size_t slot = 0; slot < streams_used(streams); slot++) {
         if (streams_state(streams, slot) != STREAMS_USED)
             continue;
         uint64_t now = atomic_load(&control_of(streams, slot)->settings);
-        const struct streams_settings *settings = &streams->table->settings[now & 1][slot];
-        if (strncmp(settings->instance, instance, sizeof settings->instance) == 0 &&
-            strncmp(settings->output, output, sizeof settings->output) == 0)
+        const char *texts = streams->table->settings[now & 1][slot].texts;
+        if (memcmp(texts, instance, len) == 0 &&
+            strncmp(texts + len, output, STREAMS_OUTPUT_MAX) == 0)
             return (ssize_t)slot;
     }
     return -1;
@@ -284,8 +362,11 @@ void streams_each(const struct streams *streams,
 {
     for (size_t slot = 0; slot < streams_used(streams); slot++) {
         uint64_t now = atomic_load(&control_of(streams, slot)->settings);
-        if (streams_state(streams, slot) == STREAMS_USED)
-            fn(context, slot, &streams->table->settings[now & 1][slot]);
+        struct streams_settings settings;
+        if (streams_state(streams, slot) != STREAMS_USED)
+            continue;
+        kept_settings(streams->table, now & 1, slot, &settings);
+        fn(context, slot, &settings);
     }
 }
 

@@ -16,7 +16,12 @@
 
 #include "base/err.h"
 
-enum { STREAMS_SLOTS = 32768, STREAMS_PATH_MAX = 1024, STREAMS_NAME_MAX = 128 };
+enum {
+    STREAMS_SLOTS = 32768,
+    STREAMS_PATH_MAX = 1024, /* each with its end */
+    STREAMS_NAME_MAX = 128,
+    STREAMS_OUTPUT_MAX = 8,
+};
 
 enum streams_format { STREAMS_RAW, STREAMS_PLAIN, STREAMS_JSON };
 enum streams_overflow { STREAMS_BLOCK, STREAMS_DROP_OLD };
@@ -24,7 +29,7 @@ enum streams_compress { STREAMS_COMPRESS_NONE, STREAMS_COMPRESS_ZSTD };
 
 struct streams_settings {
     char instance[STREAMS_NAME_MAX]; /* "web:0", for the json format */
-    char output[8];                  /* "stdout", "stderr" */
+    char output[STREAMS_OUTPUT_MAX]; /* "stdout", "stderr" */
     char path[STREAMS_PATH_MAX];     /* absolute, or a target (below) */
     int64_t maxbytes;                /* 0 = no rotation by size */
     int64_t maxage_s;                /* 0 = no rotation by age */

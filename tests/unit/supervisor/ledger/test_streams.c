@@ -89,6 +89,30 @@ static void settings_are_seen_once_each(void **state)
     }
 }
 
+/* Short and long texts take turns: nothing of one shows in the other. */
+static void texts_of_any_length_are_kept(void **state)
+{
+    struct rig *rig = *state;
+    const size_t lens[] = { 0, STREAMS_PATH_MAX - 1, 1, 129, 130, 131, 132, 133, 200, 2 };
+    struct streams_settings a = settings_for("a:0", "stdout"), got;
+    uint64_t sequence = 0;
+
+    assert_int_equal(streams_claim(rig->core, &a), 0);
+    for (int long_name = 0; long_name < 2; long_name++) {
+        for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
+            memset(&a, 0, sizeof a);
+            memset(a.instance, 'i', long_name ? sizeof a.instance - 1 : 3);
+            memset(a.output, 'o', long_name ? sizeof a.output - 1 : 6);
+            memset(a.path, 'p', lens[i]);
+            streams_set(rig->core, 0, &a);
+            assert_true(streams_settings(rig->logger, 0, &sequence, &got));
+            assert_memory_equal(&a, &got, sizeof a);
+            assert_int_equal(streams_find(rig->core, a.instance, a.output), 0);
+            assert_int_equal(streams_find(rig->core, a.instance, "other"), -1);
+        }
+    }
+}
+
 static void drains_are_numbered(void **state)
 {
     struct rig *rig = *state;
@@ -207,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(claims_finds_and_frees, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_are_seen_once_each, setup, teardown),
+        cmocka_unit_test_setup_teardown(texts_of_any_length_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(drains_are_numbered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_commit_is_one_store, setup, teardown),
         cmocka_unit_test_setup_teardown(hold_and_orders, setup, teardown),
