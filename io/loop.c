@@ -21,9 +21,11 @@ struct loop_timer {
     struct loop *loop;
     void (*fn)(void *context);
     void *context;
-    uint64_t due;   /* on libuv's clock; of one in loop->soon: the turn it was armed in */
-    uint64_t order; /* of two that are due at the same time the one armed first rings first */
-    TAILQ_ENTRY(loop_timer) link;
+    uint64_t due; /* on libuv's clock; of one in loop->soon: the turn it was armed in */
+    union {
+        uint64_t order; /* of two that are due at the same time the one armed first rings first */
+        TAILQ_ENTRY(loop_timer) link; /* in loop->soon */
+    };
     uint32_t place; /* in loop->heap */
     bool soon;      /* is in loop->soon instead */
 };

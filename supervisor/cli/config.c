@@ -133,8 +133,8 @@ static void look_at_service(struct config *config, const struct spec_service *se
     look_at_environment_file(config, service);
     look_at_folder(config, service, "release", service->release);
     arena_init(&arena);
-    if (instance_make(config->plan, service, service->numprocs_start, &none, NULL, false, &arena,
-                      &made, &err) == 0) {
+    if (instance_make(config->plan, service, service->set->numprocs_start, &none, NULL, false,
+                      &arena, &made, &err) == 0) {
         look_at_program(config, &made, made.argv, "command");
         look_at_program(config, &made, made.pre_start, "pre_start");
         look_at_program(config, &made, made.post_start, "post_start");

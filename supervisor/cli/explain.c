@@ -216,7 +216,7 @@ static json_t *service_value(const struct config *config, const struct spec_serv
     json_object_set_new(ret, "keys", keys_of(config, service));
     for (int64_t i = 0; i < service->numprocs; i++)
         json_array_append_new(instances,
-                              instance_value(config, service, service->numprocs_start + i));
+                              instance_value(config, service, service->set->numprocs_start + i));
     json_object_set_new(ret, "instances", instances);
     return ret;
 }

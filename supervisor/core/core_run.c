@@ -155,7 +155,7 @@ static void on_hear(void *context) { notify_drain(((struct run *)context)->notif
 
 static size_t instance_of(const struct slot *slot)
 {
-    return (size_t)(slot->number - slot->spec->numprocs_start);
+    return (size_t)(slot->number - slot->spec->set->numprocs_start);
 }
 
 /* By an operator, not by a fault; what it starts with after that is what is pinned then. */

@@ -179,7 +179,7 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
         return;
     if (keeper->stopping_all) /* whatever ends now says nothing about its release */
         return;
-    size_t instance = (size_t)(slot->number - slot->spec->numprocs_start);
+    size_t instance = (size_t)(slot->number - slot->spec->set->numprocs_start);
     if (lc->ready && unit->body.unproven)
         return;
     bool serves = lc->state == LIFECYCLE_RUNNING || lc->state == LIFECYCLE_EXITED;

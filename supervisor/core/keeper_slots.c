@@ -244,7 +244,7 @@ static int merge_all(struct keeper_next *next, struct err *err)
 
         next->first[i] = next->count;
         for (int64_t n = 0; n < spec->numprocs; n++)
-            if (merge_one(next, i, spec->numprocs_start + n, err) != 0)
+            if (merge_one(next, i, spec->set->numprocs_start + n, err) != 0)
                 return err->code;
     }
     next->first[plan->nservices] = next->count;

@@ -98,7 +98,7 @@ void keeper_unit_free(struct unit *unit)
     unit_oom_forget(unit);
     unit_group_free(keeper->core, unit);
     loop_timer_free(unit->timer);
-    snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
+    snprintf(name, sizeof name, "ready.%s.%u", unit->slot->name, unit->record);
     core_drop(keeper->core, name);
     keeper->by_record[unit->record] = NULL;
     ledger_release(&keeper->core->ledger, unit->record);
@@ -409,7 +409,7 @@ static void watch_ready_fd(struct keeper *keeper, struct unit *unit)
     char name[STORE_NAME_MAX];
     struct err err = { 0 };
 
-    snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
+    snprintf(name, sizeof name, "ready.%s.%u", unit->slot->name, unit->record);
     unit->ready_fd = store_get(&keeper->core->store, name);
     if (unit->ready_fd < 0 || unit->made->ready.kind != SPEC_CHECK_FD || unit->body.lc.ready ||
         (unit->body.told & UNIT_TOLD_FD))

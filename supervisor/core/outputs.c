@@ -19,16 +19,17 @@ enum { PIPE_BYTES = 64 * 1024 };
 static void settings_of(const struct instance *instance, bool is_err, struct streams_settings *ret)
 {
     const struct spec_service *spec = instance->service;
-    const struct spec_output *output = is_err ? &spec->err : &spec->out;
+    const struct spec_rotation *rotation =
+        is_err ? &spec->set->err_rotation : &spec->set->out_rotation;
 
     memset(ret, 0, sizeof *ret);
     snprintf(ret->instance, sizeof ret->instance, "%s", instance->name);
     snprintf(ret->output, sizeof ret->output, "%s", is_err ? "stderr" : "stdout");
     snprintf(ret->path, sizeof ret->path, "%s",
              is_err ? instance->stderr_log : instance->stdout_log);
-    ret->maxbytes = output->maxbytes;
-    ret->maxage_s = (output->maxage_ms + 999) / 1000;
-    ret->backups = (int32_t)output->backups;
+    ret->maxbytes = rotation->maxbytes;
+    ret->maxage_s = (rotation->maxage_ms + 999) / 1000;
+    ret->backups = (int32_t)rotation->backups;
     ret->format = spec->set->log_format;
     ret->overflow = spec->set->log_overflow;
     ret->compress = spec->set->logfile_compress;

@@ -282,7 +282,7 @@ static int open_ready_pipe(struct core *core, struct unit *unit, struct start *s
     char name[STORE_NAME_MAX];
     int ends[2];
 
-    snprintf(name, sizeof name, "ready.%s.%zu", unit->slot->name, unit->record);
+    snprintf(name, sizeof name, "ready.%s.%u", unit->slot->name, unit->record);
     core_drop(core, name);
     unit->ready_fd = -1;
     if (unit->made->ready.kind != SPEC_CHECK_FD)

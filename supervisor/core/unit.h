@@ -40,12 +40,13 @@ enum unit_oom { UNIT_OOM_NO, UNIT_OOM_YES, UNIT_OOM_UNKNOWN };
 
 /* How the last process ended. */
 struct unit_exit {
-    int32_t code;        /* exit code, or -1 */
-    int32_t signal;      /* or 0 */
-    int32_t step, error; /* of a start that failed before exec; error 0 = none */
-    int64_t at_wall_us;  /* 0 = none has ended yet */
+    int64_t at_wall_us; /* 0 = none has ended yet */
     int64_t uptime_ms;
-    uint8_t known; /* 0: the kernel told nobody */
+    int32_t code;   /* exit code, or -1 */
+    int32_t error;  /* of a start that failed before exec, 0 = none; */
+    uint8_t step;   /* it failed at */
+    uint8_t signal; /* or 0 */
+    uint8_t known;  /* 0: the kernel told nobody */
     uint8_t dumped;
     uint8_t oom; /* enum unit_oom */
 };
@@ -61,6 +62,7 @@ struct unit_body {
                           * to be; likewise */
     uint64_t files;      /* sum of the files it was started with or last told of, 0 = none */
     uint64_t exit_event; /* number of the event about the end of this process; 0 = it lives */
+    uint64_t oom_base;   /* OOM kills that were counted when it started */
     uint32_t restarts;   /* starts beyond the first, of this unit's instance */
     uint32_t probes, probe_failures;
     uint8_t retiring;               /* a twin that was replaced and is leaving */
@@ -80,7 +82,6 @@ struct unit_body {
     uint16_t tuned_bits;            /* keeper_tune.c: what was set, ... */
     uint32_t tuned;                 /* ... and to which values; 0 = not known */
     uint32_t oom_kills;             /* told of this process and those below it */
-    uint64_t oom_base;              /* OOM kills that were counted when it started */
     int32_t main_pid;               /* of the present or last main process, 0 = none */
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
@@ -108,32 +109,30 @@ struct sockets_watch;
 struct unit {
     struct keeper *keeper;
     struct slot *slot;
-    size_t record;       /* index in the ledger */
-    ssize_t hook_record; /* of a running hook, or -1 */
     struct unit_body body;
+    uint32_t record;          /* index in the ledger */
+    int32_t hook_record;      /* of a running hook, or -1 */
     struct loop_timer *timer; /* for body.lc.deadline_ms */
     /* What it runs with, owned with its memory: only while something needs it (running checks, a
      * post_stop to come); else NULL, and made anew from the plan when it is asked for. */
     struct instance *made;
     struct arena arena;
     struct checks *checks; /* running checks, or NULL */
-    bool unchecked;        /* they could not be begun; tried again */
     int64_t turn_ms;       /* it waits for its turn to restart since then, 0 = it does not */
-    uint32_t turn_place;   /* in that line, and how long it will take: keeper_number_turns() */
-    int64_t turn_wait_ms;
-    bool cleaning;        /* its leftovers are looked for */
-    uint8_t evidence;     /* enum unit_evidence, of this process */
-    bool rest_told;       /* TERM was sent to them */
-    unsigned quiet_scans; /* scans in a row that found nothing */
-    int events_fd;        /* of its control group while it is emptied, else -1 */
-    struct loop_watch *events_watch;
-    int memory_fd; /* of its control group while that is watched for OOM kills, else -1 */
-    struct loop_watch *memory_watch;
-    bool group_clean;    /* its control group was made by us and never killed */
-    uint32_t limits_sum; /* of what was written to its group, 0 = unknown */
+    int64_t turn_wait_ms;  /* how long that will take, and its place in the line: */
+    uint32_t turn_place;   /* keeper_number_turns() */
+    bool unchecked;        /* checks could not be begun; tried again */
+    bool cleaning;         /* its leftovers are looked for */
+    bool rest_told;        /* TERM was sent to them */
+    uint8_t evidence;      /* enum unit_evidence, of this process */
+    unsigned quiet_scans;  /* scans in a row that found nothing */
+    int events_fd;         /* of its control group while it is emptied, else -1 */
+    int memory_fd;         /* of its control group while that is watched for OOM kills, else -1 */
+    int ready_fd;          /* read end of an fd:N pipe (in the store), -1 = none */
+    struct loop_watch *events_watch, *memory_watch, *ready_watch; /* of these three, or NULL */
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
-    int ready_fd;        /* read end of an fd:N pipe (in the store), -1 = none */
-    struct loop_watch *ready_watch;
+    uint32_t limits_sum; /* of what was written to its group, 0 = unknown */
+    bool group_clean;    /* its control group was made by us and never killed */
     /* Remarks (remark.h), "" = none. */
     const char *reason;             /* why it is in its state; kept in the ledger */
     const char *cause;              /* why we made the last process end; likewise */
@@ -150,12 +149,12 @@ struct slot {
     int64_t number;
     const struct spec_service *spec; /* in the plan in force; of a removed one: in a retired plan */
     const struct users_identity *user;
-    bool removed;                /* not in the plan any more: goes when it has stopped */
-    bool on_trial;               /* the twin is the new process */
     struct unit *main, *twin;    /* twin may be NULL */
-    bool faster;                 /* a release is being watched: probe more often */
     struct sockets_watch *watch; /* waits for a connection (start_on = socket), or NULL */
     bool watch_news;             /* which who waits for it was not told yet */
+    bool removed;                /* not in the plan any more: goes when it has stopped */
+    bool on_trial;               /* the twin is the new process */
+    bool faster;                 /* a release is being watched: probe more often */
     bool in_stop, stop_told;     /* of an ordered stop */
     bool replacing, replace_queued;
     bool replace_again; /* another release was asked for: the trial is being called off */

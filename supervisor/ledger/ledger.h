@@ -29,7 +29,7 @@ enum {
     LEDGER_RECORDS = 16384,
     LEDGER_NAME_MAX = 88,   /* a service's name, a colon and a number */
     LEDGER_BODY_MAX = 1024, /* bytes the core may keep per record */
-    LEDGER_BODY_NEAR = 256, /* of these, bytes in the record itself; grows with struct unit_body */
+    LEDGER_BODY_NEAR = 224, /* of these, bytes in the record itself; grows with struct unit_body */
 };
 
 enum ledger_kind {

@@ -117,7 +117,7 @@ static bool make_names(struct maker *m)
         more[count++] = arena_printf(m->arena, "release_dir=%s", m->release->dir);
         more[count++] = arena_printf(m->arena, "release_id=%s", m->release->id);
     }
-    int64_t first_port = service->port_base, port = first_port + m->number;
+    int64_t first_port = service->set->port_base, port = first_port + m->number;
     if (first_port > 0)
         more[count++] = arena_printf(m->arena, "port=%lld", (long long)port);
     bool made = m->names;
@@ -180,7 +180,7 @@ int instance_environment_shlex(const char *text, char *const *names, char *const
 static char **add_port(struct maker *m)
 {
     char *variable[2] = { NULL };
-    int64_t first_port = m->service->port_base, port = first_port + m->number;
+    int64_t first_port = m->service->set->port_base, port = first_port + m->number;
 
     if (first_port == 0)
         return m->own;
@@ -195,7 +195,7 @@ static void make_environment(struct maker *m)
     struct err err;
 
     m->environment = (char **)m->plan->environment;
-    if (!m->service->environment && m->service->port_base == 0)
+    if (!m->service->environment && m->service->set->port_base == 0)
         return;
     int rc = !m->service->environment ? 0
              : m->service->kind == SPEC_PROGRAM

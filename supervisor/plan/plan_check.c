@@ -120,7 +120,7 @@ static void check_service(struct checking *c)
         struct arena arena;
         struct instance instance;
         arena_init(&arena);
-        c->number = service->numprocs_start + i;
+        c->number = service->set->numprocs_start + i;
         release.dir = service->release
                           ? arena_printf(&arena, "%s/releases/%s", service->release, release.id)
                           : "";
@@ -213,7 +213,7 @@ static bool count_instances(struct plan_build *build)
 /* The ports of a service: from port_base + numprocs_start on, one for each instance. */
 static int64_t first_port(const struct spec_service *service)
 {
-    return service->port_base + service->numprocs_start;
+    return service->set->port_base + service->set->numprocs_start;
 }
 
 static void check_ports(struct plan_build *build, size_t index)
@@ -222,7 +222,7 @@ static void check_ports(struct plan_build *build, size_t index)
     const struct spec_service *service = &plan->services[index];
     int64_t first = first_port(service), end = first + service->numprocs;
 
-    if (service->port_base == 0)
+    if (service->set->port_base == 0)
         return;
     if (end - 1 > MOST_PORT)
         plan_build_service_error(build, index, "port_base",
@@ -232,12 +232,13 @@ static void check_ports(struct plan_build *build, size_t index)
         const struct spec_service *other = &plan->services[i];
         int64_t shared = first > first_port(other) ? first : first_port(other);
 
-        if (other->port_base == 0 || shared >= end || shared >= first_port(other) + other->numprocs)
+        if (other->set->port_base == 0 || shared >= end ||
+            shared >= first_port(other) + other->numprocs)
             continue;
         plan_build_service_error(build, index, "port_base",
                                  "port %lld is also that of %s:%lld (%s:%d)", (long long)shared,
-                                 other->name, (long long)(shared - other->port_base), other->file,
-                                 other->line);
+                                 other->name, (long long)(shared - other->set->port_base),
+                                 other->file, other->line);
         return;
     }
 }

@@ -159,8 +159,8 @@ static void collect_targets(struct linting *l, size_t index)
         struct arena arena;
         struct err err;
         arena_init(&arena);
-        if (instance_make(l->plan, service, service->numprocs_start + i, &none, NULL, false, &arena,
-                          &made, &err) == 0) {
+        if (instance_make(l->plan, service, service->set->numprocs_start + i, &none, NULL, false,
+                          &arena, &made, &err) == 0) {
             note_target(l, index, "ready", &made.ready);
             note_target(l, index, "live", &made.live);
             note_target(l, index, "startup", &made.startup);

@@ -110,8 +110,10 @@ struct spec_cgroup {
 struct spec_output {
     const char *logfile; /* as written; NULL = default; "none", "inherit", a path */
     bool apart;          /* [program:]s that share this file: "-NAME-N" goes into the name */
-    int64_t maxbytes;    /* 0 = no rotation by size */
-    int64_t maxage_ms;   /* 0 = no rotation by age */
+};
+struct spec_rotation {
+    int64_t maxbytes;  /* 0 = no rotation by size */
+    int64_t maxage_ms; /* 0 = no rotation by age */
     int64_t backups;
 };
 
@@ -144,6 +146,7 @@ struct spec_settings {
     int64_t ready_timeout_ms;
     int on_live_failure, restart_mode;
     bool redirect_stderr;
+    struct spec_rotation out_rotation, err_rotation;
     int log_format, log_overflow, logfile_compress;
     int64_t nice;
     bool set_oom_score;
@@ -155,6 +158,8 @@ struct spec_settings {
     int watchdog_signal, notify_access;
     int64_t fd_store_max;
     int start_on;
+    int64_t numprocs_start;
+    int64_t port_base; /* 0 = none */
 };
 
 struct spec_service {
@@ -172,8 +177,7 @@ struct spec_service {
 
     const char *command; /* as written */
     const char *directory, *user, *user_group, *environment, *environment_file, *process_name;
-    int64_t numprocs, numprocs_start, priority;
-    int64_t port_base; /* 0 = none */
+    int64_t numprocs, priority;
     bool autostart;
     struct spec_output out, err;
     const char *release;

@@ -165,7 +165,7 @@ static bool add_service(struct draft *draft, const struct spec_service *spec, si
         .name = strdup(spec->name),
         .service = at,
         .instances = service->instances,
-        .number = spec->numprocs_start,
+        .number = spec->set->numprocs_start,
         .timeout_ms = spec->set->ready_timeout_ms + spec->set->stopwaitsecs_ms,
         .owner = service->owner,
         .refused = geteuid() == 0 && !spec->user,
