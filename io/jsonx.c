@@ -56,6 +56,12 @@ bool jsonx_put(const json_t *value, struct buf *out)
     return json_dump_callback(value, put_piece, out, flags) == 0 && !out->failed;
 }
 
+bool jsonx_put_ascii(const json_t *value, struct buf *out)
+{
+    size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(REAL_DIGITS);
+    return json_dump_callback(value, put_piece, out, flags) == 0 && !out->failed;
+}
+
 bool jsonx_put_pretty(const json_t *value, struct buf *out)
 {
     size_t flags = JSON_INDENT(INDENT) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(REAL_DIGITS);

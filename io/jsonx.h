@@ -15,6 +15,8 @@
 json_t *jsonx_parse(const char *text, size_t len, struct err *err);
 /* Appends compact text, keys in insertion order, without newline; false = buffer full. */
 bool jsonx_put(const json_t *value, struct buf *out);
+/* As jsonx_put, with all that is not ASCII escaped: for files that people print on terminals. */
+bool jsonx_put_ascii(const json_t *value, struct buf *out);
 /* As jsonx_put, indented for people, with a newline. */
 bool jsonx_put_pretty(const json_t *value, struct buf *out);
 

@@ -1,11 +1,11 @@
 /* rpc.h - newline-delimited JSON-RPC 2.0 over a unix socket, both ways.
  *
- * Server: peers are known by SO_PEERCRED.  Limits: RPC_MESSAGE_MAX bytes a message,
- * RPC_CLIENTS_MAX connections, RPC_QUEUE_MAX bytes waiting for a slow reader (then it is dropped).
- * Who asks and does not read its answers is not listened to meanwhile, and nobody who asks a lot at
- * once keeps the others waiting.
- * A call may be answered later; if its peer goes away in between the answer is discarded.
- * Errors on the wire: {"code": N, "message": text, "data": {"kind": "stale", ...}}.
+ * Server: peers are known by SO_PEERCRED and SO_PEERGROUPS.  Limits: RPC_MESSAGE_MAX bytes a
+ * message, RPC_CLIENTS_MAX connections, RPC_QUEUE_MAX bytes waiting for a slow reader (then it is
+ * dropped). Who asks and does not read its answers is not listened to meanwhile, and nobody who
+ * asks a lot at once keeps the others waiting. A call may be answered later; if its peer goes away
+ * in between the answer is discarded. Errors on the wire: {"code": N, "message": text, "data":
+ * {"kind": "stale", ...}}.
  */
 #ifndef IO_RPC_H
 #define IO_RPC_H
@@ -51,6 +51,13 @@ struct rpc_server *rpc_server_new(struct loop *loop, int fd, const struct rpc_se
 void rpc_server_free(struct rpc_server *server);
 size_t rpc_server_clients(const struct rpc_server *server);
 
+/* The supplementary groups of a peer when it connected; borrowed, valid until on_close. */
+const gid_t *rpc_conn_groups(const struct rpc_conn *conn, size_t *ret_count);
+const struct rpc_peer *rpc_conn_peer(const struct rpc_conn *conn);
+/* fn is called once, when the call is answered: with its result, or with err.  `heard` is false
+ * when the peer was gone by then.  One per call. */
+typedef void rpc_end_fn(void *context, const json_t *result, const struct err *err, bool heard);
+void rpc_call_watch(struct rpc_call *call, rpc_end_fn *fn, void *context);
 struct rpc_conn *rpc_call_conn(const struct rpc_call *call); /* NULL once the peer is gone */
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result); /* steals result; NULL = {} */

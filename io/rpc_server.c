@@ -20,9 +20,10 @@
 
 enum {
     ACCEPTS_PER_TURN = 32,
-    ACCEPT_PAUSE_MS = 100,    /* without descriptors or memory the kernel would ask again at once */
-    FINISH_MS = 2000,         /* for the last words to a peer that is thrown out */
-    OPEN_CALLS_MAX = 256,     /* of one peer */
+    ACCEPT_PAUSE_MS = 100, /* without descriptors or memory the kernel would ask again at once */
+    FINISH_MS = 2000,      /* for the last words to a peer that is thrown out */
+    OPEN_CALLS_MAX = 256,  /* of one peer */
+    GROUPS_FIRST = 32,
     LINES_PER_TURN = 32,      /* of one peer; then others, and the work that this is all about */
     QUEUE_PAUSE = 256 * 1024, /* a peer with so much unread is not listened to until it has read */
     STRANGERS_MAX = RPC_CLIENTS_MAX / 2, /* the rest is for root and ourselves */
@@ -33,12 +34,16 @@ struct rpc_call {
     struct rpc_conn *conn; /* NULL once the peer is gone */
     struct rpc_peer peer;
     json_t *id; /* NULL = the answer goes into the void */
+    rpc_end_fn *on_end;
+    void *end_context;
     LIST_ENTRY(rpc_call) link;
 };
 struct rpc_conn {
     struct rpc_server *server;
     struct stream *stream; /* NULL once gone */
     struct rpc_peer peer;
+    gid_t *groups; /* owned */
+    size_t ngroups;
     size_t ncalls;
     unsigned holds;
     bool stranger, dropped;
@@ -59,8 +64,10 @@ struct rpc_server {
 
 static void release(struct rpc_conn *conn)
 {
-    if (--conn->holds == 0)
-        free(conn);
+    if (--conn->holds > 0)
+        return;
+    free(conn->groups);
+    free(conn);
 }
 
 /* Ends the connection; calls that are open stay, without it. */
@@ -246,6 +253,27 @@ static void identify(int fd, struct rpc_peer *peer)
     buf_done(&name);
 }
 
+/* Without memory, or from a kernel before 4.13, there are none: they only ever give rights. */
+static void find_groups(int fd, struct rpc_conn *conn)
+{
+    gid_t first[GROUPS_FIRST], *groups = first;
+    socklen_t size = sizeof(first);
+    int rc = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size);
+
+    if (rc != 0 && errno == ERANGE) { /* size is what it takes */
+        groups = malloc(size);
+        rc = groups ? getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) : -1;
+    } else if (rc == 0 && size > 0 && (groups = malloc(size)) != NULL) {
+        memcpy(groups, first, size);
+    }
+    if (rc == 0 && size > 0 && groups && groups != first) {
+        conn->groups = groups;
+        conn->ngroups = size / sizeof(*groups);
+    } else if (groups != first) {
+        free(groups);
+    }
+}
+
 /* Says why, if the peer listens; takes over fd. */
 static void turn_away(int fd, const char *why)
 {
@@ -280,9 +308,10 @@ static void welcome(struct rpc_server *server, int fd)
         turn_away(fd, "too many connections; close some or try again later");
         return;
     }
+    find_groups(fd, conn);
     conn->stream = stream_new(server->loop, fd, fd, IN_MAX, RPC_QUEUE_MAX, &events, conn, &err);
     if (!conn->stream) {
-        free(conn);
+        release(conn);
         return;
     }
     LIST_INIT(&conn->calls);
@@ -363,6 +392,25 @@ size_t rpc_server_clients(const struct rpc_server *server) { return server->ncli
 
 struct rpc_conn *rpc_call_conn(const struct rpc_call *call) { return call->conn; }
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call) { return &call->peer; }
+const struct rpc_peer *rpc_conn_peer(const struct rpc_conn *conn) { return &conn->peer; }
+
+const gid_t *rpc_conn_groups(const struct rpc_conn *conn, size_t *ret_count)
+{
+    *ret_count = conn->ngroups;
+    return conn->groups;
+}
+
+void rpc_call_watch(struct rpc_call *call, rpc_end_fn *fn, void *context)
+{
+    call->on_end = fn;
+    call->end_context = context;
+}
+
+static void tell_end(const struct rpc_call *call, const json_t *result, const struct err *err)
+{
+    if (call->on_end)
+        call->on_end(call->end_context, result, err, call->conn && !call->conn->dropped);
+}
 
 static void end_call(struct rpc_call *call)
 {
@@ -378,6 +426,7 @@ void rpc_reply(struct rpc_call *call, json_t *result)
 {
     struct err err;
 
+    tell_end(call, result, NULL);
     if (!call->conn || !call->id) {
         json_decref(result);
         end_call(call);
@@ -403,6 +452,7 @@ void rpc_reply(struct rpc_call *call, json_t *result)
 
 void rpc_fail(struct rpc_call *call, const struct err *err, json_t *data)
 {
+    tell_end(call, NULL, err);
     if (call->conn && call->id)
         answer(call->conn, rpc_wire_error(call->id, RPC_WIRE_OURS + (int)err->code, err, data));
     else

@@ -3,12 +3,14 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/accounts.h"
 #include "base/clock.h"
 #include "io/jsonx.h"
 #include "supervisor/cli/config.h"
@@ -26,9 +28,29 @@ void client_say(const char *fmt, ...)
     va_end(args);
 }
 
+/* The core looks no names up on the way of a request; ours we know. */
+static void say_denied(const char *text)
+{
+    static const char before[] = "permission denied: uid ";
+    char space[ACCOUNTS_ENTRY_BYTES], *rest;
+    struct passwd entry, *pw = NULL;
+
+    if (strncmp(text, before, strlen(before)) == 0) {
+        unsigned long uid = strtoul(text + strlen(before), &rest, 10);
+        if (uid == geteuid() &&
+            accounts_user(NULL, geteuid(), &entry, space, sizeof space, &pw) == 0 && pw)
+            client_say("permission denied: user %s (uid %lu)%s", pw->pw_name, uid, rest);
+    }
+    if (!pw)
+        client_say("%s", text);
+}
+
 int client_tell(const struct err *err)
 {
-    client_say("%s", err->text);
+    if (err->code == ERR_DENIED)
+        say_denied(err->text);
+    else
+        client_say("%s", err->text);
     return err->code == ERR_NOT_FOUND || err->code == ERR_UNREACHABLE ? CLIENT_UNKNOWN
                                                                       : CLIENT_FAILED;
 }

@@ -28,7 +28,7 @@ static void print_warnings(const struct err_list *warnings)
 static int print_lines(const struct config *config)
 {
     print_warnings(&config->warnings);
-    if (config->plan)
+    if (config->errors.total == 0)
         printf("%zu service%s, no errors\n", config->plan->nservices,
                config->plan->nservices == 1 ? "" : "s");
     else
@@ -57,9 +57,9 @@ int cmd_check(struct cli *cli)
         client_tell(&err);
         return CLIENT_FAILED;
     }
-    bool ok = config_load(path, &config);
-    if (ok)
+    if (config_load(path, &config))
         config_look_around(&config);
+    bool ok = config.errors.total == 0;
     int told = cli_flag(cli, "json") ? print_json(&config) : print_lines(&config);
     config_done(&config);
     return ok ? told : CLIENT_FAILED;

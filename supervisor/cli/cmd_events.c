@@ -35,6 +35,15 @@ static int print_event(struct follow *follow, const json_t *event)
     return code;
 }
 
+/* Events up to this number that we may not see. */
+static void pass(struct follow *follow, int64_t number)
+{
+    if (number <= follow->last)
+        return;
+    follow->last = follow->feed.seen = number;
+    feed_settle(&follow->feed);
+}
+
 /* Prints notifications until `end` (the number after the last one wanted; 0 = for ever). */
 static int print_until(struct follow *follow, int64_t end, struct err *err)
 {
@@ -50,6 +59,8 @@ static int print_until(struct follow *follow, int64_t end, struct err *err)
         if (rc < 0)
             return rc;
         bool event = strcmp(jsonx_text(message, "method", ""), "event") == 0;
+        if (strcmp(jsonx_text(message, "method", ""), "passed") == 0)
+            pass(follow, jsonx_int(json_object_get(message, "params"), "seq", 0));
         rc = event ? print_event(follow, json_object_get(message, "params")) : 0;
         json_decref(message);
         if (rc != 0)

@@ -80,16 +80,19 @@ static void put_answer(const json_t *answer, bool colour, struct buf *out)
                                                    { "KEYS", false, true } };
     const json_t *keys = json_object_get(answer, "supervisor_keys");
     const json_t *sockets = json_object_get(answer, "sockets");
+    const json_t *access = json_object_get(answer, "access");
     struct table table;
 
     table_init(&table, columns, sizeof columns / sizeof *columns);
     size_t same = add_rows(&table, answer);
-    bool any = table.ncells > 0 || json_array_size(keys) > 0 || json_array_size(sockets) > 0;
+    bool any = table.ncells > 0 || json_array_size(keys) > 0 || json_array_size(sockets) > 0 ||
+               json_array_size(access) > 0;
     if (table.ncells > 0)
         table_print(&table, 0, colour, out);
     table_done(&table);
     put_list(out, "[supervisor] changes: ", keys);
     put_list(out, "sockets that change: ", sockets);
+    put_list(out, "rights that change: ", access);
     if (!any)
         buf_printf(out, "nothing has changed (%zu service%s)\n", same, same == 1 ? "" : "s");
     else

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "io/child.h"
+#include "supervisor/host/rights.h"
 #include "supervisor/host/users.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/plan_lint.h"
@@ -184,8 +185,17 @@ static void look_at_control_group(struct config *config)
                      err.text);
 }
 
+/* A reload would refuse these, so they are errors, unlike other things that a host lacks. */
+static void look_at_rights(struct config *config)
+{
+    struct rights *rights = config->plan ? rights_make(config->plan, &config->errors) : NULL;
+
+    rights_free(rights);
+}
+
 void config_look_around(struct config *config)
 {
+    look_at_rights(config);
     look_at_control_group(config);
     for (size_t i = 0; config->plan && i < config->plan->nservices; i++)
         look_at_service(config, &config->plan->services[i]);

@@ -20,8 +20,9 @@ void config_done(struct config *config);
 /* Every error on a line of its own, then how many there are. */
 void config_print_errors(const struct config *config, FILE *to);
 
-/* Adds to the warnings what works but is most likely not meant (plan_lint.h), and what is not on
- * this host: users, groups, commands, folders, files. */
+/* Adds to the errors users and groups of [access:NAME] that are not there; to the warnings what
+ * works but is most likely not meant (plan_lint.h), and what is not on this host: users, groups,
+ * commands, folders, files. */
 void config_look_around(struct config *config);
 
 #endif

@@ -7,14 +7,22 @@
 
 #include "base/log.h"
 #include "io/jsonx.h"
+#include "supervisor/core/audit.h"
+#include "supervisor/core/control_access.h"
 #include "supervisor/core/control_release.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
-#include "supervisor/host/users.h"
 #include "supervisor/core/view.h"
 
-/* Who may: everybody who may read, operators (control_group), or only root and our own uid. */
-enum right { RIGHT_READ, RIGHT_OPERATE, RIGHT_OWNER };
+/* What a request is about, for which the right is needed. */
+enum about {
+    ABOUT_NAMES, /* each service of "names" */
+    ABOUT_SHOWN, /* likewise, but no names, or "all", are those that may be seen */
+    ABOUT_NAME,  /* the service "name" */
+    ABOUT_SET,   /* all services of a release set */
+    ABOUT_HOST,
+    ABOUT_ANY, /* some service */
+};
 
 struct control {
     struct core *core;
@@ -25,7 +33,9 @@ struct control {
 
 struct route {
     const char *method;
-    enum right right;
+    enum access_verb right;
+    enum about about;
+    bool order; /* goes into the audit; what is refused does so in any case */
     void (*run)(struct control *control, struct rpc_call *call, json_t *params, int verb);
     int verb; /* for those that share a function */
 };
@@ -42,15 +52,40 @@ static json_t *names_or_all(json_t *params)
                                                               : json_pack("[s]", "all");
 }
 
+/* As orders_select; of "all" those that the caller may see. */
+static int select_shown(struct control *control, struct rpc_call *call, json_t *names,
+                        enum access_verb verb, struct slot ***ret, size_t *ret_count,
+                        struct err *err)
+{
+    const struct access_peer peer = control_access_peer(rpc_call_conn(call));
+    int rc = orders_select(control->orders, names, ret, ret_count, err);
+
+    if (rc == 0)
+        *ret_count = control_access_keep(control->core, &peer, verb, *ret, *ret_count);
+    return rc;
+}
+
+/* Sockets belong to no service. */
+static json_t *status_of(struct control *control, struct rpc_call *call, struct slot *const *slots,
+                         size_t count)
+{
+    const struct access_peer peer = control_access_peer(rpc_call_conn(call));
+    json_t *result = view_status(control->core, slots, count);
+    struct err err;
+
+    if (control_access_service(control->core, &peer, ACCESS_STATUS, ACCESS_HOST, NULL, &err) != 0)
+        json_object_del(result, "sockets");
+    return result;
+}
+
 static void do_status(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
-    (void)verb;
     struct err err = { 0 };
     struct slot **slots;
     size_t count;
     json_t *names = names_or_all(params);
 
-    int rc = orders_select(control->orders, names, &slots, &count, &err);
+    int rc = select_shown(control, call, names, (enum access_verb)verb, &slots, &count, &err);
     json_decref(names);
     if (rc != 0) {
         fail(call, &err);
@@ -61,20 +96,21 @@ static void do_status(struct control *control, struct rpc_call *call, json_t *pa
         text ? view_status_text(control->core, slots, count, (size_t)jsonx_int(text, "width", 0),
                                 jsonx_bool(text, "colour", false))
              : NULL;
-    rpc_reply(call, result ? result : view_status(control->core, slots, count));
+    rpc_reply(call, result ? result : status_of(control, call, slots, count));
     free(slots);
 }
 
 /* Answers with one row per selected instance, under `key`. */
 static void answer_rows(struct control *control, struct rpc_call *call, json_t *params,
-                        const char *key,
+                        enum access_verb verb, const char *key,
                         json_t *(*row_of)(const struct core *core, const struct slot *slot))
 {
     struct err err = { 0 };
     struct slot **slots;
     size_t count;
 
-    if (orders_select(control->orders, json_object_get(params, "names"), &slots, &count, &err)) {
+    if (select_shown(control, call, json_object_get(params, "names"), verb, &slots, &count, &err) !=
+        0) {
         fail(call, &err);
         return;
     }
@@ -94,8 +130,8 @@ static void do_why(struct control *control, struct rpc_call *call, json_t *param
     struct slot **slots;
     size_t count;
 
-    (void)verb;
-    if (orders_select(control->orders, json_object_get(params, "names"), &slots, &count, &err)) {
+    if (select_shown(control, call, json_object_get(params, "names"), (enum access_verb)verb,
+                     &slots, &count, &err) != 0) {
         fail(call, &err);
         return;
     }
@@ -108,7 +144,7 @@ static void do_why(struct control *control, struct rpc_call *call, json_t *param
         fail(call, &err);
         return;
     }
-    answer_rows(control, call, params, "instances", view_why);
+    answer_rows(control, call, params, (enum access_verb)verb, "instances", view_why);
 }
 
 static void do_events(struct control *control, struct rpc_call *call, json_t *params, int verb)
@@ -133,8 +169,7 @@ static void do_events(struct control *control, struct rpc_call *call, json_t *pa
 /* Where the output of instances is; the files are read by the command itself. */
 static void do_logs(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
-    (void)verb;
-    answer_rows(control, call, params, "logs", view_logs);
+    answer_rows(control, call, params, (enum access_verb)verb, "logs", view_logs);
 }
 
 static void do_doctor(struct control *control, struct rpc_call *call, json_t *params, int verb)
@@ -195,45 +230,28 @@ static void do_release(struct control *control, struct rpc_call *call, json_t *p
 
 static const struct route routes[] = {
     /* clang-format off */
-    { "status",           RIGHT_READ,    do_status,   0 },
-    { "why",              RIGHT_READ,    do_why,      0 },
-    { "events",           RIGHT_READ,    do_events,   0 },
-    { "version",          RIGHT_READ,    do_version,  0 },
-    { "doctor",           RIGHT_READ,    do_doctor,   0 },
-    { "release.state",    RIGHT_READ,    do_release,  CONTROL_STATE },
-    { "logs",             RIGHT_OPERATE, do_logs,     0 },
-    { "start",            RIGHT_OPERATE, do_orders,   ORDERS_START },
-    { "stop",             RIGHT_OPERATE, do_orders,   ORDERS_STOP },
-    { "restart",          RIGHT_OPERATE, do_orders,   ORDERS_RESTART },
-    { "signal",           RIGHT_OPERATE, do_signal,   0 },
-    { "scale",            RIGHT_OPERATE, do_scale,    0 },
-    { "release.switch",   RIGHT_OPERATE, do_release,  CONTROL_SWITCH },
-    { "release.confirm",  RIGHT_OPERATE, do_release,  CONTROL_CONFIRM },
-    { "release.extend",   RIGHT_OPERATE, do_release,  CONTROL_EXTEND },
-    { "release.revert",   RIGHT_OPERATE, do_release,  CONTROL_REVERT },
-    { "release.rollback", RIGHT_OPERATE, do_release,  CONTROL_ROLLBACK },
-    { "reload",           RIGHT_OWNER,   do_reload,   0 },
-    { "shutdown",         RIGHT_OWNER,   do_shutdown, 0 },
-    { "upgrade",          RIGHT_OWNER,   do_upgrade,  0 },
+    { "status",           ACCESS_STATUS,   ABOUT_SHOWN, false, do_status,   ACCESS_STATUS },
+    { "why",              ACCESS_WHY,      ABOUT_SHOWN, false, do_why,      ACCESS_WHY },
+    { "events",           ACCESS_EVENTS,   ABOUT_ANY,   false, do_events,   0 },
+    { "version",          ACCESS_STATUS,   ABOUT_ANY,   false, do_version,  0 },
+    { "doctor",           ACCESS_DOCTOR,   ABOUT_HOST,  false, do_doctor,   0 },
+    { "release.state",    ACCESS_STATUS,   ABOUT_SET,   false, do_release,  CONTROL_STATE },
+    { "logs",             ACCESS_LOGS,     ABOUT_SHOWN, false, do_logs,     ACCESS_LOGS },
+    { "start",            ACCESS_START,    ABOUT_NAMES, true,  do_orders,   ORDERS_START },
+    { "stop",             ACCESS_STOP,     ABOUT_NAMES, true,  do_orders,   ORDERS_STOP },
+    { "restart",          ACCESS_RESTART,  ABOUT_NAMES, true,  do_orders,   ORDERS_RESTART },
+    { "signal",           ACCESS_SIGNAL,   ABOUT_NAMES, true,  do_signal,   0 },
+    { "scale",            ACCESS_SCALE,    ABOUT_NAME,  true,  do_scale,    0 },
+    { "release.switch",   ACCESS_SWITCH,   ABOUT_SET,   true,  do_release,  CONTROL_SWITCH },
+    { "release.confirm",  ACCESS_CONFIRM,  ABOUT_SET,   true,  do_release,  CONTROL_CONFIRM },
+    { "release.extend",   ACCESS_CONFIRM,  ABOUT_SET,   true,  do_release,  CONTROL_EXTEND },
+    { "release.revert",   ACCESS_ROLLBACK, ABOUT_SET,   true,  do_release,  CONTROL_REVERT },
+    { "release.rollback", ACCESS_ROLLBACK, ABOUT_SET,   true,  do_release,  CONTROL_ROLLBACK },
+    { "reload",           ACCESS_RELOAD,   ABOUT_HOST,  true,  do_reload,   0 },
+    { "shutdown",         ACCESS_SHUTDOWN, ABOUT_HOST,  true,  do_shutdown, 0 },
+    { "upgrade",          ACCESS_UPGRADE,  ABOUT_HOST,  true,  do_upgrade,  0 },
     /* clang-format on */
 };
-
-static enum right right_of(const struct control *control, const struct rpc_peer *peer,
-                           bool *ret_any)
-{
-    const struct spec_supervisor *settings = &control->core->plan->supervisor;
-    struct err err = { 0 };
-    gid_t group;
-
-    *ret_any = true;
-    if (peer->uid == 0 || peer->uid == geteuid())
-        return RIGHT_OWNER;
-    if (settings->control_group && users_group(settings->control_group, &group, &err) == 0 &&
-        (peer->gid == group || users_process_in_group(peer->pid, group)))
-        return RIGHT_OPERATE;
-    *ret_any = settings->control_read == SPEC_READ_ALL;
-    return RIGHT_READ;
-}
 
 static const struct route *find_route(const char *method)
 {
@@ -243,29 +261,108 @@ static const struct route *find_route(const char *method)
     return NULL;
 }
 
+static bool means_all(const json_t *names)
+{
+    const char *only = json_string_value(json_array_get(names, 0));
+
+    return json_array_size(names) == 0 ||
+           (json_array_size(names) == 1 && only && strcmp(only, "all") == 0);
+}
+
+/* A set that no service has belongs to nobody yet. */
+static int may_set(const struct core *core, const struct access_peer *peer, enum access_verb verb,
+                   json_t *params, const struct access_rule **ret_by, struct err *err)
+{
+    const char *path = control_release_path(core, params, err);
+    bool found = false;
+
+    if (!path) { /* the call itself tells it, to those who may something */
+        struct err denied = { 0 };
+        return control_access_any(core, peer, verb, &denied) != 0 ? (*err = denied, ERR_DENIED) : 0;
+    }
+    for (size_t i = 0; i < core->plan->nservices; i++) {
+        const char *release = core->plan->services[i].release;
+        if (!release || strcmp(release, path) != 0)
+            continue;
+        found = true;
+        if (control_access_service(core, peer, verb, i, ret_by, err) != 0)
+            return ERR_DENIED;
+    }
+    return found ? 0 : control_access_service(core, peer, verb, ACCESS_HOST, ret_by, err);
+}
+
+static int may_name(const struct core *core, const struct access_peer *peer, enum access_verb verb,
+                    json_t *params, const struct access_rule **ret_by, struct err *err)
+{
+    ssize_t index = plan_find(core->plan, jsonx_text(params, "name", ""));
+
+    return index < 0 ? control_access_any(core, peer, verb, err)
+                     : control_access_service(core, peer, verb, (size_t)index, ret_by, err);
+}
+
+/* Whether the caller may do all of this: 0, or an error that names the first that he may not. */
+static int may(struct control *control, struct rpc_call *call, const struct route *route,
+               json_t *params, const struct access_rule **ret_by, struct err *err)
+{
+    const struct access_peer peer = control_access_peer(rpc_call_conn(call));
+    const struct core *core = control->core;
+    json_t *names = json_object_get(params, "names");
+
+    *ret_by = NULL;
+    if (peer.absolute)
+        return 0;
+    switch (route->about) {
+    case ABOUT_SHOWN:
+        if (means_all(names))
+            return control_access_any(core, &peer, route->right, err);
+        return control_access_names(core, control->orders, &peer, route->right, names, ret_by, err);
+    case ABOUT_NAMES:
+        return control_access_names(core, control->orders, &peer, route->right, names, ret_by, err);
+    case ABOUT_NAME:
+        return may_name(core, &peer, route->right, params, ret_by, err);
+    case ABOUT_SET:
+        return may_set(core, &peer, route->right, params, ret_by, err);
+    case ABOUT_HOST:
+        return control_access_service(core, &peer, route->right, ACCESS_HOST, ret_by, err);
+    case ABOUT_ANY:
+        return control_access_any(core, &peer, route->right, err);
+    }
+    return err_set(err, ERR_DENIED, "no rule for %s", route->method);
+}
+
 static void on_call(void *context, struct rpc_call *call, const char *method, json_t *params)
 {
     struct control *control = context;
     const struct route *route = find_route(method);
-    const struct rpc_peer *peer = rpc_call_peer(call);
+    const struct access_rule *by;
     struct err err = { 0 };
-    bool any;
 
     if (!route) {
         err_set(&err, ERR_NOT_FOUND, "no method \"%s\" in version %s", method, VERSION);
         fail(call, &err);
         return;
     }
-    enum right right = right_of(control, peer, &any);
-    if (!any || right < route->right) {
-        err_set(&err, ERR_DENIED, "uid %u may not call %s (root, the supervisor's own user%s may)",
-                (unsigned)peer->uid, method,
-                route->right == RIGHT_OWNER ? "" : " and members of control_group");
-        log_warn("refused", "method", method, "command", peer->command, NULL);
+    int rc = may(control, call, route, params, &by, &err);
+    bool denied = rc != 0 && err.code == ERR_DENIED;
+    if (denied || (rc == 0 && route->order))
+        audit_call(control->core->audit, call, method, params, by ? by->title : NULL,
+                   denied ? &err : NULL);
+    if (denied)
+        log_warn("refused", "method", method, "command", rpc_call_peer(call)->command, "why",
+                 err.text, NULL);
+    if (rc != 0)
         fail(call, &err);
-        return;
-    }
-    route->run(control, call, params, route->verb);
+    else
+        route->run(control, call, params, route->verb);
+}
+
+/* Events are judged by the rules of the moment at which they are sent. */
+static bool may_know(void *context, const struct rpc_conn *conn, const json_t *event)
+{
+    const struct control *control = context;
+    const struct access_peer peer = control_access_peer(conn);
+
+    return control_access_event(control->core, &peer, event);
 }
 
 static void on_close(void *context, struct rpc_conn *conn)
@@ -288,6 +385,7 @@ struct control *control_new(struct core *core, int fd, struct orders *orders,
         return NULL;
     }
     *control = (struct control){ .core = core, .orders = orders, .hands = *hands };
+    events_filter(core->events, may_know, control);
     control->server = rpc_server_new(core->loop, fd, &events, control, err);
     if (!control->server) {
         free(control);

@@ -77,7 +77,7 @@ static const char *known_path(const struct core *core, const char *path)
 }
 
 /* "path", or the folder of the service called "name". */
-static const char *path_of(const struct core *core, const json_t *params, struct err *err)
+const char *control_release_path(const struct core *core, const json_t *params, struct err *err)
 {
     const char *path = jsonx_text(params, "path", NULL), *name = jsonx_text(params, "name", NULL);
 
@@ -112,7 +112,7 @@ static int seconds(const json_t *params, const char *key, int64_t *ret_ms, struc
 static int read_order(const struct core *core, const json_t *params, struct releases_order *order,
                       struct err *err)
 {
-    order->path = path_of(core, params, err);
+    order->path = control_release_path(core, params, err);
     if (!order->path)
         return (int)err->code;
     order->id = jsonx_text(params, "id", NULL);

@@ -14,8 +14,9 @@ enum control_release_verb {
     CONTROL_STATE
 };
 
-/* The set is named by "path", or by "name" of one of its services.  Times are numbers of seconds.
- * Answers the call, now or when the instances are done. */
+/* The folder of the set: "path" of the params, or that of the service "name"; NULL with err. */
+const char *control_release_path(const struct core *core, const json_t *params, struct err *err);
+/* Times are numbers of seconds.  Answers the call, now or when the instances are done. */
 void control_release_run(struct core *core, enum control_release_verb verb, struct rpc_call *call,
                          json_t *params);
 

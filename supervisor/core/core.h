@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "io/loop.h"
 #include "supervisor/host/cgroup.h"
+#include "supervisor/host/rights.h"
 #include "supervisor/ledger/history.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/recorder.h"
@@ -33,6 +34,8 @@ struct core {
     const char *config, *socket; /* as given on the command line */
     struct plan_source *source;  /* owned; texts of the plan in force */
     struct plan *plan;           /* owned */
+    struct rights *rights;       /* owned; made from the plan */
+    struct audit *audit;         /* owned */
     char *notify_name;           /* owned; for NOTIFY_SOCKET */
     bool logs_inherited;         /* log_dir cannot be written: outputs are inherited */
     bool state_in_memory;        /* state_dir cannot be written */

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "io/durable.h"
 #include "io/jsonx.h"
+#include "supervisor/core/audit.h"
 #include "supervisor/core/core_cgroup.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
@@ -41,6 +42,19 @@ static struct plan *make(const struct plan_source *source, struct err_list *erro
         warn_all(&warnings);
     err_list_done(&warnings);
     return plan;
+}
+
+/* Names that are not there give no rights, and stop nothing: a directory service may be away. */
+static struct rights *make_rights(const struct plan *plan)
+{
+    struct err_list problems;
+
+    err_list_init(&problems);
+    struct rights *rights = rights_make(plan, &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        log_error(problems.lines[i], NULL);
+    err_list_done(&problems);
+    return rights;
 }
 
 static int keep_source(struct core *core, const struct plan_source *source, const char *name,
@@ -179,6 +193,10 @@ int core_plan_load(struct core *core, struct err_list *errors)
         return ERR_MEMORY;
     }
     int rc = kept >= 0 ? load_kept(core, kept, errors) : load_disk(core, errors);
+    if (rc == 0 && !(core->rights = make_rights(core->plan))) {
+        err_list_add(errors, "no memory for the rights");
+        rc = ERR_MEMORY;
+    }
     give_memory_back();
     return rc;
 }
@@ -232,6 +250,7 @@ void core_plan_settings(struct core *core)
 
     open_log(core, settings);
     log_set_level((enum log_level)settings->log_level);
+    audit_configure(core->audit, settings->audit_log);
     core->logs_inherited = unwritable_dir(settings->log_dir, 0755);
     core->state_in_memory = unwritable_dir(settings->state_dir, 0700);
     if (core->logs_inherited)
@@ -321,6 +340,7 @@ static json_t *diff_json(const struct plan_diff *diff, bool applied)
     json_object_set_new(result, "services", rows);
     set_keys(result, "supervisor_keys", "supervisor_changes", &diff->supervisor);
     json_object_set_new(result, "sockets", names_json(&diff->sockets));
+    json_object_set_new(result, "access", names_json(&diff->access));
     jsonx_set_bool(result, "applied", applied);
     return result;
 }
@@ -370,9 +390,13 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
 
     if (!next)
         return err_wrap(err, "nothing was changed");
+    struct rights *rights = make_rights(plan);
     core->ledger.header->applying = 1;
-    if (keep_source(core, source, "plan", err) != 0) {
+    if (!rights || keep_source(core, source, "plan", err) != 0) {
         core->ledger.header->applying = 0;
+        if (!rights)
+            err_set(err, ERR_MEMORY, "no memory for the rights");
+        rights_free(rights);
         keeper_discard(next);
         return err_wrap(err, "keeping the new plan");
     }
@@ -380,6 +404,8 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     free(core->source);
     core->source = source;
     core->plan = plan;
+    rights_free(core->rights);
+    core->rights = rights;
     core_plan_settings(core);
     control_again(core, problems);
     core_cgroup_begin(core);
@@ -435,7 +461,9 @@ static json_t *reload(struct core *core, bool only_plan, bool undo, json_t **ret
     arena_init(&arena);
     struct plan_source *source = read_again(core, undo, &errors);
     struct plan *plan = source ? make(source, &errors) : NULL;
-    if (!plan) {
+    if (plan) /* all names of [access:NAME] must be there when somebody is there to mend it */
+        rights_free(rights_make(plan, &errors));
+    if (errors.total > 0 || !plan) {
         *ret_data = errors_json(&errors);
         err_set(err, ERR_INVALID, "%zu error%s in the configuration, nothing was changed",
                 errors.total, errors.total == 1 ? "" : "s");

@@ -17,6 +17,7 @@
 #include "io/jsonx.h"
 #include "io/listen.h"
 #include "io/reserve.h"
+#include "supervisor/core/audit.h"
 #include "supervisor/core/control.h"
 #include "supervisor/core/core.h"
 #include "supervisor/core/core_cgroup.h"
@@ -317,10 +318,12 @@ static void take_signal_orders(struct run *run)
 
     while (header->shutdown_seen != header->shutdown_orders) {
         header->shutdown_seen++;
+        audit_note(run->core.audit, "shutdown", "a signal to the supervisor");
         begin_shutdown(run, 0, "a signal to the supervisor");
     }
     if (header->reload_seen != header->reload_orders) {
         header->reload_seen = header->reload_orders;
+        audit_note(run->core.audit, "reload", "a signal to the supervisor");
         core_plan_reload_signal(&run->core);
     }
 }
@@ -663,6 +666,8 @@ static void run_free(struct run *run)
     loop_timer_free(run->lag_timer);
     loop_timer_free(run->shutdown_timer);
     core_store_free(run->store);
+    audit_free(core->audit); /* after all that may still answer a call */
+    rights_free(core->rights);
     /* The keeper is not freed: its records are the ledger's, and they stay. */
     loop_free(core->loop);
 }
@@ -680,7 +685,8 @@ static int run_core(struct run *run)
     reserve_for_json();
     core->tunes = tuning_allowed();
     core->loop = loop_new(&err);
-    int rc = core->loop ? load(run) : 1;
+    core->audit = audit_new();
+    int rc = core->loop && core->audit ? load(run) : 1;
     if (rc != 0)
         return rc;
     if (make_parts(run, &err) != 0 || take_up(run, &err) != 0 || open_doors(run, &err) != 0) {

@@ -15,6 +15,9 @@ struct subscriber {
     struct rpc_conn *conn;
     uint64_t next; /* the number it gets next */
     uint64_t at;   /* its place in the ring, so that what it has got is not read again */
+    struct events *events;
+    bool withheld; /* the last one was not for it */
+    bool caught_up;
     struct subscriber *after;
 };
 
@@ -22,6 +25,8 @@ struct events {
     struct recorder *recorder;
     struct history *history; /* may be NULL */
     struct subscriber *subscribers;
+    events_filter_fn *may; /* NULL = everything */
+    void *may_context;
     struct buf text; /* of the event that is recorded; has its room from the beginning */
     bool lagging;
 };
@@ -55,6 +60,12 @@ void events_free(struct events *events)
     free(events);
 }
 
+void events_filter(struct events *events, events_filter_fn *fn, void *context)
+{
+    events->may = fn;
+    events->may_context = context;
+}
+
 static bool send_gap(struct subscriber *to, uint64_t first)
 {
     json_t *gap = json_object();
@@ -77,7 +88,11 @@ static bool send_one(void *context, uint64_t number, const char *text, size_t le
     json_t *event = jsonx_parse(text, len, &err);
     if (!event && err.code == ERR_MEMORY)
         return false; /* it comes later */
-    if (event && !rpc_notify(to->conn, "event", event))
+    to->withheld =
+        event && to->events->may && !to->events->may(to->events->may_context, to->conn, event);
+    if (to->withheld)
+        json_decref(event);
+    else if (event && !rpc_notify(to->conn, "event", event))
         return false;
     to->next = number + 1;
     return true;
@@ -90,7 +105,12 @@ static bool catch_up(struct events *events, struct subscriber *to)
 
     if (to->next < end)
         recorder_read_on(events->recorder, &to->at, send_one, to);
-    return to->next >= end;
+    if (to->next < end)
+        return false;
+    if (to->withheld && !to->caught_up) /* who reads up to the end would wait for it */
+        rpc_notify(to->conn, "passed", json_pack("{s:I}", "seq", (json_int_t)end - 1));
+    to->caught_up = true;
+    return true;
 }
 
 static bool first_only(void *context, uint64_t number, const char *text, size_t len)
@@ -197,6 +217,7 @@ int events_subscribe(struct events *events, struct rpc_conn *conn, uint64_t sinc
         return err_set(err, ERR_MEMORY, "no memory for a subscriber");
     events_unsubscribe(events, conn);
     s->conn = conn;
+    s->events = events;
     s->next = since > 0 ? since : recorder_next(events->recorder);
     s->after = events->subscribers;
     events->subscribers = s;

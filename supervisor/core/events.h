@@ -24,6 +24,11 @@ uint64_t events_publish(struct events *events, const char *kind, json_t *details
  * comes, until events_unsubscribe.  A gap is told first: {"event": "gap", "from", "to"}.  A peer
  * that does not read gets a gap record when it reads again, never a silent hole. */
 int events_subscribe(struct events *events, struct rpc_conn *conn, uint64_t since, struct err *err);
+/* Asked for each event before it is sent to a subscriber: false keeps it from that one.  When it
+ * has caught up for the first time and did not get the last one, it is told by a notification
+ * "passed" {"seq"} how far that was.  Without a filter everybody gets everything. */
+typedef bool events_filter_fn(void *context, const struct rpc_conn *conn, const json_t *event);
+void events_filter(struct events *events, events_filter_fn *fn, void *context);
 void events_unsubscribe(struct events *events, struct rpc_conn *conn);
 /* Peers that were full may have room again: called once per turn while somebody lags. */
 void events_flush(struct events *events);

@@ -368,39 +368,3 @@ int users_owner(const char *owner, uid_t *ret_uid, gid_t *ret_gid, struct err *e
     arena_done(&arena);
     return rc;
 }
-
-/* Numbers of one line of /proc/PID/status; `skip` of them are passed over. */
-static bool line_has(const char *numbers, int skip, int most, gid_t gid)
-{
-    for (int i = 0; i < skip + most; i++) {
-        char *end;
-        unsigned long value = strtoul(numbers, &end, 10);
-        if (end == numbers)
-            return false;
-        if (i >= skip && value == gid)
-            return true;
-        numbers = end;
-    }
-    return false;
-}
-
-bool users_process_in_group(pid_t pid, gid_t gid)
-{
-    AUTO_FREE char *line = NULL;
-    char path[64];
-    size_t size = 0;
-    bool found = false;
-
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    while (!found && getline(&line, &size, file) > 0) {
-        if (strncmp(line, "Gid:", 4) == 0) /* real, effective, saved, file system */
-            found = line_has(line + 4, 1, 1, gid);
-        else if (strncmp(line, "Groups:", 7) == 0)
-            found = line_has(line + 7, 0, GROUPS_MAX, gid);
-    }
-    fclose(file);
-    return found;
-}

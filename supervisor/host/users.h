@@ -28,8 +28,5 @@ int users_group(const char *group, gid_t *ret, struct err *err);
 /* "user", "user:group" or ":group" of a socket; without a group the user's primary one, without a
  * user (uid_t)-1, which chown(2) takes as "unchanged". */
 int users_owner(const char *owner, uid_t *ret_uid, gid_t *ret_gid, struct err *err);
-/* Is gid the effective or a supplementary group of the process `pid`?  From /proc/PID/status, so
- * the pid must be held by the caller (a connected peer may be gone; SO_PEERGROUPS has no race). */
-bool users_process_in_group(pid_t pid, gid_t gid);
 
 #endif

@@ -32,6 +32,12 @@ static const struct opt supervisor_rows[] = {
       .help = "Where pins and scales are kept; owned by the supervisor's user, mode 0700." },
     { .key = "log", .type = OPT_TEXT, FIELD(log), .initial = "-", .flags = OPTIONS_LIVE,
       .help = "The supervisor's own log; - is standard error." },
+    { .key = "audit_log", .type = OPT_TEXT, FIELD(audit_log), .initial = "none",
+      .example = "/var/log/supervisor/audit.json", .flags = OPTIONS_LIVE,
+      .help = "Who ordered what, and what was refused, as JSON lines, each written before it is "
+              "done: none, a path (appended to; it may be moved away), or syslog (authpriv; also "
+              "syslog:/SOCKET). When it cannot be written orders go on and the lines that are lost "
+              "are counted." },
     { .key = "log_level", .type = OPT_CHOICE, FIELD(log_level), .initial = "info",
       .choices = levels, .flags = OPTIONS_LIVE,
       .help = "Least important messages that are logged." },
@@ -108,6 +114,24 @@ static const struct opt include_rows[] = {
 };
 #undef FIELD
 
+#define FIELD(member) OPT_FIELD(struct spec_access, member)
+static const struct opt access_rows[] = {
+    /* clang-format off */
+    { .key = "users", .type = OPT_NAMES, FIELD(users), .example = "www-data 1001",
+      .help = "Users by name or number." },
+    { .key = "groups", .type = OPT_NAMES, FIELD(groups), .example = "adm",
+      .help = "Groups by name or number; supplementary groups count." },
+    { .key = "verbs", .type = OPT_NAMES, FIELD(verbs), .example = "read start restart",
+      .help = "Commands: status why events doctor logs start stop restart signal scale switch "
+              "confirm rollback reload shutdown upgrade; or read (the first four), operate (all "
+              "but the last three), all. Each brings status with it. Those about the whole host "
+              "(doctor, reload, shutdown, upgrade) need services = all." },
+    { .key = "services", .type = OPT_NAMES, FIELD(services), .example = "example site:*",
+      .help = "Services by name, GROUP:*, or all. Starting one starts what it requires." },
+    /* clang-format on */
+};
+#undef FIELD
+
 #define COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))
 const struct opt_table options_supervisor = {
     .section = "supervisor",
@@ -134,9 +158,21 @@ const struct opt_table options_include = {
     .rows = include_rows,
     .count = COUNT(include_rows),
 };
-const struct opt_table *const options_all[] = { &options_supervisor, &options_service,
-                                                &options_socket,     &options_group,
-                                                &options_include,    NULL };
+const struct opt_table options_access = {
+    .section = "access:NAME",
+    .help = "What users and groups may do besides root, the supervisor's own user and "
+            "control_group. Sections only add rights. With any of them socket_mode is 0666 unless "
+            "it is given: everybody may connect, and each request is checked.",
+    .rows = access_rows,
+    .count = COUNT(access_rows),
+};
+const struct opt_table *const options_all[] = { &options_supervisor,
+                                                &options_service,
+                                                &options_socket,
+                                                &options_group,
+                                                &options_include,
+                                                &options_access,
+                                                NULL };
 
 static const char no_effect[] = "has no effect here";
 

@@ -21,6 +21,7 @@ extern const struct opt_table options_service; /* [service:]; also the rows of [
 extern const struct opt_table options_socket;
 extern const struct opt_table options_group;
 extern const struct opt_table options_include;
+extern const struct opt_table options_access;
 /* All of the above, NULL-terminated, for listings. */
 extern const struct opt_table *const options_all[];
 

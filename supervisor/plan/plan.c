@@ -44,6 +44,8 @@ static void run_steps(struct plan_build *build)
     if (!build->no_memory)
         plan_resolve_names(build);
     if (!build->no_memory)
+        plan_access_fill(build);
+    if (!build->no_memory)
         plan_check_all(build);
     if (build->no_memory)
         return;

@@ -21,6 +21,7 @@ enum {
     PLAN_FILES_MAX = 4096,
     PLAN_SERVICES_MAX = 10000,
     PLAN_INSTANCES_MAX = 20000,
+    PLAN_ACCESS_MAX = 64,
     PLAN_SOURCE_MAX = 64 * 1024 * 1024
 };
 
@@ -72,6 +73,8 @@ struct plan {
     size_t nsockets;
     struct spec_group *groups;
     size_t ngroups;
+    struct spec_access *access;
+    size_t naccess;
 };
 
 /* Makes the plan.  All errors of all files go to `errors` ("FILE:LINE: [section] key: what"),
@@ -112,6 +115,7 @@ struct plan_diff {
     size_t count;
     struct plan_diff_keys supervisor; /* of [supervisor] */
     struct opt_names sockets;         /* names of sockets added, removed or changed */
+    struct opt_names access;          /* likewise of [access:NAME] */
 };
 /* `tunes`: this supervisor may change the limits and priorities of what runs. */
 int plan_diff(const struct plan *before, const struct plan *after, bool tunes, struct arena *arena,

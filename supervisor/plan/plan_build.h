@@ -25,6 +25,7 @@ enum plan_kind {
     PLAN_KIND_FASTCGI, /* becomes a program and its socket, see plan_fastcgi_split */
     PLAN_KIND_SOCKET,
     PLAN_KIND_GROUP,
+    PLAN_KIND_ACCESS,
     PLAN_KIND_INCLUDE,
     PLAN_KIND_SUPERVISORD, /* a few of its keys have a meaning */
     PLAN_KIND_FOREIGN,     /* supervisord's, without a meaning here */
@@ -121,6 +122,7 @@ size_t plan_sections_count(const struct plan_build *build, enum plan_kind kind);
 void plan_fill_supervisor(struct plan_build *build); /* and the plan's environment */
 void plan_sockets_fill(struct plan_build *build);
 void plan_fill_groups(struct plan_build *build);
+void plan_access_fill(struct plan_build *build);   /* needs the services in their order */
 void plan_fill_services(struct plan_build *build); /* needs groups and environment */
 /* One key: expands its value where its row wants that now, and stores it.  False after an error
  * or when the section has no such key. */

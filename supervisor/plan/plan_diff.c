@@ -220,6 +220,36 @@ static void compare_sockets(struct diffing *d)
             names_add(d, &d->ret->sockets, after->sockets[i].name);
 }
 
+static const struct spec_access *find_access(const struct plan *plan, const char *name)
+{
+    for (size_t i = 0; i < plan->naccess; i++)
+        if (strcmp(plan->access[i].name, name) == 0)
+            return &plan->access[i];
+    return NULL;
+}
+
+static bool same_access(const struct spec_access *a, const struct spec_access *b)
+{
+    return same_names(&a->users, &b->users) && same_names(&a->groups, &b->groups) &&
+           same_names(&a->verbs, &b->verbs) && same_names(&a->services, &b->services);
+}
+
+static void compare_access(struct diffing *d)
+{
+    const struct plan *before = d->before, *after = d->after;
+
+    if (!names_init(d, &d->ret->access, before->naccess + after->naccess))
+        return;
+    for (size_t i = 0; i < before->naccess; i++) {
+        const struct spec_access *other = find_access(after, before->access[i].name);
+        if (!other || !same_access(&before->access[i], other))
+            names_add(d, &d->ret->access, before->access[i].name);
+    }
+    for (size_t i = 0; i < after->naccess; i++)
+        if (!find_access(before, after->access[i].name))
+            names_add(d, &d->ret->access, after->access[i].name);
+}
+
 static void compare_key(struct diffing *d, size_t index)
 {
     const struct opt *row = &options_supervisor.rows[index];
@@ -266,6 +296,7 @@ int plan_diff(const struct plan *before, const struct plan *after, bool tunes, s
     *ret = (struct plan_diff){ 0 };
     compare_supervisor(&d);
     compare_sockets(&d);
+    compare_access(&d);
     compare_all(&d);
     return d.no_memory ? ERR_MEMORY : 0;
 }

@@ -186,6 +186,12 @@ static void fill_supervisord(struct plan_build *build, const struct plan_section
     }
 }
 
+static bool is_word_of_audit(const char *where)
+{
+    return !where || strcmp(where, "none") == 0 || strcmp(where, "syslog") == 0 ||
+           strncmp(where, "syslog:/", strlen("syslog:/")) == 0;
+}
+
 static void check_absolute(struct plan_build *build, const struct plan_section *section,
                            const struct plan_key *key)
 {
@@ -197,6 +203,7 @@ static void check_absolute(struct plan_build *build, const struct plan_section *
         { "state_dir", to->state_dir, NULL },
         { "log", to->log, "-" },
         { "log_dir", to->log_dir, NULL },
+        { "audit_log", is_word_of_audit(to->audit_log) ? NULL : to->audit_log, NULL },
     };
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (strcmp(paths[i].key, key->key) != 0 || !paths[i].value || *paths[i].value == '/')

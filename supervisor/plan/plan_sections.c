@@ -22,6 +22,7 @@ static const struct {
     { "program",          PLAN_KIND_PROGRAM,     NAMED | LAST_WINS },
     { "socket",           PLAN_KIND_SOCKET,      NAMED },
     { "group",            PLAN_KIND_GROUP,       NAMED | LAST_WINS },
+    { "access",           PLAN_KIND_ACCESS,      NAMED },
     { "include",          PLAN_KIND_INCLUDE,     0 },
     { "supervisord",      PLAN_KIND_SUPERVISORD, LAST_WINS },
     { "supervisorctl",    PLAN_KIND_FOREIGN,     LAST_WINS },
@@ -77,7 +78,7 @@ static bool only_supervisord(const struct openings *all)
     for (size_t i = 0; i < all->count; i++) {
         enum plan_kind kind = all->list[i].kind;
         if (kind == PLAN_KIND_SUPERVISOR || kind == PLAN_KIND_SERVICE || kind == PLAN_KIND_SOCKET ||
-            kind == PLAN_KIND_EVENTS)
+            kind == PLAN_KIND_EVENTS || kind == PLAN_KIND_ACCESS)
             return false;
         theirs |= kind != PLAN_KIND_UNKNOWN && all->list[i].rules & LAST_WINS;
     }
@@ -332,7 +333,7 @@ static void add_section(struct plan_build *build, const struct opening *openings
 static void add_same(struct plan_build *build, const struct opening *openings, size_t count)
 {
     bool once = openings->kind == PLAN_KIND_SERVICE || openings->kind == PLAN_KIND_SOCKET ||
-                openings->kind == PLAN_KIND_EVENTS;
+                openings->kind == PLAN_KIND_EVENTS || openings->kind == PLAN_KIND_ACCESS;
 
     if (openings->kind == PLAN_KIND_DEFAULT) {
         struct plan_section *defaults = plan_build_scratch(build, 1, sizeof(*defaults));

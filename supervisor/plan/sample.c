@@ -33,6 +33,8 @@ static const char *example_name(const struct opt_table *table)
         return "socket:web";
     if (table == &options_group)
         return "group:site";
+    if (table == &options_access)
+        return "access:deploy";
     return table->section;
 }
 

@@ -219,6 +219,16 @@ struct spec_group {
     int64_t priority;
 };
 
+/* [access:NAME]: what some users and groups may do, see access.h. */
+struct spec_access {
+    const char *name, *title, *file;
+    int line, users_line, groups_line; /* of the section, of keys that the host is asked about */
+    struct opt_names users, groups;    /* as written: names or numbers */
+    struct opt_names verbs, services;
+    uint32_t verb_bits;
+    const bool *covers; /* by index of the plan's services; NULL = all */
+};
+
 enum spec_cgroups { SPEC_CGROUPS_AUTO, SPEC_CGROUPS_OFF, SPEC_CGROUPS_REQUIRED };
 enum spec_control_read { SPEC_READ_OWNER, SPEC_READ_ALL };
 struct spec_supervisor {
@@ -227,7 +237,8 @@ struct spec_supervisor {
     const char *control_group;
     int control_read;
     const char *state_dir, *log, *log_dir, *environment, *identifier;
-    int log_level; /* enum log_level */
+    const char *audit_log; /* "none", a path, "syslog", "syslog:/SOCKET" */
+    int log_level;         /* enum log_level */
     int64_t shutdown_timeout_ms;
     int64_t restart_burst;
     int cgroups; /* enum spec_cgroups */

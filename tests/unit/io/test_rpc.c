@@ -38,6 +38,9 @@ struct host {
     size_t nkept, calls, closes, wanted_calls, wanted_closes;
     bool reply_on_close, free_in_call, late;
     struct rpc_peer peer;
+    size_t ngroups, ends;
+    int end_code;
+    bool end_result, heard;
 };
 
 static void keep_call(struct host *host, struct rpc_call *call)
@@ -70,6 +73,15 @@ static void large_reply(struct rpc_call *call, int64_t size)
     free(text);
 }
 
+static void on_end(void *context, const json_t *result, const struct err *err, bool heard)
+{
+    struct host *host = context;
+    host->ends++;
+    host->end_code = err ? (int)err->code : 0;
+    host->end_result = result != NULL;
+    host->heard = heard;
+}
+
 static void on_call(void *context, struct rpc_call *call, const char *method, json_t *params)
 {
     struct host *host = context;
@@ -88,6 +100,14 @@ static void on_call(void *context, struct rpc_call *call, const char *method, js
         while (host->nkept > 0)
             rpc_reply(host->kept[--host->nkept], json_pack("{s:s}", "was", "kept"));
         rpc_reply(call, NULL);
+    } else if (strcmp(method, "watched") == 0) {
+        (void)rpc_conn_groups(rpc_call_conn(call), &host->ngroups);
+        assert_int_equal(rpc_conn_peer(rpc_call_conn(call))->pid, getpid());
+        rpc_call_watch(call, on_end, host);
+        if (jsonx_bool(params, "fail", false))
+            fail_as_told(call, params);
+        else
+            keep_call(host, call);
     } else if (strcmp(method, "large") == 0) {
         large_reply(call, jsonx_int(params, "size", 0));
     } else {
@@ -488,6 +508,38 @@ static void notifications_say_when_the_queue_is_full(void **unused)
     host_close(&host);
 }
 
+/* Told once, with how it ended, whoever is there to hear it. */
+static void a_watched_call_tells_its_end(void **unused)
+{
+    (void)unused;
+    struct host host;
+    for (int fails = 0; fails < 2; fails++)
+        for (int leaves = 0; leaves < 2 - fails; leaves++) {
+            host_open(&host);
+            host.reply_on_close = leaves;
+            int fd = raw_peer();
+            raw_send(fd, fails ? "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"watched\",\"params\":"
+                                 "{\"fail\":true,\"code\":-4}}\n"
+                               : "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"watched\"}\n");
+            host_run(&host, 1, 0);
+            assert_int_equal(host.ngroups, getgroups(0, NULL));
+            assert_int_equal(host.ends, fails);
+            if (leaves) {
+                close(fd);
+                host_run(&host, 0, 1);
+            } else if (!fails) {
+                rpc_reply(host.kept[--host.nkept], json_object());
+            }
+            assert_int_equal(host.ends, 1);
+            assert_int_equal(host.end_code, fails ? ERR_DENIED : 0);
+            assert_int_equal(host.end_result, !fails && !leaves);
+            assert_int_equal(host.heard, !leaves);
+            if (!leaves)
+                close(fd);
+            host_close(&host);
+        }
+}
+
 static void answer_for_a_peer_that_went_is_discarded(void **unused)
 {
     (void)unused;
@@ -723,6 +775,7 @@ int main(void)
         cmocka_unit_test(message_without_end_is_refused),
         cmocka_unit_test(peer_that_does_not_read_is_dropped),
         cmocka_unit_test(notifications_say_when_the_queue_is_full),
+        cmocka_unit_test(a_watched_call_tells_its_end),
         cmocka_unit_test(answer_for_a_peer_that_went_is_discarded),
         cmocka_unit_test(open_calls_of_a_peer_have_a_limit),
         cmocka_unit_test(connections_have_a_limit),

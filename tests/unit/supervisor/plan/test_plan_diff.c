@@ -60,6 +60,8 @@ static const char *changes(const char *before, const char **environment_before, 
     }
     for (size_t i = 0; i < diff.supervisor.count; i++)
         buf_printf(&out, "supervisor(%s) ", diff.supervisor.list[i].key);
+    for (size_t i = 0; i < diff.access.count; i++)
+        buf_printf(&out, "access(%s) ", diff.access.names[i]);
     for (size_t i = 0; i < diff.sockets.count; i++)
         buf_printf(&out, "socket(%s) ", diff.sockets.names[i]);
     snprintf(text, TEXT_MAX, "%s", buf_text(&out));
@@ -271,6 +273,22 @@ static void sockets_change_their_services(void **state)
             "socket(s) socket(t) ");
 }
 
+static void rights_change_no_service(void **state)
+{
+#define RIGHTS(verbs)                                                                              \
+    "[service:a]\ncommand = a\n[access:x]\nusers = 1\nverbs = " verbs "\nservices = all\n"
+    char text[TEXT_MAX];
+
+    (void)state;
+    assert_string_equal(changes(RIGHTS("start"), NULL, RIGHTS("start"), NULL, text), "");
+    assert_string_equal(changes(RIGHTS("start"), NULL, RIGHTS("stop"), NULL, text), "access(x) ");
+    assert_string_equal(changes("[service:a]\ncommand = a\n", NULL, RIGHTS("stop"), NULL, text),
+                        "access(x) ");
+    assert_string_equal(changes(RIGHTS("stop"), NULL, "[service:a]\ncommand = a\n", NULL, text),
+                        "access(x) ");
+#undef RIGHTS
+}
+
 static void another_kind_changes_defaults(void **state)
 {
     char text[TEXT_MAX];
@@ -297,6 +315,7 @@ int main(void)
         cmocka_unit_test(values_are_shown_and_secrets_are_not),
         cmocka_unit_test(sockets_change_their_services),
         cmocka_unit_test(another_kind_changes_defaults),
+        cmocka_unit_test(rights_change_no_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,197 @@
+"""[supervisor] audit_log: who ordered what, before it is done, and how it ended."""
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+
+from harness import Failed, host, wait_for  # noqa: F401 (a fixture)
+
+A = "[service:a]\ncommand = sleep 1000\nstartsecs = 0\n"
+DEAF = ("[service:a]\ncommand = sh -c 'trap : TERM; : >%(here)s/deaf; while :; do sleep 0.05; "
+        "done'\nstartsecs = 0\nstopwaitsecs = 60s\n")
+LOG = "audit_log = %(here)s/audit\n"
+
+
+def lines(s, name="audit"):
+    return [json.loads(line) for line in s.text_of(name).splitlines()]
+
+
+def started(host, settings=LOG, text=A):
+    s = host(start=False)
+    s.write(text, settings=settings)
+    return s.start()
+
+
+def test_orders_and_results(host):
+    s = started(host)
+    s.call("status"), s.call("logs", names=["a"]), s.call("events")
+    assert s.call("restart", names=["a"])["ok"]
+    with pytest.raises(Failed):
+        s.call("scale", name="a", count=-1)
+    s.run("reload")
+    restart, ended, scale, refused, reload, reloaded = lines(s)
+    assert restart["audit"] == "order" and restart["verb"] == "restart" and restart["allowed"]
+    assert restart["names"] == ["a"] and restart["rule"] is None
+    assert (restart["uid"], restart["gid"], restart["pid"]) == (os.geteuid(), os.getegid(),
+                                                               os.getpid())
+    assert restart["exe"] == os.readlink("/proc/self/exe") and restart["command"]
+    assert ended["audit"] == "result" and ended["id"] == restart["id"] and ended["ok"] is True
+    assert scale["name"] == "a" and scale["count"] == -1 and scale["id"] != restart["id"]
+    assert refused["ok"] is False and refused["error"] == "invalid" and refused["why"]
+    assert reload["verb"] == "reload" and reloaded["ok"]
+    assert os.stat(s.path("audit")).st_mode & 0o777 == 0o640
+    os.kill(s.pid, signal.SIGHUP)
+    wait_for(lambda: lines(s)[-1].get("by") == "a signal to the supervisor", "the signal")
+    assert s.shutdown() == 0
+    assert lines(s)[-1]["verb"] == "shutdown"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a client of another user")
+def test_what_is_refused(host):
+    s = started(host, LOG + "socket_mode = 0666\n")
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "stop", "params": {"names": ["a"]}})
+    client = ("import socket,sys\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n"
+              "s.sendall(sys.argv[2].encode() + b'\\n')\ns.recv(65536)\n")
+    subprocess.run(["setpriv", "--reuid=65534", "--regid=65533", "--clear-groups",
+                    "/usr/bin/python3", "-c", client, s.socket, request], timeout=20, check=True)
+    line, = lines(s)
+    assert line["allowed"] is False and line["uid"] == 65534 and line["gid"] == 65533
+    assert "may not stop" in line["why"] and "rule" not in line
+    assert s.instance("a:0")["state"] == "running"
+
+
+def test_text_from_outside_is_escaped_and_cut(host):
+    s = started(host)
+    evil = "x\"}\n{\"audit\":\"order\",\"uid\":0\x1b[2J"
+    with pytest.raises(Failed):
+        s.call("stop", names=[evil])
+    with pytest.raises(Failed):
+        s.call("stop", names=["y" * 100000] + ["z" * 300] * 300)
+    with pytest.raises(Failed):
+        s.call("release.switch", path="/" + "p" * 10000, id="\u2028" * 5000, token="t" * 5000)
+    text = s.text_of("audit")
+    assert "\x1b" not in text and text.count("\n") == 6
+    assert all(len(line) < 8000 for line in text.splitlines())
+    first, _, many, _, switch, _ = lines(s)
+    assert first["names"] == [evil]
+    assert many["cut"] and many["names_more"] == 301 - 64
+    assert len(switch["path"]) == 511
+
+
+def test_a_core_that_dies_has_written_the_order(host):
+    s = started(host, text=DEAF)
+    wait_for(lambda: os.path.exists(s.path("deaf")), "its trap")
+    connection = s.connect()
+    connection.send("stop", names=["a"])
+    wait_for(lambda: lines(s), "the order")
+    s.kill_core()
+    assert [line["audit"] for line in lines(s)] == ["order"]
+    s.call("signal", names=["a"], signal="KILL")
+    s.wait_state("a:0", "stopped")
+    order, signalled, result = lines(s)
+    assert result["id"] == signalled["id"] != order["id"]  # numbers of another core are others
+
+
+def test_who_leaves_has_given_the_order(host):
+    s = started(host, text=DEAF)
+    wait_for(lambda: os.path.exists(s.path("deaf")), "its trap")
+    connection = s.connect()
+    connection.send("stop", names=["a"])
+    wait_for(lambda: lines(s), "the order")
+    connection.close()
+    result = wait_for(lambda: lines(s)[1:], "its end")[0]
+    assert result["ok"] is None and result["left"]
+
+
+def test_it_may_be_moved_away(host):
+    s = started(host)
+    s.call("start", names=["a"])
+    os.rename(s.path("audit"), s.path("audit.1"))
+    s.call("start", names=["a"])
+    assert len(lines(s, "audit.1")) == 2 and len(lines(s)) == 2
+    with open(s.path("audit"), "a") as file:
+        file.write('{"torn')  # as a full disk leaves it
+    s.kill_core()
+    s.run("reload")
+    assert s.text_of("audit").splitlines()[2] == '{"torn'
+    assert json.loads(s.text_of("audit").splitlines()[3])["audit"] in ("order", "result")
+    s.write(A)
+    s.run("reload")
+    before = s.text_of("audit")
+    s.call("start", names=["a"])
+    assert s.text_of("audit") == before
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(host):
+    s = started(host, "audit_log = %(here)s/missing/audit\n")
+    assert "cannot open the audit log" in s.text_of("supervisor.log")
+    for _ in range(3):
+        assert s.call("restart", names=["a"])["ok"]
+    assert s.text_of("supervisor.log").count("lines are lost") == 1
+    os.mkdir(s.path("missing"))
+    s.call("start", names=["a"])
+    lost, order, _ = lines(s, "missing/audit")
+    assert lost["audit"] == "lost" and lost["lines"] == 6 and order["verb"] == "start"
+    os.mkfifo(s.path("fifo"))
+    s.write(A, settings="audit_log = %(here)s/fifo\n")
+    s.run("reload")
+    assert s.call("start", names=["a"])["ok"]
+    assert "it is no file" in s.text_of("supervisor.log")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
+def test_a_full_disk(host):
+    s = host(start=False)
+    os.mkdir(s.path("small"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", s.path("small")],
+                      capture_output=True).returncode != 0:
+        pytest.skip("mount is not allowed here")
+    try:
+        with open(s.path("small", "ballast"), "wb") as file:
+            file.write(b"x" * 8192)
+        s.write(A, settings="audit_log = %(here)s/small/audit\n")
+        s.start()
+        for _ in range(40):
+            assert s.call("start", names=["a"])["ok"]
+        assert "lines are lost" in s.text_of("supervisor.log")
+        os.unlink(s.path("small", "ballast"))
+        s.call("start", names=["a"])
+        text = s.text_of("small/audit").splitlines()
+        whole = []
+        for line in text:
+            try:
+                whole.append(json.loads(line))
+            except ValueError:
+                pass
+        assert len(text) - len(whole) <= 1  # the one that was torn
+        assert [line["audit"] for line in whole[-3:]] == ["lost", "order", "result"]
+        assert whole[-3]["lines"] + len(whole) - 1 == 82
+    finally:
+        s.close()
+        subprocess.run(["umount", "-l", s.path("small")], check=False)
+
+
+def test_syslog(host):
+    s = host(start=False)
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(s.path("log.sock"))
+    receiver.settimeout(20)
+    s.write(A, settings="audit_log = syslog:%(here)s/log.sock\n")
+    s.start()
+    s.call("start", names=["a"])
+    order, result = receiver.recv(65536).decode(), receiver.recv(65536).decode()
+    assert order.startswith("<86>") and " supervisor[" in order
+    assert json.loads(order.split("]: ", 1)[1])["verb"] == "start"
+    assert json.loads(result.split("]: ", 1)[1])["ok"] is True
+    receiver.close()
+    os.unlink(s.path("log.sock"))
+    assert s.call("start", names=["a"])["ok"]
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(s.path("log.sock"))
+    receiver.settimeout(20)
+    s.call("start", names=["a"])
+    assert json.loads(receiver.recv(65536).decode().split("]: ", 1)[1])["lines"] == 2
+    receiver.close()
