@@ -283,9 +283,9 @@ static void rights_change_no_service(void **state)
     assert_string_equal(changes(RIGHTS("start"), NULL, RIGHTS("start"), NULL, text), "");
     assert_string_equal(changes(RIGHTS("start"), NULL, RIGHTS("stop"), NULL, text), "access(x) ");
     assert_string_equal(changes("[service:a]\ncommand = a\n", NULL, RIGHTS("stop"), NULL, text),
-                        "access(x) ");
+                        "supervisor(socket_mode) access(x) ");
     assert_string_equal(changes(RIGHTS("stop"), NULL, "[service:a]\ncommand = a\n", NULL, text),
-                        "access(x) ");
+                        "supervisor(socket_mode) access(x) ");
 #undef RIGHTS
 }
 
