@@ -15,6 +15,7 @@
 #include "deployctl/agent/host_verbs.h"
 #include "deployctl/agent/look.h"
 #include "deployctl/agent/release_verbs.h"
+#include "deployctl/agent/sample.h"
 #include "deployctl/agent/talk.h"
 #include "deployctl/agent/switch.h"
 #include "deployctl/agent/watch.h"
@@ -36,6 +37,7 @@ static const struct verb verbs[] = {
     { .name = "look",    .run = look_verb,             .at_once = true },
     { .name = "request", .run = host_verbs_request,    .at_once = true },
     { .name = "history", .run = host_verbs_history,    .at_once = true },
+    { .name = "sample",  .run = sample_verb,           .at_once = true },
     { .name = "lock",    .run = host_verbs_lock },
     { .name = "unlock",  .run = host_verbs_unlock },
     { .name = "fence",   .run = host_verbs_fence },
@@ -46,6 +48,7 @@ static const struct verb verbs[] = {
     { .name = "record",  .run = host_verbs_record,     .fenced = true },
     { .name = "step",    .run = host_verbs_step,       .fenced = true },
     { .name = "mark",    .run = host_verbs_mark,       .fenced = true },
+    { .name = "verdict", .run = host_verbs_verdict,    .fenced = true },
     { .name = "close",   .run = host_verbs_close,      .fenced = true },
     { .name = "hook",    .run = hook_verb,             .fenced = true },
     { .name = "switch",  .run = switch_verb,           .fenced = true },
@@ -241,7 +244,8 @@ static void close_session(struct talk *talk)
     stream_free(talk->stream);
     talk->stream = NULL;
     talk_unlock(talk);
-    super_free(talk->super);
+    super_free(talk->super); /* ends what waits for it */
+    sample_stop(talk);
     act_drop_queue(talk);
     loop_timer_free(talk->silence);
     children_free(talk->children);

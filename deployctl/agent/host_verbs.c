@@ -263,6 +263,27 @@ void host_verbs_mark(struct act *act)
     end(act, rc, &err);
 }
 
+void host_verbs_verdict(struct act *act)
+{
+    struct err err;
+    const json_t *numbers = json_object_get(act->request, "numbers");
+    const char *kind, *text;
+    int rc = jsonx_need_text(act->request, "kind", &kind, &err);
+    if (rc == 0)
+        rc = jsonx_need_text(act->request, "text", &text, &err);
+    if (rc == 0 && !json_is_object(numbers))
+        rc = err_set(&err, ERR_PROTOCOL, "\"numbers\" must be an object");
+    if (rc == 0) {
+        json_t *line = json_object();
+        jsonx_set_text(line, "id", jsonx_text(act->request, "id", NULL));
+        jsonx_set_text(line, "kind", kind);
+        jsonx_set_text(line, "text", text);
+        json_object_set(line, "numbers", (json_t *)numbers);
+        rc = talk_note(act->talk, "verdict", line, true, &err);
+    }
+    end(act, rc, &err);
+}
+
 void host_verbs_close(struct act *act)
 {
     struct talk *talk = act->talk;

@@ -11,6 +11,7 @@ void host_verbs_fence(struct act *act);
 void host_verbs_record(struct act *act);
 void host_verbs_step(struct act *act);
 void host_verbs_mark(struct act *act);
+void host_verbs_verdict(struct act *act);
 void host_verbs_close(struct act *act);
 void host_verbs_request(struct act *act);
 void host_verbs_history(struct act *act);

@@ -20,6 +20,7 @@
 
 enum { TALK_TOKEN_MAX = 160, TALK_QUEUE_MAX = 256 };
 
+struct sample;
 struct watch;
 struct talk {
     struct loop *loop;
@@ -40,6 +41,7 @@ struct talk {
     char sealed[MANIFEST_ID_MAX]; /* proved by this conversation; "" = none */
     json_t *base;                 /* instances just after the switch; NULL = none yet */
     struct watch *watch;
+    struct sample *sample; /* NULL until the first `sample` */
 
     struct act *present, *first, *last; /* under way; queued */
     size_t nqueued, nloose;             /* nloose: at-once acts that are not answered yet */

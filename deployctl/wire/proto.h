@@ -64,10 +64,17 @@
  *              "probes": N, "instances": [...], "confirmed": bool, "deadline_s": N|null}
  *           also "error": TEXT while the supervisor does not answer (then ready is false);
  *           at each change, and every 5 s.  interval_ms 0 ends it.
- * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}
- * revert*   {"id","token","reason"} -> {"result","id" (what runs now)}
- * mark*     {"digest","verdict": "good"|"bad","reason","token"} -> {}
- * close*    {"outcome": "done|aborted|rolled-back|partial|...","release","token"} -> {}: journal
+ * sample    {"metrics": URL|"log:PATH"|"probes","requests","errors","latency": TEXT|null,
+ *            "latency_ms": N} -> {"requests","errors": N,"started": S,
+ *            and with a latency "timed","slow": N,"bound": S}: this host's counters as they are
+ * now, changes nothing, takes no lock.  What each means: plan/evidence.h, plan/prometheus.h; a null
+ * is the default there.  "started" differs when the counters began anew.  One at a time ("state").
+ * "unreachable", "timeout", "not-found", "protocol", "limit": no counts. An older agent refuses the
+ * verb ("protocol"). verdict*  {"id","kind": "good"|"bad"|"inconclusive","text","numbers":
+ * {},"token"} -> {}: a line of the journal, for `why`. confirm*  {"id","token"} -> {};   extend*
+ * {"id","confirm_within_s","token"} -> {"deadline_s"} revert*   {"id","token","reason"} ->
+ * {"result","id" (what runs now)} mark*     {"digest","verdict": "good"|"bad","reason","token"} ->
+ * {} close*    {"outcome": "done|aborted|rolled-back|partial|...","release","token"} -> {}: journal
  *           line, record removed durably.
  * prune*    {"keep": N,"dry": bool,"token"} -> {"removed": [ID...],"bytes"}
  * request   {"what": "pause"|"abort"|null,"who"} -> {"holder": null|{...}}: left for the live
@@ -77,8 +84,8 @@
  * history   {"limit": N} -> {"lines": [{journal line}...]} newest first, {"damaged": N}
  * unlock    {} -> {}
  *
- * Requests are acts in order, but `ping`, `look`, `request` and `history` are answered at once even
- * while a long act (switch, hook, seal) is under way.
+ * Requests are acts in order, but `ping`, `look`, `request`, `history` and `sample` are answered at
+ * once even while a long act (switch, hook, seal) is under way.
  */
 #ifndef DEPLOYCTL_WIRE_PROTO_H
 #define DEPLOYCTL_WIRE_PROTO_H
