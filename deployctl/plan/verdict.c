@@ -192,6 +192,7 @@ static bool is_bad(const struct verdict *verdict, enum verdict_subject subject)
     const struct verdict_rules *rules = &verdict->rules;
     bool idle = !rules->alone && is_idle(&test->total);
     return test->total.canary_hits >= VERDICT_ERRORS_MIN &&
+           log_confidence(&test->total, rules->most[subject]) < -log(VERDICT_ESCAPE) &&
            log_evidence(test, rules->most[subject], rules->alone || idle) >= log_limit(rules, idle);
 }
 
@@ -226,6 +227,13 @@ enum verdict_kind verdict_now(const struct verdict *verdict)
 
 /* --- in numbers and words --------------------------------------------------------------------- */
 
+/* Finite, so that it can be written anywhere. */
+static double capped(double logarithm)
+{
+    static const double most = 690;
+    return exp(logarithm < most ? logarithm : most);
+}
+
 void verdict_numbers(const struct verdict *verdict, enum verdict_subject subject,
                      struct verdict_numbers *ret)
 {
@@ -235,9 +243,9 @@ void verdict_numbers(const struct verdict *verdict, enum verdict_subject subject
     bool idle = !rules->alone && is_idle(&test->total);
     *ret = (struct verdict_numbers){
         .total = test->total,
-        .evidence = exp(log_evidence(test, most, rules->alone || idle)),
+        .evidence = capped(log_evidence(test, most, rules->alone || idle)),
         .limit = exp(log_limit(rules, idle)),
-        .confidence = exp(log_confidence(&test->total, most)),
+        .confidence = capped(log_confidence(&test->total, most)),
         .required = 1 / VERDICT_ESCAPE,
         .alone = rules->alone || idle,
         .most = most,
@@ -299,8 +307,9 @@ static void put_reason(const struct verdict *verdict, enum verdict_subject subje
         snprintf(text, size, ": evidence %.3g against it, %.3g is enough (false_abort %.3g %%)",
                  n.evidence, n.limit, 100 * verdict->rules.false_abort);
     else if (n.confidence >= n.required)
-        snprintf(text, size, ": under %.3g %% (%s) with %.3g %% confidence", 100 * n.most,
-                 keys[subject], 100 * (1 - VERDICT_ESCAPE));
+        snprintf(text, size, ": under %.3g %% (%s) with %.3g %% confidence%s", 100 * n.most,
+                 keys[subject], 100 * (1 - VERDICT_ESCAPE),
+                 n.evidence >= n.limit ? ", so it is tolerated to be worse than the rest" : "");
     else
         snprintf(text, size,
                  ": too few to be sure of under %.3g %% (%s), %lld more without one "

@@ -6,7 +6,8 @@
  * window, by a likelihood ratio that is 1 on average for a canary that is no worse (whatever the
  * error rate is, and however it changes: an outage of both sides raises both).  By Ville's
  * inequality it ever reaches 1/false_abort with a probability of at most false_abort, however often
- * one looks.  Where there is no rest, max_error_ratio takes its place.
+ * one looks.  A canary that is surely under max_error_ratio is tolerated, though, also when it is
+ * worse than the rest.  Where there is no rest, max_error_ratio takes its place.
  *
  * Good: the same kind of test the other way round, against max_error_ratio: a canary with more
  * errors than that passes with a probability of at most VERDICT_ESCAPE.
@@ -68,7 +69,7 @@ enum verdict_kind verdict_now(const struct verdict *verdict);
 /* The numbers of one subject. */
 struct verdict_numbers {
     struct verdict_window total;
-    double evidence, limit;      /* BAD when evidence >= limit */
+    double evidence, limit;      /* BAD when evidence >= limit, unless it is good */
     double confidence, required; /* GOOD when confidence >= required */
     bool alone;                  /* evidence is against `most`, not against the rest */
     double most;

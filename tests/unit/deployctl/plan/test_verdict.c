@@ -86,7 +86,7 @@ static void false_alarms_keep_to_their_bound(void **unused)
         for (size_t s = 0; s < 2; s++) {
             struct sim sim = chance;
             sim.rules = usual;
-            sim.rules.most[0] = 0.9;
+            sim.rules.most[0] = 0.001; /* nothing is tolerated */
             sim.canary = sim.rest = rates[r];
             sim.share = shares[s];
             assert_true(sim_run(&sim, 11 + r).bad <= at_most(sim.runs, 0.01));
@@ -179,6 +179,21 @@ static void two_errors_are_never_a_verdict(void **unused)
     assert_int_equal(verdict_now(&verdict), VERDICT_BAD);
 }
 
+static void what_is_surely_under_the_limit_is_tolerated(void **unused)
+{
+    (void)unused;
+    struct verdict verdict;
+    struct verdict_numbers numbers;
+    char text[VERDICT_TEXT_MAX];
+    verdict_begin(&verdict, &usual);
+    for (int i = 0; i < 20; i++)
+        look(&verdict, 200, 1, 2000, 0);
+    verdict_numbers(&verdict, VERDICT_FAILED, &numbers);
+    assert_true(numbers.evidence >= numbers.limit);
+    assert_int_equal(verdict_now(&verdict), VERDICT_GOOD);
+    assert_non_null(strstr(verdict_text(&verdict, text), "tolerated to be worse than the rest"));
+}
+
 static void bad_stays_bad(void **unused)
 {
     (void)unused;
@@ -260,6 +275,7 @@ int main(void)
         cmocka_unit_test(alone_it_is_held_against_the_limit),
         cmocka_unit_test(nothing_is_no_verdict),
         cmocka_unit_test(two_errors_are_never_a_verdict),
+        cmocka_unit_test(what_is_surely_under_the_limit_is_tolerated),
         cmocka_unit_test(bad_stays_bad),
         cmocka_unit_test(an_idle_rest_leaves_it_alone),
         cmocka_unit_test(a_window_does_not_wait_for_ever),
