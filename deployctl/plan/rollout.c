@@ -159,6 +159,20 @@ static void on_health(struct rollout *r, struct rollout_host *h, const struct ro
     }
 }
 
+/* The counts are of all canary hosts together, so are the consequences. */
+static void on_verdict(struct rollout *r, enum verdict_kind verdict)
+{
+    if (r->stage != ROLLOUT_BAKING || !r->limits.verdict)
+        return;
+    r->verdict = verdict;
+    for (size_t i = 0; verdict == VERDICT_BAD && i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        bool runs = h->state == ROLLOUT_HOST_NEW || h->state == ROLLOUT_HOST_CONFIRMED;
+        if (h->canary && runs && !h->skip)
+            h->bad = h->failed = true;
+    }
+}
+
 static void take(struct rollout *r, const struct rollout_event *event)
 {
     struct rollout_host *h = event->host < r->count ? &r->hosts[event->host] : NULL;
@@ -186,6 +200,9 @@ static void take(struct rollout *r, const struct rollout_event *event)
     case ROLLOUT_EV_BACK:
         if (h)
             on_health(r, h, event);
+        break;
+    case ROLLOUT_EV_VERDICT:
+        on_verdict(r, event->verdict);
         break;
     case ROLLOUT_EV_LOST:
         if (h)

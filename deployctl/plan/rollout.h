@@ -10,9 +10,9 @@
  *   and from any of them: cleaning (nothing was switched), unwinding, pausing.
  *
  * The promises: nothing is switched before every host holds the bytes and the record; at most
- * limits.unavailable healthy hosts are out at the same time; a canary that a gate judged bad
- * ends in unwinding everything that was switched; when the machine is over, every host it
- * reached runs wholly one release, and the outcome names which.
+ * limits.unavailable healthy hosts are out at the same time; a canary that a gate or the verdict
+ * judged bad ends in unwinding everything that was switched; when the machine is over, every host
+ * it reached runs wholly one release, and the outcome names which.
  */
 #ifndef DEPLOYCTL_PLAN_ROLLOUT_H
 #define DEPLOYCTL_PLAN_ROLLOUT_H
@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "deployctl/plan/verdict.h"
 
 enum { ROLLOUT_NOBODY = SIZE_MAX >> 1, ROLLOUT_HELD_RETRY_MS = 250, ROLLOUT_HELD_MAX_MS = 25000 };
 
@@ -111,11 +112,12 @@ enum rollout_outcome {
 };
 enum rollout_event_kind {
     ROLLOUT_EV_START,
-    ROLLOUT_EV_ANSWER, /* host, act, answer */
-    ROLLOUT_EV_HEALTH, /* host, ready */
-    ROLLOUT_EV_GATE,   /* host: a hard gate fired */
-    ROLLOUT_EV_BACK,   /* host: its lease ran out or it went back by itself */
-    ROLLOUT_EV_LOST,   /* host: the connection is gone for good; its act is not answered */
+    ROLLOUT_EV_ANSWER,  /* host, act, answer */
+    ROLLOUT_EV_HEALTH,  /* host, ready */
+    ROLLOUT_EV_GATE,    /* host: a hard gate fired */
+    ROLLOUT_EV_BACK,    /* host: its lease ran out or it went back by itself */
+    ROLLOUT_EV_VERDICT, /* verdict: what the counts say of the canary by now */
+    ROLLOUT_EV_LOST,    /* host: the connection is gone for good; its act is not answered */
     ROLLOUT_EV_TIME,
     ROLLOUT_EV_INTERRUPT, /* orders of the operator */
     ROLLOUT_EV_PAUSE,
@@ -127,6 +129,7 @@ struct rollout_event {
     enum rollout_act act;
     enum rollout_answer answer;
     enum rollout_outcome outcome; /* with ROLLOUT_STOP */
+    enum verdict_kind verdict;
     bool ready;
 };
 
@@ -139,6 +142,8 @@ struct rollout_limits {
     int64_t bake_ms, healthy_for_ms, progress_deadline_ms, confirm_within_ms;
     bool hold;             /* after the bake: leave, wait for promote */
     bool pause_on_failure; /* instead of unwinding */
+    bool verdict;          /* the bake must end with VERDICT_GOOD, else it was inconclusive */
+    bool promote_open;     /* an inconclusive canary goes on instead of pausing */
 };
 struct rollout_host {
     const char *name; /* borrowed */
@@ -179,6 +184,8 @@ struct rollout {
     size_t batch;   /* present batch, 1.. */
     bool interrupted, pause_asked, abort_asked;
     bool stalled; /* the progress deadline decided it */
+    enum verdict_kind verdict;
+    bool inconclusive; /* the bake ended without a verdict */
     bool deciding;
     size_t absent; /* hosts the last record was written without */
     int64_t now_ms, bake_end_ms, progress_ms, lock_retry_ms, lock_end_ms;

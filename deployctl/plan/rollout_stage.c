@@ -421,6 +421,9 @@ static bool do_baking(struct rollout *r)
     }
     if (!any)
         return fail(r, ROLLOUT_FAILED, ROLLOUT_NOBODY);
+    r->inconclusive = r->limits.verdict && r->verdict != VERDICT_GOOD;
+    if (r->inconclusive && !r->limits.promote_open)
+        return leave_open(r, ROLLOUT_PAUSED);
     if (r->limits.hold)
         return leave_open(r, ROLLOUT_HELD_OPEN);
     r->stage = ROLLOUT_PROMOTING;

@@ -52,7 +52,8 @@ struct sim {
     struct sim_host hosts[HOSTS];
     size_t count;
     int64_t now_ms;
-    bool decide, first_release;
+    bool decide, first_release, counted;
+    enum verdict_kind verdict; /* what counts say while the canary bakes; OPEN: nothing */
     struct fault faults[FAULTS];
     bool used[FAULTS];
     enum rollout_event_kind order; /* given at the order_at'th step; START = none */
@@ -306,6 +307,11 @@ static void run(struct sim *sim)
             sim->now_ms = due;
         for (size_t i = 0; i < sim->count && sim->rollout.stage != ROLLOUT_OVER; i++)
             one_host(sim, i);
+        if (sim->rollout.stage == ROLLOUT_BAKING && !sim->counted) {
+            sim->counted = true;
+            send(sim,
+                 &(struct rollout_event){ .kind = ROLLOUT_EV_VERDICT, .verdict = sim->verdict });
+        }
         send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_TIME });
     }
     for (size_t i = 0; i < sim->count; i++) /* the leases do the rest */
@@ -506,6 +512,48 @@ static void a_first_release_is_not_held_back_by_capacity(void **unused)
     rollout_done(&sim.rollout);
 }
 
+static void counts_have_the_last_word_of_the_bake(void **unused)
+{
+    (void)unused;
+    static const struct {
+        enum verdict_kind verdict;
+        bool promote, hold, pause, expects;
+        enum rollout_outcome outcome;
+        bool inconclusive;
+    } rows[] = {
+        { VERDICT_GOOD, false, false, false, true, ROLLOUT_DONE, false },
+        { VERDICT_BAD, false, false, false, true, ROLLOUT_BAD, false },
+        { VERDICT_OPEN, false, false, false, true, ROLLOUT_PAUSED, true },
+        { VERDICT_OPEN, true, false, false, true, ROLLOUT_DONE, true },
+        { VERDICT_GOOD, false, true, false, true, ROLLOUT_HELD_OPEN, false },
+        { VERDICT_OPEN, false, true, false, true, ROLLOUT_PAUSED, true },
+        { VERDICT_BAD, true, true, false, true, ROLLOUT_BAD, false },
+        { VERDICT_BAD, false, false, true, true, ROLLOUT_PAUSED, false },
+        { VERDICT_BAD, false, false, false, false, ROLLOUT_DONE, false }, /* nobody asked */
+    };
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        struct rollout_limits limits = usual;
+        struct sim sim;
+        limits.canary = 2;
+        limits.verdict = rows[row].expects;
+        limits.promote_open = rows[row].promote;
+        limits.hold = rows[row].hold;
+        limits.pause_on_failure = rows[row].pause;
+        sim_init(&sim, ROLLOUT_RELEASE, 5, &limits);
+        sim.verdict = rows[row].verdict;
+        run(&sim);
+        assert_int_equal(sim.rollout.outcome, rows[row].outcome);
+        assert_int_equal(sim.rollout.inconclusive, rows[row].inconclusive);
+        if (rows[row].verdict == VERDICT_BAD && rows[row].expects) { /* both canaries, at once */
+            assert_int_equal(rollout_counts(&sim.rollout, ROLLOUT_HOST_UNDONE), 2);
+            assert_int_equal(sim.rollout.culprit, 0);
+            assert_true(sim.now_ms < usual.bake_ms);
+            assert_false(sim.rollout.hosts[2].touched);
+        }
+        rollout_done(&sim.rollout);
+    }
+}
+
 static void found(struct sim *sim, size_t host, bool canary, enum rollout_host_state state)
 {
     bool runs = state != ROLLOUT_HOST_OLD;
@@ -563,6 +611,7 @@ static void a_rollback_stays_and_names_what_failed(void **unused)
 /* --- every story ------------------------------------------------------------------------------ */
 
 static unsigned long told;
+static enum verdict_kind counts_say;
 
 static void tell(enum rollout_kind kind, size_t count, const struct rollout_limits *limits,
                  struct fault one, struct fault two, enum rollout_event_kind order, int order_at)
@@ -573,6 +622,7 @@ static void tell(enum rollout_kind kind, size_t count, const struct rollout_limi
     sim.faults[1] = two;
     sim.order = order;
     sim.order_at = order_at;
+    sim.verdict = counts_say;
     run(&sim);
     if (!as_told(&sim))
         describe(&sim);
@@ -651,6 +701,13 @@ static void after_every_story_each_host_runs_one_release(void **unused)
     two_faults(&usual, 1);
     faults_and_orders(&usual, 1);
     two_faults(&patient, 5);
+    for (int kind = VERDICT_OPEN; kind <= VERDICT_BAD; kind++) {
+        struct rollout_limits judged = patient;
+        judged.verdict = true;
+        counts_say = (enum verdict_kind)kind;
+        two_faults(&judged, 3);
+        faults_and_orders(&judged, 3);
+    }
     print_message("%lu stories\n", told);
     assert_true(told > 10000);
 }
@@ -666,6 +723,7 @@ int main(void)
         cmocka_unit_test(too_many_unreachable_changes_nothing),
         cmocka_unit_test(hold_leaves_the_canary_waiting),
         cmocka_unit_test(the_first_by_name_wins_the_lock),
+        cmocka_unit_test(counts_have_the_last_word_of_the_bake),
         cmocka_unit_test(a_first_release_is_not_held_back_by_capacity),
         cmocka_unit_test(an_open_rollout_is_promoted_resumed_aborted),
         cmocka_unit_test(a_rollback_stays_and_names_what_failed),
