@@ -15,6 +15,7 @@ int cmd_order_pause(struct cli *cli);
 int cmd_view_status(struct cli *cli);
 int cmd_view_hosts(struct cli *cli);
 int cmd_view_history(struct cli *cli);
+int cmd_why_run(struct cli *cli);
 int cmd_agent_run(struct cli *cli);
 int cmd_options_run(struct cli *cli);
 int cmd_manual_run(struct cli *cli);

@@ -37,6 +37,7 @@ struct progress {
     size_t drawn;        /* lines of the live block on the screen */
     bool asking;         /* a question stands there: nothing is drawn until it is answered */
     char stage[24], what[120];
+    char counts[VERDICT_LINE_MAX]; /* of the verdict, while it bakes */
     uint64_t bake_done, bake_total;
     int64_t at_ms;
 };
@@ -146,7 +147,7 @@ static void draw_bar(struct progress *p, size_t columns)
     unit_duration_text(p->at_ms, time);
     snprintf(text, sizeof text, "[%s] %3llu%%  %-*s %s  %s", bar,
              (unsigned long long)(total ? 100 * done / total : 0), STAGE_WIDTH, p->stage, time,
-             p->what);
+             baking && p->counts[0] ? p->counts : p->what);
     put_line(p, "", text, columns);
 }
 
@@ -212,10 +213,11 @@ static void plain(struct progress *p, const struct driver_news *news)
 static void json_line(const struct driver_news *news)
 {
     static const char *const names[] = {
-        [DRIVER_NEWS_STAGE] = "stage", [DRIVER_NEWS_HOST] = "host",
-        [DRIVER_NEWS_BYTES] = "bytes", [DRIVER_NEWS_BAKE] = "bake",
-        [DRIVER_NEWS_NOTE] = "note",   [DRIVER_NEWS_WARNING] = "warning",
-        [DRIVER_NEWS_ERROR] = "error", [DRIVER_NEWS_QUESTION] = "question",
+        [DRIVER_NEWS_STAGE] = "stage",       [DRIVER_NEWS_HOST] = "host",
+        [DRIVER_NEWS_BYTES] = "bytes",       [DRIVER_NEWS_BAKE] = "bake",
+        [DRIVER_NEWS_VERDICT] = "verdict",   [DRIVER_NEWS_NOTE] = "note",
+        [DRIVER_NEWS_WARNING] = "warning",   [DRIVER_NEWS_ERROR] = "error",
+        [DRIVER_NEWS_QUESTION] = "question",
     };
     struct buf out;
     json_t *line = json_object();
@@ -231,7 +233,9 @@ static void json_line(const struct driver_news *news)
         jsonx_set_int(line, "done", (int64_t)news->done);
         jsonx_set_int(line, "total", (int64_t)news->total);
     }
-    buf_init(&out, 64 * 1024);
+    if (news->numbers)
+        json_object_set(line, "numbers", (json_t *)news->numbers);
+    buf_init(&out, 256 * 1024);
     if (jsonx_put(line, &out))
         printf("%s\n", buf_text(&out));
     fflush(stdout);
@@ -285,6 +289,8 @@ static void remember(struct progress *p, const struct driver_news *news)
         snprintf(p->stage, sizeof p->stage, "%s", news->word);
         snprintf(p->what, sizeof p->what, "%s", news->text);
     }
+    if (news->kind == DRIVER_NEWS_VERDICT)
+        snprintf(p->counts, sizeof p->counts, "%s", news->text);
     if (news->kind == DRIVER_NEWS_BAKE) {
         p->bake_done = news->done;
         p->bake_total = news->total;
@@ -315,12 +321,13 @@ static void remember(struct progress *p, const struct driver_news *news)
 void progress_news(void *progress, const struct driver_news *news)
 {
     struct progress *p = progress;
-    bool tick = news->kind == DRIVER_NEWS_BYTES || news->kind == DRIVER_NEWS_BAKE;
+    bool tick = news->kind == DRIVER_NEWS_BYTES || news->kind == DRIVER_NEWS_BAKE ||
+                news->kind == DRIVER_NEWS_VERDICT;
     bool side = news->kind == DRIVER_NEWS_NOTE || news->kind == DRIVER_NEWS_WARNING ||
                 news->kind == DRIVER_NEWS_ERROR || news->kind == DRIVER_NEWS_QUESTION;
     remember(p, news);
     if (p->style == PROGRESS_JSON) {
-        if (!tick || news->kind == DRIVER_NEWS_BYTES)
+        if (news->kind != DRIVER_NEWS_BAKE)
             json_line(news);
         return;
     }

@@ -76,7 +76,10 @@ static void end_json(const struct driver *driver, int code)
     jsonx_set_int(end, "exit", code);
     jsonx_set_text(end, "release", *id ? id : NULL);
     jsonx_set_real(end, "seconds", (double)driver_elapsed_ms(driver) / 1000);
-    jsonx_set_text(end, "verdict", "gates");
+    jsonx_set_text(end, "verdict", driver_verdict(driver) ? "metrics" : "gates");
+    jsonx_set_bool(end, "inconclusive", driver_rollout(driver)->inconclusive);
+    if (driver_verdict(driver))
+        json_object_set_new(end, "numbers", driver_verdict_numbers(driver));
     jsonx_set_int(end, "probes", (json_int_t)all_probes(driver));
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
@@ -126,15 +129,25 @@ static void where_to_look(const struct driver *driver)
 {
     size_t at = driver_rollout(driver)->culprit;
     if (at < driver_count(driver))
-        printf("What it printed: `supervisor logs SERVICE` on %s; this and earlier verdicts: "
-               "`deployctl history`.\n",
+        printf("What it printed: `supervisor logs SERVICE` on %s; every number: `deployctl why`; "
+               "earlier verdicts: `deployctl history`.\n",
                driver_view(driver, at).spec->name);
 }
 
-/* How much a verdict by gates is worth depends on how often somebody looked. */
+/* How much a verdict by gates is worth depends on how often somebody looked; one by counts says
+ * them itself. */
 static void verdict_sentence(const struct driver *driver)
 {
     unsigned long long probes = all_probes(driver);
+    const struct verdict *verdict = driver_verdict(driver);
+    char text[VERDICT_TEXT_MAX];
+    if (verdict) {
+        printf(" The verdict on the canary%s: %s.",
+               driver_rollout(driver)->inconclusive ? " was inconclusive, on_inconclusive = promote"
+                                                    : "",
+               verdict_text(verdict, text));
+        return;
+    }
     printf(" The verdict rests on the hard gates alone (exits, restarts, probes, readiness): ");
     if (probes > 0)
         printf("%llu probe%s seen.", probes, probes == 1 ? " was" : "s were");
@@ -161,6 +174,21 @@ static void done_sentence(const struct app *app, const struct driver *driver, co
     if (rollout_counts(rollout, ROLLOUT_HOST_REFUSED) > 0)
         printf("Left out: %s. `deployctl resume` brings them up to date once they are well.\n",
                names_of(driver, ROLLOUT_HOST_REFUSED, names));
+}
+
+static void inconclusive_sentence(const struct driver *driver)
+{
+    const struct verdict *verdict = driver_verdict(driver);
+    char text[VERDICT_TEXT_MAX];
+    printf("The rollout of %s is paused, the verdict on the canary is inconclusive: %s.",
+           driver_release_id(driver),
+           verdict ? verdict_text(verdict, text) : "no counts were read");
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        if (*view.sample_error)
+            printf(" No counts from %s: %s.", view.spec->name, view.sample_error);
+    }
+    printf(" Next: `deployctl resume` (watches it again), `promote` or `abort`.\n");
 }
 
 static void sentence(const struct app *app, const struct driver *driver)
@@ -198,6 +226,10 @@ static void sentence(const struct app *app, const struct driver *driver)
                        : "Nothing was changed");
         break;
     case ROLLOUT_PAUSED:
+        if (rollout->inconclusive) {
+            inconclusive_sentence(driver);
+            break;
+        }
         printf("The rollout of %s is paused%s. Next: `deployctl resume`, `promote` or "
                "`abort`.\n",
                id, why);
@@ -297,6 +329,46 @@ static void plan_table(const struct driver *driver)
     table_done(&table);
 }
 
+/* What the verdict will rest on, and how much it needs. */
+static void plan_verdict(const struct driver *driver)
+{
+    const struct evidence *evidence = driver_evidence(driver);
+    struct verdict_rules rules;
+    if (!driver_rollout(driver)->limits.verdict) {
+        printf("Verdict   hard gates alone (exits, restarts, probes, readiness)%s\n",
+               evidence->metrics ? ", for there is nothing to compare with yet" : "");
+        return;
+    }
+    evidence_rules(evidence, false, &rules);
+    printf(
+        "Verdict   hard gates, and counts of requests (%s) compared with the other hosts; to pass "
+        "with under %.3g %% errors at least %lld requests on the canary, else %s\n",
+        evidence->metrics, 100 * evidence->max_error_ratio,
+        (long long)verdict_needs(&rules, VERDICT_FAILED),
+        evidence->promote ? "it goes on all the same (on_inconclusive)" : "it pauses");
+    if (rules.latency)
+        printf("          and under %.3g %% of at least %lld requests slower than %lldms\n",
+               100 * evidence->max_slow_ratio, (long long)verdict_needs(&rules, VERDICT_SLOW),
+               (long long)evidence->latency_ms);
+}
+
+static json_t *plan_verdict_json(const struct driver *driver)
+{
+    const struct evidence *evidence = driver_evidence(driver);
+    json_t *out = json_object();
+    struct verdict_rules rules;
+    bool counts = driver_rollout(driver)->limits.verdict;
+    jsonx_set_text(out, "by", counts ? "metrics" : "gates");
+    if (!counts)
+        return out;
+    evidence_rules(evidence, false, &rules);
+    jsonx_set_text(out, "metrics", evidence->metrics);
+    jsonx_set_int(out, "requests_needed", verdict_needs(&rules, VERDICT_FAILED));
+    if (rules.latency)
+        jsonx_set_int(out, "timed_needed", verdict_needs(&rules, VERDICT_SLOW));
+    return out;
+}
+
 static void plan_json(const struct driver *driver)
 {
     const struct rollout *rollout = driver_rollout(driver);
@@ -311,6 +383,7 @@ static void plan_json(const struct driver *driver)
     jsonx_set_int(plan, "capacity_floor",
                   (int64_t)(driver_count(driver) - rollout->limits.unavailable));
     jsonx_set_real(plan, "predicted_s", (double)driver_predict_ms(driver, SWITCH_GUESS_MS) / 1000);
+    json_object_set_new(plan, "verdict", plan_verdict_json(driver));
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         json_t *host = host_json(&view);
@@ -349,6 +422,7 @@ void report_plan(const struct app *app, const struct driver *driver)
     printf("Capacity  at most %zu of %zu hosts out at the same time%s\n",
            rollout->limits.unavailable, total,
            total <= rollout->limits.unavailable ? " (that is all of them)" : "");
+    plan_verdict(driver);
     printf("Time      about %s, if a host needs 3s to switch\n", time);
     if (app->recipe.deploy.services.count == 0)
         printf("Services  none: the link current is swapped, and nothing goes back by itself\n");

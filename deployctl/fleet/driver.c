@@ -190,6 +190,7 @@ static void after_step(struct driver *driver)
     driver->told_stage = stage;
     driver->stage_ms = loop_now_ms(driver->loop);
     keep_reason(driver);
+    driver_verdict_stage(driver);
     const char *text = stage_text(driver);
     if (text)
         driver_tell(driver, DRIVER_NEWS_STAGE, NULL, rollout_name_stage(stage), "%s", text);
@@ -399,6 +400,7 @@ static int make_hosts(struct driver *driver, struct err *err)
         host->driver = driver;
         host->spec = &driver->recipe->hosts[i];
         host->index = i;
+        host->metrics = host->spec->metrics;
         host->retry = loop_timer_new(driver->loop, driver_link_retry, host);
         if (!host->retry)
             return err_set(err, ERR_MEMORY, "no memory for %zu hosts", driver->count);
@@ -430,10 +432,11 @@ static int prepare(struct driver *driver, struct err *err)
     driver->timer = loop_timer_new(driver->loop, on_timer, driver);
     driver->progress = loop_timer_new(driver->loop, on_progress, driver);
     driver->poll = loop_timer_new(driver->loop, on_poll, driver);
+    driver->rounds = loop_timer_new(driver->loop, driver_verdict_round, driver);
     driver->interrupt = loop_signal_new(driver->loop, SIGINT, on_signal, driver);
     driver->terminate = loop_signal_new(driver->loop, SIGTERM, on_signal, driver);
-    if (!driver->timer || !driver->progress || !driver->poll || !driver->interrupt ||
-        !driver->terminate)
+    if (!driver->timer || !driver->progress || !driver->poll || !driver->rounds ||
+        !driver->interrupt || !driver->terminate)
         return err_set(err, ERR_MEMORY, "no memory");
     int rc = make_hosts(driver, err);
     return rc == 0 ? make_rollout(driver, err) : rc;
@@ -457,6 +460,7 @@ struct driver *driver_new(const struct recipe *recipe, const struct driver_order
     driver->kind = order->verb == DRIVER_ROLLBACK ? "rollback" : "release";
     driver->hold_for_ms = recipe->canary.hold_for_ms;
     driver->ready_timeout_ms = recipe->rollout.ready_timeout_ms;
+    driver->evidence = recipe->evidence;
     make_name(driver);
     if (prepare(driver, err) < 0) {
         driver_free(driver);
@@ -494,11 +498,13 @@ void driver_free(struct driver *driver)
     if (!driver)
         return;
     hold_signals();
+    driver->judging = driver->deciding = false; /* sessions that end now change nothing more */
     free_hosts(driver);
     source_free(driver->source);
     loop_timer_free(driver->timer);
     loop_timer_free(driver->progress);
     loop_timer_free(driver->poll);
+    loop_timer_free(driver->rounds);
     loop_signal_free(driver->interrupt);
     loop_signal_free(driver->terminate);
     loop_watch_free(driver->input);

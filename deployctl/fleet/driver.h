@@ -44,10 +44,11 @@ struct driver_order {
 };
 
 enum driver_news_kind {
-    DRIVER_NEWS_STAGE, /* word: the stage's name; text: what it means */
-    DRIVER_NEWS_HOST,  /* host, word: its state, text: what happened */
-    DRIVER_NEWS_BYTES, /* host, done, total */
-    DRIVER_NEWS_BAKE,  /* done, total: milliseconds */
+    DRIVER_NEWS_STAGE,   /* word: the stage's name; text: what it means */
+    DRIVER_NEWS_HOST,    /* host, word: its state, text: what happened */
+    DRIVER_NEWS_BYTES,   /* host, done, total */
+    DRIVER_NEWS_BAKE,    /* done, total: milliseconds */
+    DRIVER_NEWS_VERDICT, /* word: good, bad, open; text: the counts; numbers: all of them */
     DRIVER_NEWS_NOTE,
     DRIVER_NEWS_WARNING,
     DRIVER_NEWS_ERROR,    /* the thing, the cause, the remedy */
@@ -58,6 +59,7 @@ struct driver_news {
     const char *host, *word, *text; /* may be NULL */
     int64_t at_ms;                  /* since the beginning */
     uint64_t done, total;
+    const json_t *numbers; /* NULL = none */
 };
 struct driver;
 typedef void driver_news_fn(void *context, const struct driver_news *news);
@@ -80,7 +82,8 @@ struct driver_view {
     const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
     int64_t damaged;
     uint64_t bytes_sent;
-    uint64_t probes; /* seen by its gates since it switched */
+    uint64_t probes;          /* seen by its gates since it switched */
+    const char *sample_error; /* why its counts cannot be read; "" = nothing */
 };
 struct driver_view driver_view(const struct driver *driver, size_t host);
 size_t driver_count(const struct driver *driver);
@@ -89,6 +92,10 @@ const char *driver_release_id(const struct driver *driver);          /* "" = not
 const char *driver_release_digest(const struct driver *driver);      /* "" = not decided */
 const struct opened *driver_opened(const struct driver *driver);     /* NULL = no open rollout */
 const struct manifest *driver_manifest(const struct driver *driver); /* NULL = no source */
+/* What counts said of the canary; NULL: there are none, the gates decide alone. */
+const struct verdict *driver_verdict(const struct driver *driver);
+json_t *driver_verdict_numbers(const struct driver *driver); /* new reference */
+const struct evidence *driver_evidence(const struct driver *driver);
 int64_t driver_elapsed_ms(const struct driver *driver);
 /* Milliseconds a release with these limits should take when `switch_ms` is what a host needs. */
 int64_t driver_predict_ms(const struct driver *driver, int64_t switch_ms);

@@ -354,6 +354,8 @@ static json_t *record_of(struct driver *driver)
         .hold_for_ms = driver->hold_for_ms,
         .ready_timeout_ms = driver->ready_timeout_ms,
     };
+    if (driver->rollout.limits.verdict)
+        opened.evidence = driver->evidence;
     opened.hosts = calloc(driver->count, sizeof *opened.hosts);
     for (size_t i = 0; opened.hosts && i < driver->count; i++) {
         const struct rollout_host *part = &driver->rollout.hosts[i];
@@ -363,6 +365,7 @@ static json_t *record_of(struct driver *driver)
         opened.hosts[opened.count++] = (struct opened_host){
             .name = driver->hosts[i].spec->name,
             .from = driver->hosts[i].from,
+            .metrics = driver->rollout.limits.verdict ? driver->hosts[i].metrics : NULL,
             .canary = part->canary,
             .absent = part->away || part->state == ROLLOUT_HOST_REFUSED,
         };
@@ -711,6 +714,7 @@ void driver_acts_look_again(struct driver_host *host)
 void driver_acts_again(struct driver_host *host)
 {
     host->step = 0;
+    host->sampling = false; /* what was asked on the connection before is not answered */
     upload_free(host->upload);
     host->upload = NULL;
     if (host->watching)

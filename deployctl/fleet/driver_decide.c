@@ -219,12 +219,26 @@ static void say_canary(struct driver *driver)
                     "nothing goes back by itself");
 }
 
+/* On a first release there is nothing to compare with, and the gates decide. */
+static void expect_verdict(struct driver *driver)
+{
+    struct rollout_limits *limits = &driver->rollout.limits;
+    bool first = true;
+    for (size_t i = 0; i < driver->count; i++)
+        first = first && !driver->hosts[i].from;
+    limits->verdict = driver->evidence.metrics && !first && limits->canary > 0;
+    limits->promote_open = driver->evidence.promote;
+}
+
 static void decide_release(struct driver *driver)
 {
     if (!source_ready(driver))
         return;
     name_release(driver);
     describe_hosts(driver);
+    expect_verdict(driver);
+    if (driver_verdict_check(driver))
+        return;
     warn_secrets(driver);
     if (driver->order.verb == DRIVER_PLAN) {
         driver_resume_find(driver, NULL);

@@ -6,11 +6,14 @@
 #include "deployctl/fleet/session.h"
 #include "deployctl/fleet/source.h"
 #include "deployctl/fleet/upload.h"
+#include "deployctl/plan/rounds.h"
+#include "deployctl/plan/verdict.h"
 #include "deployctl/wire/children.h"
 
 enum {
     DRIVER_TOKEN_MAX = OPENED_NAME_MAX + 24,
     DRIVER_SAY_MAX = 640,
+    DRIVER_SAMPLE_ERROR_MAX = 240,
     DRIVER_QUICK_MS = 60000, /* for acts that only touch small files */
     DRIVER_SLACK_MS = 120000,
     DRIVER_PRUNE_MS = 600000,
@@ -19,7 +22,8 @@ enum {
     DRIVER_POLL_MS = 500,
     DRIVER_PROGRESS_MS = 200,
     DRIVER_UNLOCK_MS = 2000,
-    DRIVER_WATCH_MS = 250, /* how often an agent looks at the health of its host */
+    DRIVER_ROUND_MS = 3000, /* how long counts of a round are waited for */
+    DRIVER_WATCH_MS = 250,  /* how often an agent looks at the health of its host */
 };
 
 enum driver_link {
@@ -49,10 +53,18 @@ struct driver_host {
     int step;             /* of the act */
     int64_t act_ms;       /* when it began */
     bool request_told;
-    bool parked;      /* its connection was closed because it is not needed now */
-    bool refused;     /* a step of the act failed, it goes on to clean up */
-    bool waits;       /* STAGE: for a free place among `parallel` */
-    const char *from; /* in the arena; NULL = first release */
+    bool parked;         /* its connection was closed because it is not needed now */
+    bool refused;        /* a step of the act failed, it goes on to clean up */
+    bool waits;          /* STAGE: for a free place among `parallel` */
+    const char *from;    /* in the arena; NULL = first release */
+    const char *metrics; /* where its counts are; NULL = nowhere */
+    bool counted;        /* it is on one side of the verdict */
+    bool sampling;       /* its counts were asked for and are not there yet */
+    bool sampled;        /* `sample` is of this round */
+    int64_t act_round;   /* the round it was asked in */
+    struct rounds_sample sample;
+    struct rounds_host rounds;
+    char sample_error[DRIVER_SAMPLE_ERROR_MAX]; /* why there are no counts; "" = none */
     char error[DRIVER_SAY_MAX];
     json_t *history; /* owned */
     int64_t damaged;
@@ -70,7 +82,7 @@ struct driver {
     struct rollout rollout;
     struct driver_host *hosts;
     size_t count;
-    struct loop_timer *timer, *progress, *poll;
+    struct loop_timer *timer, *progress, *poll, *rounds;
     struct loop_signal *interrupt, *terminate;
     struct loop_watch *input; /* while a question is open */
     struct source *source;
@@ -96,6 +108,13 @@ struct driver {
     const char *kind; /* for the record */
     int64_t epoch, hold_for_ms, ready_timeout_ms;
     char reason[DRIVER_SAY_MAX]; /* of the verdict */
+    struct evidence evidence;    /* of the recipe, or of the record */
+    struct verdict verdict;
+    bool judging;      /* the bake is on, and counts are read */
+    bool judged;       /* they were: `verdict` is what they said */
+    bool checked;      /* whether the counts can be read was asked before the release */
+    size_t round_left; /* hosts that this round waits for; 0 = none is open */
+    int64_t round_ms;  /* when it began */
 };
 
 /* driver.c */
@@ -130,6 +149,13 @@ void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
 
 /* driver_decide.c: what an order means for the fleet as it was found */
 void driver_decide(struct driver *driver);
+
+/* driver_verdict.c: counts of canary and rest, while the canary bakes */
+void driver_verdict_stage(struct driver *driver); /* the stage has changed */
+void driver_verdict_round(void *context);         /* the driver's timer */
+/* Asks every host that runs something once whether its counts can be read, warns of those that
+ * cannot, then decides again.  False: there is nothing to ask, or it was asked. */
+bool driver_verdict_check(struct driver *driver);
 
 /* driver_resume.c: the orders that concern an open rollout */
 void driver_resume_decide(struct driver *driver);

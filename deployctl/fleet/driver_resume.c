@@ -94,6 +94,9 @@ static void take_over(struct driver *driver)
     driver->order.message = opened->message;
     *limits = opened->limits;
     limits->hold = hold;
+    driver->evidence = opened->evidence;
+    limits->verdict = opened->evidence.metrics != NULL;
+    limits->promote_open = opened->evidence.promote;
     driver->epoch = 0;
     for (size_t i = 0; i < driver->count; i++)
         if (driver->hosts[i].once && driver->hosts[i].glance.epoch > driver->epoch)
@@ -124,6 +127,7 @@ static void place_hosts(struct driver *driver)
             continue;
         }
         host->from = then->from ? arena_strdup(&driver->arena, then->from) : NULL;
+        host->metrics = then->metrics ? then->metrics : driver->opened.evidence.metrics;
         part->was_healthy = host->glance.healthy && host->glance.instances > 0 && then->from;
         part->overlap = host->glance.overlap;
         rollout_found(&driver->rollout, i, then->canary, state_of(driver, i));

@@ -35,8 +35,16 @@ struct driver_view driver_view(const struct driver *driver, size_t index)
         .damaged = host->damaged,
         .bytes_sent = host->bytes_sent,
         .probes = host->probes,
+        .sample_error = host->sample_error,
     };
 }
+
+const struct verdict *driver_verdict(const struct driver *driver)
+{
+    return driver->judged ? &driver->verdict : NULL;
+}
+
+const struct evidence *driver_evidence(const struct driver *driver) { return &driver->evidence; }
 
 int64_t driver_predict_ms(const struct driver *driver, int64_t switch_ms)
 {

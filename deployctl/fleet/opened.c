@@ -26,6 +26,62 @@ static const struct {
     { "confirm_within_ms", offsetof(struct rollout_limits, confirm_within_ms) },
 };
 
+/* What the verdict rests on, by name. */
+static const struct {
+    const char *key;
+    size_t offset;
+} sources[] = {
+    { "metrics", offsetof(struct evidence, metrics) },
+    { "requests", offsetof(struct evidence, requests) },
+    { "errors", offsetof(struct evidence, errors) },
+    { "latency", offsetof(struct evidence, latency) },
+}, ratios[] = {
+    { "max_error_ratio", offsetof(struct evidence, max_error_ratio) },
+    { "max_slow_ratio", offsetof(struct evidence, max_slow_ratio) },
+    { "false_abort", offsetof(struct evidence, false_abort) },
+};
+
+/* Absent in records of before, and where the gates decide alone. */
+static int read_evidence(const json_t *json, struct opened *ret, struct err *err)
+{
+    const json_t *from = json_object_get(json, "verdict");
+    struct evidence *evidence = &ret->evidence;
+    if (!json_is_object(from))
+        return 0;
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++)
+        *(const char **)((char *)evidence + sources[i].offset) =
+            jsonx_text(from, sources[i].key, NULL);
+    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++) {
+        double value = jsonx_real(from, ratios[i].key, 0);
+        if (!(value > 0 && value < 1))
+            return err_set(err, ERR_CORRUPT, "\"%s\" is missing or out of range", ratios[i].key);
+        *(double *)((char *)evidence + ratios[i].offset) = value;
+    }
+    evidence->latency_ms = jsonx_int(from, "latency_ms", 0);
+    evidence->interval_ms = jsonx_int(from, "interval_ms", 1000);
+    evidence->warm_up_ms = jsonx_int(from, "warm_up_ms", 0);
+    evidence->promote = jsonx_bool(from, "promote", false);
+    if (!evidence->metrics || evidence->interval_ms < 1 || evidence->warm_up_ms < 0)
+        return err_set(err, ERR_CORRUPT, "what its verdict rests on is not understood");
+    return evidence_check(evidence, err);
+}
+
+static json_t *make_evidence(const struct evidence *evidence)
+{
+    json_t *out = json_object();
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++)
+        jsonx_set_text(out, sources[i].key,
+                       *(const char *const *)((const char *)evidence + sources[i].offset));
+    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++)
+        jsonx_set_real(out, ratios[i].key,
+                       *(const double *)((const char *)evidence + ratios[i].offset));
+    jsonx_set_int(out, "latency_ms", evidence->latency_ms);
+    jsonx_set_int(out, "interval_ms", evidence->interval_ms);
+    jsonx_set_int(out, "warm_up_ms", evidence->warm_up_ms);
+    jsonx_set_bool(out, "promote", evidence->promote);
+    return out;
+}
+
 static int read_limits(const json_t *json, struct opened *ret, struct err *err)
 {
     const json_t *limits = json_object_get(json, "limits");
@@ -65,6 +121,7 @@ static int read_hosts(const json_t *json, struct opened *ret, struct err *err)
         ret->hosts[i] = (struct opened_host){
             .name = jsonx_text(host, "name", NULL),
             .from = jsonx_text(host, "from", NULL),
+            .metrics = jsonx_text(host, "metrics", NULL),
             .canary = jsonx_bool(host, "canary", false),
             .absent = jsonx_bool(host, "absent", false),
         };
@@ -100,6 +157,8 @@ static int parse(struct opened *opened, struct err *err)
     opened->partial = jsonx_bool(json, "partial", false);
     if (rc == 0)
         rc = read_limits(json, opened, err);
+    if (rc == 0)
+        rc = read_evidence(json, opened, err);
     return rc == 0 ? read_hosts(json, opened, err) : rc;
 }
 
@@ -157,10 +216,14 @@ json_t *opened_make(const struct opened *opened)
     jsonx_set_int(json, "epoch", opened->epoch);
     jsonx_set_bool(json, "partial", opened->partial);
     json_object_set_new(json, "limits", make_limits(opened));
+    if (opened->evidence.metrics)
+        json_object_set_new(json, "verdict", make_evidence(&opened->evidence));
     for (size_t i = 0; i < opened->count; i++) {
         json_t *host = json_object();
         jsonx_set_text(host, "name", opened->hosts[i].name);
         jsonx_set_text(host, "from", opened->hosts[i].from);
+        if (opened->hosts[i].metrics)
+            jsonx_set_text(host, "metrics", opened->hosts[i].metrics);
         jsonx_set_bool(host, "canary", opened->hosts[i].canary);
         jsonx_set_bool(host, "absent", opened->hosts[i].absent);
         json_array_append_new(hosts, host);

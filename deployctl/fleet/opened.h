@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "deployctl/plan/evidence.h"
 #include "deployctl/plan/manifest.h"
 #include "deployctl/plan/rollout.h"
 
@@ -18,6 +19,7 @@ enum { OPENED_NAME_MAX = 96, OPENED_WHO_MAX = 128, OPENED_TIME_MAX = 40 };
 
 struct opened_host {
     const char *name, *from; /* from NULL: its first release */
+    const char *metrics;     /* NULL = as all */
     bool canary, absent;     /* absent: unreachable when the record was written */
 };
 struct opened {
@@ -27,6 +29,7 @@ struct opened {
     bool partial; /* only some hosts of the fleet were selected */
     struct rollout_limits limits;
     int64_t hold_for_ms, ready_timeout_ms;
+    struct evidence evidence;  /* metrics NULL: gates alone */
     struct opened_host *hosts; /* owned, in rollout order */
     size_t count;
 };

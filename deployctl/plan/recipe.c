@@ -281,6 +281,80 @@ static void fill_hosts(struct reader *reader)
     }
 }
 
+static double part(struct reader *reader, const char *key, const struct unit_share *share)
+{
+    if (!(share->percent > 0 && share->percent < 100))
+        wrong(reader, "canary", key, "must be a percentage over 0% and under 100%");
+    return share->percent / 100;
+}
+
+/* The message of evidence_check begins with the key. */
+static void wrong_evidence(struct reader *reader, const char *section, const struct err *err)
+{
+    char key[32];
+    size_t len = strcspn(err->text, ":");
+    snprintf(key, sizeof key, "%.*s", (int)len, err->text);
+    wrong(reader, section, key, err->text + len + 2);
+}
+
+static void check_host_evidence(struct reader *reader, struct recipe_host *host)
+{
+    struct evidence evidence = reader->recipe->evidence;
+    enum evidence_source here, fleet;
+    char section[HOSTS_NAME_MAX + 8];
+    struct err err;
+    if (!host->metrics) {
+        host->metrics = evidence.metrics;
+        return;
+    }
+    snprintf(section, sizeof section, HOST_PREFIX "%s", host->name);
+    evidence_source(evidence.metrics, &fleet, NULL);
+    evidence.metrics = host->metrics;
+    if (evidence_check(&evidence, &err) < 0)
+        wrong_evidence(reader, section, &err);
+    else if (evidence_source(host->metrics, &here, NULL) < 0 || here != fleet)
+        wrong(reader, section, "metrics", "must be of the same kind as metrics in [canary]");
+}
+
+/* Keys that promise a verdict that nobody can give. */
+static void check_idle_keys(struct reader *reader)
+{
+    static const char *const keys[] = { "metrics_requests", "metrics_errors",  "metrics_latency",
+                                        "max_error_ratio",  "max_slow_ratio",  "latency",
+                                        "false_abort",      "on_inconclusive", "warm_up" };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (find_entry(reader, "canary", keys[i]))
+            wrong(reader, "canary", keys[i], "means nothing without metrics");
+}
+
+static void make_evidence(struct reader *reader)
+{
+    struct recipe *recipe = reader->recipe;
+    const struct recipe_canary *canary = &recipe->canary;
+    struct err err;
+    recipe->evidence = (struct evidence){
+        .metrics = canary->metrics,
+        .requests = canary->metrics_requests,
+        .errors = canary->metrics_errors,
+        .latency = canary->metrics_latency,
+        .latency_ms = canary->metrics ? canary->latency_ms : 0,
+        .max_error_ratio = part(reader, "max_error_ratio", &canary->max_error_ratio),
+        .max_slow_ratio = part(reader, "max_slow_ratio", &canary->max_slow_ratio),
+        .false_abort = part(reader, "false_abort", &canary->false_abort),
+        .interval_ms = canary->metrics_interval_ms,
+        .warm_up_ms = canary->warm_up_ms,
+        .promote = canary->on_inconclusive == RECIPE_INCONCLUSIVE_PROMOTE,
+    };
+    if (!canary->metrics)
+        check_idle_keys(reader);
+    if (evidence_check(&recipe->evidence, &err) < 0) {
+        wrong_evidence(reader, "canary", &err);
+        return;
+    }
+    for (size_t i = 0; i < recipe->count; i++)
+        check_host_evidence(reader, &recipe->hosts[i]);
+}
+
 static void check_rest(struct reader *reader)
 {
     struct recipe *recipe = reader->recipe;
@@ -320,6 +394,7 @@ int recipe_parse(struct recipe *recipe, const char *file, const char *text, size
         read_entries(&reader, true);
         check_deploy(&reader);
         fill_hosts(&reader);
+        make_evidence(&reader);
         check_rest(&reader);
     }
     if (recipe->arena.failed)

@@ -15,11 +15,13 @@
 #include "base/err.h"
 #include "base/opt.h"
 #include "base/unit.h"
+#include "deployctl/plan/evidence.h"
 
 enum recipe_links { RECIPE_LINKS_INSIDE, RECIPE_LINKS_ANY };
 enum recipe_modes { RECIPE_MODES_NORMAL, RECIPE_MODES_KEEP };
 enum recipe_durability { RECIPE_SYNCFS, RECIPE_FSYNC };
 enum recipe_failure { RECIPE_ROLLBACK, RECIPE_PAUSE };
+enum recipe_inconclusive { RECIPE_INCONCLUSIVE_PAUSE, RECIPE_INCONCLUSIVE_PROMOTE };
 
 struct recipe_deploy {
     const char *app, *path, *source, *owner; /* owner may be NULL */
@@ -36,6 +38,10 @@ struct recipe_canary {
     struct unit_share size;
     const char *hosts; /* pattern, or NULL */
     int64_t bake_ms, hold_for_ms;
+    const char *metrics, *metrics_requests, *metrics_errors, *metrics_latency; /* may be NULL */
+    int64_t metrics_interval_ms, warm_up_ms, latency_ms;                       /* latency 0 = not */
+    struct unit_share max_error_ratio, max_slow_ratio, false_abort;            /* percentages */
+    int on_inconclusive;
 };
 struct recipe_rollout {
     struct unit_share batch, max_unavailable, max_failed, max_unreachable;
@@ -57,6 +63,7 @@ struct recipe_host {
     int64_t port;
     bool local;               /* transport is local: */
     const char *local_socket; /* "" = the supervisor's usual places */
+    const char *metrics;      /* NULL = none, also not the fleet's */
 };
 
 struct recipe {
@@ -68,6 +75,7 @@ struct recipe {
     struct recipe_rollout rollout;
     struct recipe_rollback rollback;
     struct recipe_hooks hooks;
+    struct evidence evidence;  /* of [canary], in the verdict's terms */
     const char **ssh_options;  /* NULL-terminated -o values */
     struct recipe_host *hosts; /* everything filled in from the fleet's values */
     size_t count;

@@ -12,6 +12,7 @@ static const char *const links[] = { "inside", "any", NULL };
 static const char *const modes[] = { "normal", "keep", NULL };
 static const char *const durabilities[] = { "syncfs", "fsync", NULL };
 static const char *const failures[] = { "rollback", "pause", NULL };
+static const char *const inconclusives[] = { "pause", "promote", NULL };
 
 /* clang-format off */
 static const struct opt deploy_rows[] = {
@@ -70,6 +71,31 @@ static const struct opt canary_rows[] = {
       .help = "How long the canary is watched before the others follow." },
     { .key = "hold_for", .type = OPT_DURATION, OPT_FIELD(struct recipe_canary, hold_for_ms), .initial = "24h", .min = 60000, .max = 4 * (int64_t)WEEK_MS,
       .help = "How long a held or paused canary may wait before it goes back by itself." },
+    { .key = "metrics", .type = OPT_TEXT, OPT_FIELD(struct recipe_canary, metrics), .example = "http://127.0.0.1:8080/metrics",
+      .help = "Where each host's counts of requests and errors are read while the canary bakes: a page of the host in Prometheus' "
+              "text format, log:/PATH of an access log, or probes. The canary is then compared with the rest of the fleet. "
+              "Without it the verdict rests on the hard gates alone." },
+    { .key = "metrics_requests", .type = OPT_TEXT, OPT_FIELD(struct recipe_canary, metrics_requests), .example = "http_requests_total",
+      .help = "The counter of requests: NAME{label=\"value\", label=~\"regex\"}; of a log, the pattern of a request's line." },
+    { .key = "metrics_errors", .type = OPT_TEXT, OPT_FIELD(struct recipe_canary, metrics_errors), .example = "http_requests_total{code=~\"5..\"}",
+      .help = "Those of them that failed; of a log, the pattern of such a line." },
+    { .key = "max_error_ratio", .type = OPT_SHARE, OPT_FIELD(struct recipe_canary, max_error_ratio), .initial = "3%",
+      .help = "So many failed requests are tolerated on the canary, also when the rest has fewer; to pass, enough requests "
+              "must be seen to be sure of less." },
+    { .key = "latency", .type = OPT_DURATION, OPT_FIELD(struct recipe_canary, latency_ms), .min = 1, .max = DAY_MS, .example = "500ms",
+      .help = "Requests that take longer are slow; their share is judged as the errors are. Choose one that few requests reach." },
+    { .key = "metrics_latency", .type = OPT_TEXT, OPT_FIELD(struct recipe_canary, metrics_latency), .example = "http_request_duration_seconds",
+      .help = "The histogram of durations in seconds that latency is read from." },
+    { .key = "max_slow_ratio", .type = OPT_SHARE, OPT_FIELD(struct recipe_canary, max_slow_ratio), .initial = "5%",
+      .help = "As max_error_ratio, of slow requests." },
+    { .key = "false_abort", .type = OPT_SHARE, OPT_FIELD(struct recipe_canary, false_abort), .initial = "1%",
+      .help = "How often a canary that is no worse than the rest may be stopped all the same." },
+    { .key = "on_inconclusive", .type = OPT_CHOICE, OPT_FIELD(struct recipe_canary, on_inconclusive), .initial = "pause", .choices = inconclusives,
+      .help = "What happens when the bake ends and there were too few requests for a verdict; only with metrics." },
+    { .key = "metrics_interval", .type = OPT_DURATION, OPT_FIELD(struct recipe_canary, metrics_interval_ms), .initial = "1s", .min = 100, .max = 600000,
+      .help = "How often the counts are read on every host." },
+    { .key = "warm_up", .type = OPT_DURATION, OPT_FIELD(struct recipe_canary, warm_up_ms), .initial = "0s", .min = 0, .max = DAY_MS,
+      .help = "How long after the switch nothing is counted, for caches to fill; a part of bake." },
 };
 static const struct opt rollout_rows[] = {
     { .key = "batch", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollout, batch), .initial = "25%",
@@ -129,6 +155,8 @@ static const struct opt host_rows[] = {
       .help = "As in [fleet], for this host." },
     { .key = "path", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, path), .example = "/srv/web",
       .help = "As in [deploy], for this host." },
+    { .key = "metrics", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, metrics), .example = "http://127.0.0.1:8081/metrics",
+      .help = "As in [canary], for this host." },
     { .key = "labels", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, labels), .example = "zone=a",
       .help = "Words for people; shown by `hosts`." },
 };
@@ -170,10 +198,8 @@ const struct opt_table *const recipe_tables[] = {
 static const struct {
     const char *section, *key; /* key NULL = the whole section */
 } later[] = {
-    { "deploy", "signing_key" }, { "fleet", "hosts_command" },    { "canary", "metrics" },
-    { "canary", "latency" },     { "canary", "false_abort" },     { "canary", "max_error_ratio" },
-    { "trust", NULL },           { "canary", "on_inconclusive" }, { "drain", NULL },
-    { "haproxy", NULL },
+    { "deploy", "signing_key" }, { "fleet", "hosts_command" }, { "trust", NULL },
+    { "drain", NULL },           { "haproxy", NULL },
 };
 
 bool recipe_options_not_yet(const char *section, const char *key)

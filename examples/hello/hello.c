@@ -9,10 +9,13 @@
  *     GET /          "hello from VERSION, process PID"       VERSION: the file VERSION beside it
  *     GET /health    200, or 503 when this release is sick
  *     GET /crash     the process ends with code 7
+ *     GET /fail      500, as if something that it needs were down
+ *     GET /metrics   how many requests there were of / and /fail, in Prometheus' text format
  *
  * A release can be bad on purpose: a file `crash` makes it exit at once, `never-ready` makes it
  * never say that it is ready and /health say 503, and `sick-after` holds a number: so many health
- * checks are answered well, then 503.  With `deaf` it never accepts a connection.
+ * checks are answered well, then 503.  With `deaf` it never accepts a connection.  `fails-every`
+ * holds a number: so many requests, and the last of them is answered with 500.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,6 +53,8 @@ struct hello {
     size_t count;
     char version[64];
     long sick_after, health_checks;
+    long fails_every, well, failed; /* requests of / and /fail */
+    long long started;              /* seconds since 1970 */
     bool draining, deaf;
     long long drain_until_ms;
 };
@@ -132,10 +137,34 @@ static bool is_healthy(struct hello *hello)
     return hello->sick_after < 0 || hello->health_checks <= hello->sick_after;
 }
 
+/* True when the request is answered well. */
+static bool count(struct hello *hello, const char *request)
+{
+    long every = hello->fails_every;
+    bool well = strncmp(request, "GET /fail", 9) != 0 &&
+                (every <= 0 || (hello->well + hello->failed + 1) % every != 0);
+
+    *(well ? &hello->well : &hello->failed) += 1;
+    return well;
+}
+
+static void metrics(const struct hello *hello, char *body, size_t size)
+{
+    snprintf(body, size,
+             "# HELP http_requests_total Requests by code of the answer.\n"
+             "# TYPE http_requests_total counter\n"
+             "http_requests_total{code=\"200\"} %ld\n"
+             "http_requests_total{code=\"500\"} %ld\n"
+             "# TYPE process_start_time_seconds gauge\n"
+             "process_start_time_seconds %lld\n",
+             hello->well, hello->failed, hello->started);
+}
+
 /* Answers one request; false when the connection is to be closed. */
 static bool answer(struct hello *hello, struct client *client)
 {
-    char body[160], head[256];
+    char body[512], head[1024];
+    const char *trouble = "503 Service Unavailable";
     bool healthy = true, close_it = hello->draining || strstr(client->request, "onnection: close");
 
     if (strncmp(client->request, "GET /crash", 10) == 0)
@@ -143,13 +172,17 @@ static bool answer(struct hello *hello, struct client *client)
     if (strncmp(client->request, "GET /health", 11) == 0) {
         healthy = is_healthy(hello);
         snprintf(body, sizeof body, "%s\n", healthy ? "ok" : "sick");
+    } else if (strncmp(client->request, "GET /metrics", 12) == 0) {
+        metrics(hello, body, sizeof body);
     } else {
+        healthy = count(hello, client->request);
+        trouble = "500 Internal Server Error";
         snprintf(body, sizeof body, "hello from %s, process %d\n", hello->version, (int)getpid());
     }
     snprintf(head, sizeof head,
              "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nX-Version: %s\r\nContent-Length: %zu\r\n"
              "Connection: %s\r\n\r\n",
-             healthy ? "200 OK" : "503 Service Unavailable", hello->version, strlen(body),
+             healthy ? "200 OK" : trouble, hello->version, strlen(body),
              close_it ? "close" : "keep-alive");
     strncat(head, body, sizeof head - strlen(head) - 1);
     ssize_t sent = send(client->fd, head, strlen(head), MSG_NOSIGNAL);
@@ -231,6 +264,8 @@ int main(int argc, char **argv)
     if (!read_line("VERSION", hello.version, sizeof hello.version))
         strcpy(hello.version, "an unnamed version");
     hello.sick_after = read_line("sick-after", text, sizeof text) ? atol(text) : -1;
+    hello.fails_every = read_line("fails-every", text, sizeof text) ? atol(text) : 0;
+    hello.started = time(NULL);
     if (access("crash", F_OK) == 0) {
         fprintf(stderr, "version %s cannot start: this release is broken on purpose\n",
                 hello.version);

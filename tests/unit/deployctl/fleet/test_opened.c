@@ -12,7 +12,7 @@
 static json_t *sample(void)
 {
     struct opened_host hosts[] = {
-        { .name = "a", .from = "000001-00000000", .canary = true },
+        { .name = "a", .from = "000001-00000000", .canary = true, .metrics = "http://[::1]:1/" },
         { .name = "b", .from = NULL },
         { .name = "c", .from = "000001-00000000", .absent = true },
     };
@@ -37,6 +37,15 @@ static json_t *sample(void)
                     .progress_deadline_ms = 20,
                     .confirm_within_ms = 5000,
                     .pause_on_failure = true },
+        .evidence = { .metrics = "http://127.0.0.1:80/m",
+                      .errors = "e{code=~\"5..\"}",
+                      .latency_ms = 250,
+                      .max_error_ratio = 0.03,
+                      .max_slow_ratio = 0.05,
+                      .false_abort = 0.01,
+                      .interval_ms = 100,
+                      .warm_up_ms = 7,
+                      .promote = true },
         .hold_for_ms = 1,
         .ready_timeout_ms = 2,
         .hosts = hosts,
@@ -58,6 +67,15 @@ static void what_goes_out_comes_back(void **unused)
     assert_int_equal(opened.epoch, 7);
     assert_true(opened.partial);
     assert_int_equal(opened.limits.batch, 2);
+    assert_string_equal(opened.evidence.metrics, "http://127.0.0.1:80/m");
+    assert_string_equal(opened.evidence.errors, "e{code=~\"5..\"}");
+    assert_null(opened.evidence.requests);
+    assert_int_equal(opened.evidence.latency_ms, 250);
+    assert_true(opened.evidence.max_error_ratio == 0.03 && opened.evidence.promote);
+    assert_true(opened.evidence.max_slow_ratio == 0.05 && opened.evidence.false_abort == 0.01);
+    assert_int_equal(opened.evidence.interval_ms + opened.evidence.warm_up_ms, 107);
+    assert_string_equal(opened.hosts[0].metrics, "http://[::1]:1/");
+    assert_null(opened.hosts[1].metrics);
     assert_int_equal(opened.limits.undo_unavailable, 3);
     assert_int_equal(opened.limits.unreachable, 5);
     assert_int_equal(opened.limits.confirm_within_ms, 5000);
@@ -87,6 +105,14 @@ static void damage_is_refused(void **unused)
     struct opened opened;
     json_t *json = sample();
     jsonx_set_text(json, "id", "../../etc");
+    assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+    json_decref(json);
+    json = sample();
+    jsonx_set_real(json_object_get(json, "verdict"), "false_abort", 2);
+    assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+    json_decref(json);
+    json = sample();
+    jsonx_set_text(json_object_get(json, "verdict"), "metrics", "http://192.0.2.1/");
     assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
     json_decref(json);
     json = json_object();

@@ -101,6 +101,73 @@ static void all_errors_are_told_at_once(void **unused)
     recipe_done(&recipe);
 }
 
+static void what_the_verdict_rests_on_is_read(void **unused)
+{
+    (void)unused;
+    struct recipe recipe;
+    struct err_list errors;
+    assert_int_equal(parse(&recipe,
+                           "[deploy]\napp=w\n[fleet]\nhosts=a b\n"
+                           "[host:b]\nmetrics = http://[::1]:81\n"
+                           "[canary]\nmetrics = http://localhost:80/m\nlatency = 250ms\n"
+                           "metrics_errors = http_requests_total{status=~\"5..\"}\n"
+                           "max_error_ratio = 0.5%\non_inconclusive = promote\n",
+                           &errors),
+                     0);
+    const struct evidence *evidence = &recipe.evidence;
+    assert_string_equal(recipe.hosts[0].metrics, "http://localhost:80/m");
+    assert_string_equal(recipe.hosts[1].metrics, "http://[::1]:81");
+    assert_string_equal(evidence_errors(evidence), "http_requests_total{status=~\"5..\"}");
+    assert_string_equal(evidence_requests(evidence), "http_requests_total");
+    assert_int_equal(evidence->latency_ms, 250);
+    assert_true(evidence->max_error_ratio == 0.005 && evidence->false_abort == 0.01);
+    assert_true(evidence->promote);
+    err_list_done(&errors);
+    recipe_done(&recipe);
+
+    assert_int_equal(
+        parse(&recipe, "[deploy]\napp=w\n[fleet]\nhosts=a\n[canary]\nmetrics = probes\n", &errors),
+        0);
+    err_list_done(&errors);
+    recipe_done(&recipe);
+}
+
+static void what_the_verdict_cannot_rest_on_is_told(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *keys, *line;
+    } cases[] = {
+        { "metrics = http://10.0.0.1/m", "7: [canary] metrics: must be http://127.0.0.1:PORT" },
+        { "metrics = http://metrics.local/m", "7: [canary] metrics: must be http://127.0.0.1" },
+        { "metrics = http://me@127.0.0.1/m", "7: [canary] metrics: must be http://127.0.0.1" },
+        { "metrics = http://127.0.0.1:99999/m", "7: [canary] metrics: must be http://127.0.0.1" },
+        { "metrics = https://127.0.0.1/", "7: [canary] metrics: \"https://127.0.0.1/\" is none" },
+        { "metrics = log:access.log", "7: [canary] metrics: log: wants an absolute path" },
+        { "metrics = log:/a\nlatency = 1s", "8: [canary] latency: needs metrics = http" },
+        { "metrics = log:/a\nmetrics_errors = (", "8: [canary] metrics_errors: " },
+        { "metrics = http://127.0.0.1\nmetrics_errors = {",
+          "8: [canary] metrics_errors: must beg" },
+        { "metrics = probes\nmax_error_ratio = 3", "8: [canary] max_error_ratio: must be a perc" },
+        { "metrics = probes\nfalse_abort = 0%", "8: [canary] false_abort: must be a perc" },
+        { "size = 1\nlatency = 1s", "8: [canary] latency: means nothing without metrics" },
+        { "metrics = probes\n[host:a]\nmetrics = log:/a",
+          "9: [host:a] metrics: must be of the sa" },
+        { "metrics = probes\n[host:a]\nmetrics = x", "9: [host:a] metrics: \"x\" is none of" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct recipe recipe;
+        struct err_list errors;
+        char text[512];
+        snprintf(text, sizeof text, "[deploy]\napp=w\n\n[fleet]\nhosts=a\n[canary]\n%s\n",
+                 cases[i].keys);
+        assert_int_equal(parse(&recipe, text, &errors), ERR_INVALID);
+        expect_line(&errors, cases[i].line);
+        err_list_done(&errors);
+        recipe_done(&recipe);
+    }
+}
+
 static void every_row_is_well_formed(void **unused)
 {
     (void)unused;
@@ -218,6 +285,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_file_has_all_defaults),
         cmocka_unit_test(all_errors_are_told_at_once),
+        cmocka_unit_test(what_the_verdict_rests_on_is_read),
+        cmocka_unit_test(what_the_verdict_cannot_rest_on_is_told),
         cmocka_unit_test(every_row_is_well_formed),
         cmocka_unit_test(the_sample_is_a_deploy_ini),
         cmocka_unit_test(hosts_can_be_selected),

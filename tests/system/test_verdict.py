@@ -1,0 +1,191 @@
+"""The verdict on a canary, live: counts of requests decide, beside the hard gates.
+
+Three hosts with examples/hello, which tells its counts on /metrics; threads here are the visitors.
+"""
+import http.client
+import json
+import threading
+import urllib.request
+
+import pytest
+
+from hosts import Fleet, Story
+
+
+class Load:
+    """Asks every host again and again, one visitor each, until it is closed."""
+
+    def __init__(self, hosts, paths=("/",), pause=0.002):
+        self.paths, self.pause, self.done = paths, pause, threading.Event()
+        self.threads = [threading.Thread(target=self.visit, args=(host,)) for host in hosts]
+
+    def visit(self, host):
+        connection, number = http.client.HTTPConnection("127.0.0.1", host.port, timeout=5), 0
+        while not self.done.wait(self.pause):
+            try:
+                connection.request("GET", self.paths[number % len(self.paths)])
+                connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                connection.close()  # the host is just being switched
+            number += 1
+        connection.close()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+
+class Judged(Fleet):
+    def judge(self, canary="", bake="4s", kind="page"):
+        self.write(bake=bake)
+        with open(self.recipe, "a") as file:
+            file.write("[canary]\nmetrics_interval = 100ms\n")
+            if kind == "page":
+                file.write(f"metrics = http://127.0.0.1:{self.hosts[0].port}/metrics\n")
+            file.write(f"{canary}\n")
+            for host in self.hosts if kind == "page" else []:
+                file.write(f"[host:{host.name}]\nmetrics = http://127.0.0.1:{host.port}/metrics\n")
+
+    def why(self):
+        return json.loads(self.run("why", "--json"))
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    fleet = Judged()
+    try:
+        fleet.judge(bake="200ms")
+        # Nothing runs yet that it could be compared with.
+        assert "hard gates alone" in fleet.run("plan")
+        assert "hard gates alone" in fleet.run("release")
+        yield fleet
+    finally:
+        fleet.close()
+
+
+def test_the_plan_says_what_the_verdict_needs(fleet):
+    fleet.change()
+    fleet.judge("max_error_ratio = 1%\nlatency = 100ms")
+    text = fleet.run("plan")
+    assert "compared with the other hosts" in text and "at least 382 requests" in text
+    assert "slower than 100ms" in text
+    assert "no histogram called http_request_duration_seconds" in text  # of the page as it is
+    verdict = json.loads(fleet.run("plan", "--json").splitlines()[-1])["verdict"]
+    assert verdict["by"] == "metrics" and verdict["requests_needed"] == 382
+
+
+def test_half_a_percent_of_errors_passes(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.put("fails-every", "200\n")
+    fleet.judge()
+    with Load(fleet.hosts):
+        text = fleet.run("release")
+    assert "failed on the canary" in text and "with 95 % confidence" in text
+    assert fleet.one_release() != before
+    why = fleet.why()
+    assert why["outcome"] == "done" and why["verdicts"][-1]["kind"] == "good"
+    errors = why["verdicts"][-1]["numbers"]["errors"]
+    assert errors["confidence"] >= errors["confidence_limit"]
+    assert errors["canary"]["requests"] > 100 < errors["rest"]["requests"]
+    assert 0 < errors["canary"]["hits"] < errors["canary"]["requests"] // 50
+
+
+def test_ten_percent_are_stopped_soon(fleet):
+    fleet.change()
+    with Load(fleet.hosts):
+        fleet.judge()
+        fleet.run("release")
+        before = fleet.one_release()
+        fleet.change()
+        fleet.put("fails-every", "10\n")
+        fleet.judge(bake="60s")
+        story = Story(fleet.start("release", "--json"))
+        counts = story.until(lambda e: e["event"] == "verdict" and e["state"] == "bad", "a verdict")
+        assert story.end() == 1
+    assert " errors vs rest " in counts["text"]
+    errors = counts["numbers"]["errors"]
+    assert errors["evidence"] >= errors["evidence_limit"]
+    assert errors["canary"]["hits"] >= 3 and errors["canary"]["requests"] < 500
+    end = story.events[-1]
+    assert end["event"] == "end" and end["outcome"] == "bad" and end["verdict"] == "metrics"
+    assert fleet.one_release() == before
+    # From the journals, whoever asks and wherever.
+    fleet.write()
+    text = fleet.run("why")
+    assert "Verdict   bad" in text and "evidence" in text and "rolled-back" in text
+    assert f"{errors['canary']['hits']} of {errors['canary']['requests']} requests failed" in text
+    assert "h1 (canary), h2, h3" in text
+    fleet.judge()
+    assert "judged bad before" in fleet.run("release", code=1)
+
+
+def test_an_outage_of_both_sides_does_not_blame_the_canary(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge()
+    with Load(fleet.hosts, ("/", "/fail")):
+        text = fleet.run("release", code=6)
+    assert "is inconclusive" in text and "too few to be sure" in text
+    assert fleet.hosts[1].settled() == before
+    errors = fleet.why()["verdicts"][-1]["numbers"]["errors"]
+    assert errors["canary"]["hits"] > 30 < errors["rest"]["hits"]
+    assert errors["evidence"] < errors["evidence_limit"]
+    fleet.run("abort")
+    assert fleet.one_release() == before
+
+
+def test_no_requests_are_no_verdict(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge(bake="1s")
+    text = fleet.run("release", code=6)
+    assert "0 of 0 requests" in text and "126 more without one would be needed" in text
+    fleet.run("status", code=6)
+    # The record says what the verdict rests on, not the file of whoever goes on.
+    fleet.write(bake="1s")
+    with Load(fleet.hosts):
+        text = fleet.run("resume", code=(0, 6))
+    assert "failed on the canary" in text
+    if "inconclusive" in text:
+        fleet.run("promote")
+    assert fleet.one_release() != before
+    kinds = [verdict["kind"] for verdict in fleet.why()["verdicts"]]
+    assert kinds[0] == "inconclusive" and len(kinds) == 2
+    fleet.change()
+    fleet.judge("on_inconclusive = promote", bake="1s")
+    text = fleet.run("release")
+    assert "was inconclusive, on_inconclusive = promote" in text
+
+
+def test_a_page_that_cannot_be_read_is_told_and_pauses(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge('metrics_errors = http_requests_total{status=~"5.."}', bake="1s")
+    text = fleet.run("release", code=6)
+    assert "no series of http_requests_total has a label status" in text
+    assert "No counts from h1" in text
+    fleet.run("abort")
+    assert fleet.one_release() == before
+
+
+def test_probes_can_be_counted(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge("metrics = probes\nmax_error_ratio = 50%", bake="5s", kind="probes")
+    text = fleet.run("release")
+    assert "requests (0 %) failed on the canary" in text
+    assert fleet.one_release() != before
+
+
+def test_the_example_tells_its_counts(fleet):
+    port = fleet.hosts[2].port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        page = answer.read().decode()
+    assert 'http_requests_total{code="500"}' in page and page.endswith("\n")
