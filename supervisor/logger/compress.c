@@ -53,6 +53,38 @@ void compress_done(struct compress *compress)
 
 bool compress_busy(const struct compress *compress) { return compress->pidfd >= 0; }
 
+/* `source` and `result` become its standard streams. */
+static bool run_child(struct compress *compress, const char *path, char *const argv[], int source,
+                      int result, struct err *err)
+{
+    const struct child_fd fds[] = { { source, 0 }, { result, 1 }, { -1, 2 } };
+    struct child_spec spec = {
+        .path = path,
+        .argv = argv,
+        .envp = environ,
+        .fds = fds,
+        .nfds = sizeof fds / sizeof fds[0],
+        .directory_fd = -1,
+        .umask = -1,
+        .nice = LOWEST_PRIORITY,
+        .new_group = true,
+        .death_signal = SIGKILL,
+        .report = &compress->report,
+    };
+
+    compress->report = (struct child_report){ 0 };
+    if (child_start(&spec, &compress->pid, err) != 0)
+        return false;
+    compress->pidfd = child_pidfd(compress->pid);
+    if (compress->pidfd >= 0)
+        return true;
+    kill(compress->pid, SIGKILL); /* ours and not reaped: the pid is still its */
+    (void)reaper_wait(compress->pid, &(struct reaper_exit){ 0 });
+    compress->pidfd = -1;
+    (void)err_set(err, ERR_SYSTEM, "it cannot be watched");
+    return false;
+}
+
 static bool find_program(struct compress *compress)
 {
     struct err err = { 0 };
@@ -106,36 +138,15 @@ static int open_result(const struct compress *compress, int source)
     return fd;
 }
 
-static bool start_child(struct compress *compress, int source, int result)
+static bool start_packing(struct compress *compress, int source, int result)
 {
-    char *argv[] = { "zstd", "-q", "-c", NULL };
-    const struct child_fd fds[] = { { source, 0 }, { result, 1 }, { -1, 2 } };
+    char *const argv[] = { (char *)"zstd", (char *)"-q", (char *)"-c", NULL };
     struct err err = { 0 };
-    struct child_spec spec = {
-        .path = compress->program,
-        .argv = argv,
-        .envp = environ,
-        .fds = fds,
-        .nfds = sizeof fds / sizeof fds[0],
-        .directory_fd = -1,
-        .umask = -1,
-        .nice = LOWEST_PRIORITY,
-        .new_group = true,
-        .death_signal = SIGKILL,
-        .report = &compress->report,
-    };
 
-    compress->report = (struct child_report){ 0 };
-    if (child_start(&spec, &compress->pid, &err) != 0) {
-        log_warn("cannot start zstd, a rotated log stays uncompressed", "error", err.text, NULL);
-        return false;
-    }
-    compress->pidfd = child_pidfd(compress->pid);
-    if (compress->pidfd >= 0)
+    compress->phase = COMPRESS_PACKING;
+    if (run_child(compress, compress->program, argv, source, result, &err))
         return true;
-    kill(compress->pid, SIGKILL); /* ours and not reaped: the pid is still its */
-    (void)reaper_wait(compress->pid, &(struct reaper_exit){ 0 });
-    compress->pidfd = -1;
+    log_warn("cannot start zstd, a rotated log stays uncompressed", "error", err.text, NULL);
     return false;
 }
 
@@ -161,7 +172,7 @@ bool compress_start(struct compress *compress, size_t slot, const char *path, ui
         return false;
     compress->written = st.st_mtim;
     AUTO_CLOSE int result = open_result(compress, source);
-    if (result >= 0 && start_child(compress, source, result))
+    if (result >= 0 && start_packing(compress, source, result))
         return true;
     remove_temporary(compress);
     return false;
@@ -181,24 +192,48 @@ void compress_moved(struct compress *compress, size_t slot, uint32_t from, uint3
         compress->number = to;
 }
 
-bool compress_finish(struct compress *compress)
+/* Where it is not installed, or does not start, the kernel writes the file in its own time. */
+static bool start_syncing(struct compress *compress)
+{
+    char temporary[NAME_BYTES];
+    char *const argv[] = { (char *)"sync", temporary, NULL };
+    struct err err = { 0 };
+
+    temporary_name(compress, temporary);
+    AUTO_FREE char *program = child_find("sync", environ, &err);
+    compress->phase = COMPRESS_SYNCING;
+    return program && run_child(compress, program, argv, -1, -1, &err);
+}
+
+static bool put_in_place(const struct compress *compress)
 {
     char temporary[NAME_BYTES], plain[NAME_BYTES], packed[NAME_BYTES];
-    bool well = reap(compress);
 
     temporary_name(compress, temporary);
     const struct timespec times[] = { { .tv_nsec = UTIME_OMIT }, compress->written };
-    if (well)
-        (void)utimensat(AT_FDCWD, temporary, times, AT_SYMLINK_NOFOLLOW);
-    if (well && compress->number > 0 &&
-        rotate_name(plain, sizeof plain, compress->path, compress->number, "") &&
-        rotate_name(packed, sizeof packed, compress->path, compress->number, ".zst") &&
-        rename(temporary, packed) == 0) {
-        unlink(plain);
-        return true;
-    }
-    unlink(temporary);
+    (void)utimensat(AT_FDCWD, temporary, times, AT_SYMLINK_NOFOLLOW);
+    if (compress->number == 0 ||
+        !rotate_name(plain, sizeof plain, compress->path, compress->number, "") ||
+        !rotate_name(packed, sizeof packed, compress->path, compress->number, ".zst") ||
+        rename(temporary, packed) != 0)
+        return false;
+    unlink(plain);
+    return true;
+}
+
+enum compress_outcome compress_next(struct compress *compress)
+{
+    bool well = reap(compress);
+
+    if (well && compress->phase == COMPRESS_PACKING && start_syncing(compress))
+        return COMPRESS_GOES_ON;
+    if (well && put_in_place(compress))
+        return COMPRESS_DONE;
+    remove_temporary(compress);
     if (!well)
-        log_warn("zstd failed, a rotated log stays uncompressed", "file", compress->path, NULL);
-    return compress->number == 0;
+        log_warn(compress->phase == COMPRESS_PACKING
+                     ? "zstd failed, a rotated log stays uncompressed"
+                     : "a compressed log cannot be made durable, it stays uncompressed",
+                 "file", compress->path, NULL);
+    return compress->number == 0 ? COMPRESS_DONE : COMPRESS_FAILED;
 }

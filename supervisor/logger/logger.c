@@ -219,6 +219,15 @@ static void run_due(struct logger *logger)
     }
 }
 
+static bool watch_compressing(struct logger *logger)
+{
+    if (watch(logger, logger->compress.pidfd, ABOUT_COMPRESS))
+        return true;
+    log_warn("cannot watch the compression of a log", "error", strerror(errno), NULL);
+    compress_done(&logger->compress);
+    return false;
+}
+
 static void start_compressing(struct logger *logger)
 {
     for (size_t slot = 0; slot < logger->nslots; slot++) {
@@ -226,16 +235,10 @@ static void start_compressing(struct logger *logger)
         if (!stream || !stream->compress_due || !stream->started)
             continue;
         if (stream->compress &&
-            compress_start(&logger->compress, slot, stream->sink.path, stream->sink.backups)) {
-            if (!watch(logger, logger->compress.pidfd, ABOUT_COMPRESS)) {
-                log_warn("cannot watch zstd", "error", strerror(errno), NULL);
-                compress_done(&logger->compress);
-                stream->compress_due = false; /* until the next rotation */
-                continue;
-            }
+            compress_start(&logger->compress, slot, stream->sink.path, stream->sink.backups) &&
+            watch_compressing(logger))
             return;
-        }
-        stream->compress_due = false;
+        stream->compress_due = false; /* until the next rotation */
     }
     logger->compress_wanted = false;
 }
@@ -244,7 +247,10 @@ static void on_compressed(struct logger *logger)
 {
     size_t slot = logger->compress.slot;
 
-    if (!compress_finish(&logger->compress) && logger->by_slot[slot])
+    enum compress_outcome outcome = compress_next(&logger->compress);
+    if (outcome == COMPRESS_GOES_ON && watch_compressing(logger))
+        return;
+    if (outcome != COMPRESS_DONE && logger->by_slot[slot])
         logger->by_slot[slot]->compress_due = false; /* until the next rotation */
     logger->compress_wanted = true;
 }

@@ -87,6 +87,34 @@ def test_the_last_lines_come_from_old_files_too(host):
     assert len(s.run("logs", "web", "--since", "1h").stdout.splitlines()) == 3000
 
 
+def compressing(host, tmp_path, sync):
+    """A supervisor that finds this `sync` first; its service's output is compressed."""
+    (tmp_path / "sync").write_text(f"#!/bin/sh\n{sync}\n")
+    (tmp_path / "sync").chmod(0o755)
+    return host(f"[service:web]\ncommand = {COUNT % 2000}\nstartsecs = 0\nlog_format = raw\n"
+                "stdout_logfile_maxbytes = 8KB\nlogfile_compress = zstd\n",
+                environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+
+
+@needs_zstd
+def test_what_is_compressed_is_durable_before_the_plain_file_goes(host, tmp_path):
+    seen = tmp_path / "seen"
+    s = compressing(host, tmp_path, f'zstd -q -t <"$1" && ls "$(dirname "$1")" >>{seen}\n'
+                                    f'exec {shutil.which("sync")} "$@"')
+    wait_for(lambda: os.path.exists(s.path("log", "web-0.log.2.zst")), "compressed files")
+    names = seen.read_text().split()
+    assert "web-0.log.zst.tmp" in names and "web-0.log.1" in names
+
+
+@needs_zstd
+def test_what_cannot_be_made_durable_stays_uncompressed(host, tmp_path):
+    s = compressing(host, tmp_path, "exit 1")
+    wait_for(lambda: "cannot be made durable" in s.text_of("supervisor.log"), "a warning")
+    wait_for(lambda: s.run("logs", "web", "-n", "1").stdout == "line 1999\n", "all output")
+    assert s.run("logs", "web", "-n", "9999").stdout == "".join(f"line {i}\n" for i in range(2000))
+    assert not any(name.endswith(".zst") for name in os.listdir(s.path("log")))
+
+
 def test_instances_are_shown_together(host):
     s = host("[service:web]\nnumprocs = 3\nstartsecs = 0\nredirect_stderr = false\n"
              "command = sh -c \"echo one; echo two >&2; sleep 0.2; echo three; exec sleep 1000\"\n"
