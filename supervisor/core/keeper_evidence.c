@@ -41,7 +41,7 @@ size_t keeper_pids(struct keeper *keeper, const struct unit *unit, pid_t *pids, 
         if (look)
             count = leftovers_of(look, unit->slot->name,
                                  keeper->core->ledger.records[unit->record].generation,
-                                 unit->body.main_pid, pids + first, max - first);
+                                 unit->body.main_pid, NULL, pids + first, max - first);
         leftovers_free(look);
     }
     if (count > max - first)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -106,7 +107,7 @@ static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum, 
     if (!seen)
         return 0;
     size_t count = leftovers_of(seen, unit->slot->name, generation_of(unit), unit->body.main_pid,
-                                pids, LEFTOVERS_MAX);
+                                &unit->members, pids, LEFTOVERS_MAX);
     for (size_t i = 0; i < count && i < LEFTOVERS_MAX; i++)
         leftovers_signal(seen, pids[i], signum);
     leftovers_free(seen);
@@ -160,6 +161,8 @@ void keeper_clean(struct keeper *keeper, struct unit *unit)
 static void empty(struct keeper *keeper, struct unit *unit)
 {
     unit->cleaning = false;
+    free(unit->members);
+    unit->members = NULL;
     keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
 }
 
@@ -191,7 +194,7 @@ static void sweep_unit(struct keeper *keeper, struct unit *unit, const struct le
 {
     pid_t pids[LEFTOVERS_MAX];
     size_t count = leftovers_of(seen, unit->slot->name, generation_of(unit), unit->body.main_pid,
-                                pids, LEFTOVERS_MAX);
+                                &unit->members, pids, LEFTOVERS_MAX);
 
     if (count == 0) {
         if (++unit->quiet_scans >= QUIET_SCANS)

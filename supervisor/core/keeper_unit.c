@@ -96,6 +96,7 @@ void keeper_unit_free(struct unit *unit)
     keeper_watchdog_free(unit);
     keeper_main_free(unit);
     unit_oom_forget(unit);
+    free(unit->members);
     unit_group_free(keeper->core, unit);
     loop_timer_free(unit->timer);
     snprintf(name, sizeof name, "ready.%s.%u", unit->slot->name, unit->record);

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "io/loop.h"
 #include "supervisor/health/notify.h"
+#include "supervisor/host/leftovers.h"
 #include "supervisor/host/users.h"
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/plan/instance.h"
@@ -130,6 +131,7 @@ struct unit {
     int memory_fd;         /* of its control group while that is watched for OOM kills, else -1 */
     int ready_fd;          /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *events_watch, *memory_watch, *ready_watch; /* of these three, or NULL */
+    struct leftovers_members *members; /* processes of it that were told to end, or NULL */
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
     uint32_t limits_sum; /* of what was written to its group, 0 = unknown */
     bool group_clean;    /* its control group was made by us and never killed */

@@ -401,6 +401,43 @@ void leftovers_free(struct leftovers *look)
     free(look);
 }
 
+/* --- asking --- */
+
+static int by_member(const void *a, const void *b)
+{
+    return by_number(&((const struct leftovers_member *)a)->pid,
+                     &((const struct leftovers_member *)b)->pid);
+}
+
+static bool is_member(const struct leftovers_members *members, const struct seen *seen)
+{
+    const struct leftovers_member key = { .pid = seen->stat.pid };
+
+    if (!members)
+        return false;
+    const struct leftovers_member *found =
+        bsearch(&key, members->all, members->count, sizeof key, by_member);
+    return found && found->start == seen->stat.start;
+}
+
+static void remember(const struct leftovers *look, const pid_t *pids, size_t count,
+                     struct leftovers_members **members)
+{
+    struct leftovers_members *now = NULL;
+
+    if (count > 0) {
+        now = malloc(sizeof *now + count * sizeof *now->all);
+        if (!now)
+            return;
+        now->count = count;
+        for (size_t i = 0; i < count; i++)
+            now->all[i] = (struct leftovers_member){ pids[i], find(look, pids[i])->stat.start };
+        qsort(now->all, count, sizeof *now->all, by_member);
+    }
+    free(*members);
+    *members = now;
+}
+
 /* A number is not enough where a name says otherwise: pids are used again. */
 static bool belongs(const struct seen *seen, const struct seen *parent, const char *name,
                     unsigned generation, pid_t main_pid)
@@ -417,7 +454,7 @@ static bool belongs(const struct seen *seen, const struct seen *parent, const ch
 }
 
 size_t leftovers_of(const struct leftovers *look, const char *name, unsigned generation,
-                    pid_t main_pid, pid_t *ret, size_t max)
+                    pid_t main_pid, struct leftovers_members **members, pid_t *ret, size_t max)
 {
     size_t count = 0;
 
@@ -425,13 +462,16 @@ size_t leftovers_of(const struct leftovers *look, const char *name, unsigned gen
         struct seen *seen = &look->all[look->order[i]];
 
         seen->belongs =
-            seen->wanted && belongs(seen, parent_of(look, seen), name, generation, main_pid);
+            seen->wanted && (is_member(members ? *members : NULL, seen) ||
+                             belongs(seen, parent_of(look, seen), name, generation, main_pid));
         if (!seen->belongs || seen->known || seen->stat.pid == main_pid)
             continue;
         if (count < max)
             ret[count] = seen->stat.pid;
         count++;
     }
+    if (members)
+        remember(look, ret, count < max ? count : max, members);
     return count;
 }
 

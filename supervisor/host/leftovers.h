@@ -12,8 +12,9 @@
  * none, the name counts only when the parent is not another supervisor); and a name that we carry
  * ourselves (we are a service of an outer supervisor) proves nothing.
  *
- * What changed its session, its parent and its environment escapes; so does one that did the
- * first two and whose environment we may not read (another uid, without CAP_SYS_PTRACE).
+ * What changed its session, its parent and its environment escapes, unless it was seen before the
+ * last of them (struct leftovers_members); so does one that did the first two and whose environment
+ * we may not read (another uid, without CAP_SYS_PTRACE).
  */
 #ifndef SUPERVISOR_HOST_LEFTOVERS_H
 #define SUPERVISOR_HOST_LEFTOVERS_H
@@ -41,10 +42,21 @@ struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_sc
                                  bool (*known)(const void *context, pid_t pid), const void *context,
                                  struct err *err);
 void leftovers_free(struct leftovers *look);
+/* Those of an instance that one look has found, for the next one: what tied them to it (their
+ * parent, mostly) may be gone by then, while they are not. */
+struct leftovers_members {
+    size_t count;
+    struct leftovers_member {
+        pid_t pid;
+        uint64_t start; /* clock ticks since boot */
+    } all[];            /* by pid */
+};
 /* Processes of instance `name` ("web:0") with generation, whose main process is or was `main_pid`
- * (0 = unknown; itself never counted).  Fills at most max pids, returns how many there are. */
+ * (0 = unknown; itself never counted).  Fills at most max pids, returns how many there are.
+ * *members (malloc'ed, NULL = nobody) belong as well; afterwards they are those that were filled
+ * in, and without memory for that the same as before.  `members` may be NULL itself. */
 size_t leftovers_of(const struct leftovers *look, const char *name, unsigned generation,
-                    pid_t main_pid, pid_t *ret, size_t max);
+                    pid_t main_pid, struct leftovers_members **members, pid_t *ret, size_t max);
 /* Sends a signal through a pidfd that is checked to be the same process that was seen.  0 or
  * -errno; -ESRCH also when the pid is somebody else by now. */
 int leftovers_signal(const struct leftovers *look, pid_t pid, int signum);

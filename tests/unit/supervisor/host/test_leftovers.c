@@ -232,7 +232,7 @@ static size_t count_at(struct rig *rig, pid_t guardian, enum leftovers_scope sco
 {
     struct leftovers *look = look_at(rig, guardian, scope);
     pid_t pids[MOST] = { 0 };
-    size_t count = leftovers_of(look, instance, generation, main_pid, pids, MOST);
+    size_t count = leftovers_of(look, instance, generation, main_pid, NULL, pids, MOST);
 
     if (first)
         *first = pids[0];
@@ -343,23 +343,24 @@ static void children_of_children_are_found(void **state)
     pid_t parent = start_parent(rig, tag(name, 2), RENAMED, &child);
     struct leftovers *look = look_at(rig, getpid(), LEFTOVERS_QUICK);
 
-    assert_int_equal(leftovers_of(look, name, 2, 0, found, 2), 1);
+    assert_int_equal(leftovers_of(look, name, 2, 0, NULL, found, 2), 1);
     assert_int_equal(found[0], child);
-    assert_int_equal(leftovers_of(look, name, 9, parent, found, 2), 1);
+    assert_int_equal(leftovers_of(look, name, 9, parent, NULL, found, 2), 1);
     assert_int_equal(found[0], child); /* an ancestor belongs */
     /* More than fit are counted. */
-    assert_int_equal(leftovers_of(look, name, 2, 0, NULL, 0), 1);
+    assert_int_equal(leftovers_of(look, name, 2, 0, NULL, NULL, 0), 1);
     leftovers_free(look);
 }
 
-static void descendants_of_the_main_process(void **state)
+/* A main process that carries no name, as one that wrote over its environment; returns its child,
+ * in a session of its own. */
+static pid_t begin_without_name(struct rig *rig, pid_t *ret_main)
 {
-    struct rig *rig = *state;
     int ends[2];
 
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid_t main_pid = fork();
-    if (main_pid == 0) { /* carries no name, as one that wrote over its environment */
+    if (main_pid == 0) {
         dup2(ends[1], STDOUT_FILENO);
         if (fork() == 0)
             become("idle", "", SESSION | BLANK);
@@ -370,14 +371,49 @@ static void descendants_of_the_main_process(void **state)
             pause();
     }
     close(ends[1]);
-    pid_t child = hear(ends[0]), found;
+    pid_t child = hear(ends[0]);
     rig->pids[rig->count++] = child;
     rig->pids[rig->count++] = main_pid;
+    *ret_main = main_pid;
+    return child;
+}
+
+static void descendants_of_the_main_process(void **state)
+{
+    struct rig *rig = *state;
+    pid_t main_pid, found, child = begin_without_name(rig, &main_pid);
+
     know(rig, main_pid);
     assert_int_equal(count_at(rig, getpid(), LEFTOVERS_TREE, name, 1, main_pid, &found), 1);
     assert_int_equal(found, child);
     /* A quick look leaves out what is below a record. */
     assert_int_equal(count(rig, LEFTOVERS_QUICK, 1, main_pid), 0);
+}
+
+/* In the end nothing but our memory ties it to the instance. */
+static void who_was_found_once_is_followed(void **state)
+{
+    struct rig *rig = *state;
+    pid_t main_pid, found[1], child = begin_without_name(rig, &main_pid);
+    struct leftovers_members *members = NULL;
+
+    know(rig, main_pid);
+    struct leftovers *look = look_at(rig, getpid(), LEFTOVERS_TREE);
+    assert_int_equal(leftovers_of(look, name, 1, main_pid, &members, found, 1), 1);
+    leftovers_free(look);
+    assert_int_equal(members->count, 1);
+    assert_int_equal(members->all[0].pid, child);
+
+    kill(main_pid, SIGKILL);
+    assert_int_equal(waitpid(main_pid, NULL, 0), main_pid);
+    look = look_at(rig, getpid(), LEFTOVERS_QUICK);
+    assert_int_equal(leftovers_of(look, name, 1, main_pid, NULL, found, 1), 0);
+    assert_int_equal(leftovers_of(look, name, 1, main_pid, &members, found, 1), 1);
+    assert_int_equal(found[0], child);
+    members->all[0].start++; /* as if its number were somebody else's by now */
+    assert_int_equal(leftovers_of(look, name, 1, main_pid, &members, found, 1), 0);
+    assert_null(members);
+    leftovers_free(look);
 }
 
 static void a_supervisor_inside_a_service_keeps_its_own(void **state)
@@ -685,6 +721,7 @@ int main(int argc, char **argv)
                                         teardown),
         cmocka_unit_test_setup_teardown(children_of_children_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(descendants_of_the_main_process, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_found_once_is_followed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_supervisor_inside_a_service_keeps_its_own, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_supervisor_beside_us_keeps_its_own, setup,
