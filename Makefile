@@ -64,7 +64,8 @@ ifneq ($(STATIC),)
 # Users and groups come from files then (base/accounts.h), host names of probes from files and DNS
 # (health/probe_lookup.c): no module is loaded, whatever the linker fears.
 ALL_CFLAGS  += -DACCOUNTS_FILES
-ALL_LDFLAGS  = -static-pie -Wl,-z,relro,-z,now,--no-warnings $(LDFLAGS)
+# ld.bfd by name: others do not know how to be silent.
+ALL_LDFLAGS  = -static-pie -fuse-ld=bfd -Wl,-z,relro,-z,now,--no-warnings $(LDFLAGS)
 endif
 
 objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))

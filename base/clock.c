@@ -12,24 +12,18 @@
 
 enum { BOOT_ID_LEN = 36 };
 
-static int64_t read_ms(clockid_t id)
+static int64_t read_us(clockid_t id)
 {
     struct timespec ts = { 0 };
 
     clock_gettime(id, &ts); /* cannot fail for the clocks used here */
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-int64_t clock_mono_ms(void) { return read_ms(CLOCK_MONOTONIC); }
-int64_t clock_boot_ms(void) { return read_ms(CLOCK_BOOTTIME); }
-
-int64_t clock_wall_us(void)
-{
-    struct timespec ts = { 0 };
-
-    clock_gettime(CLOCK_REALTIME, &ts);
     return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
+
+int64_t clock_mono_us(void) { return read_us(CLOCK_MONOTONIC); }
+int64_t clock_mono_ms(void) { return read_us(CLOCK_MONOTONIC) / 1000; }
+int64_t clock_boot_ms(void) { return read_us(CLOCK_BOOTTIME) / 1000; }
+int64_t clock_wall_us(void) { return read_us(CLOCK_REALTIME); }
 
 void clock_boot_id(char id[static CLOCK_BOOT_ID_MAX])
 {

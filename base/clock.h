@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC */
+int64_t clock_mono_us(void); /* the same */
 int64_t clock_boot_ms(void); /* CLOCK_BOOTTIME, for deadlines kept with the boot id */
 int64_t clock_wall_us(void); /* CLOCK_REALTIME since 1970 */
 

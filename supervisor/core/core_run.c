@@ -17,6 +17,7 @@
 #include "io/jsonx.h"
 #include "io/listen.h"
 #include "io/reserve.h"
+#include "supervisor/core/announce.h"
 #include "supervisor/core/audit.h"
 #include "supervisor/core/control.h"
 #include "supervisor/core/core.h"
@@ -47,6 +48,7 @@ struct run {
     struct orders *orders;
     struct notify *notify;
     struct upgrade *upgrade;
+    struct announce *announce;
     struct loop_watch *poke_watch, *channel_watch;
     struct loop_timer *lag_timer, *shutdown_timer;
     struct core_store *store;
@@ -79,6 +81,7 @@ static void begin_shutdown(struct run *run, int code, const char *why)
     }
     log_info("shutting down", "why", why, NULL);
     events_publish(core->events, "shutdown", json_pack("{s:s}", "why", why));
+    announce_stopping(run->announce, core->plan->supervisor.shutdown_timeout_ms);
     keeper_shutdown(core->keeper, false);
     loop_timer_arm(run->shutdown_timer, core->plan->supervisor.shutdown_timeout_ms);
 }
@@ -139,6 +142,7 @@ static void on_changed(void *context, struct slot *slot)
 {
     struct run *run = context;
 
+    announce_changed(run->announce);
     if (slot->main->body.ended_all && !run->shutting_down)
         begin_shutdown(run, exit_code_of(slot->main), "a service with on_exit = shutdown ended");
 }
@@ -277,7 +281,15 @@ static const char *releases_recall_hand(void *context, const char *name)
 
 static void on_reload(void *context, struct rpc_call *call, json_t *params)
 {
-    core_plan_reload(&((struct run *)context)->core, call, params);
+    struct run *run = context;
+
+    if (jsonx_bool(params, "plan", false)) {
+        core_plan_reload(&run->core, call, params);
+        return;
+    }
+    announce_reloading(run->announce);
+    core_plan_reload(&run->core, call, params);
+    announce_reloaded(run->announce);
 }
 
 static void on_scale(void *context, struct rpc_call *call, json_t *params)
@@ -324,7 +336,9 @@ static void take_signal_orders(struct run *run)
     if (header->reload_seen != header->reload_orders) {
         header->reload_seen = header->reload_orders;
         audit_note(run->core.audit, "reload", "a signal to the supervisor");
+        announce_reloading(run->announce);
         core_plan_reload_signal(&run->core);
+        announce_reloaded(run->announce);
     }
 }
 
@@ -538,8 +552,9 @@ static int make_parts(struct run *run, struct err *err)
     run->lag_timer = loop_timer_new(core->loop, on_lag, run);
     run->shutdown_timer = loop_timer_new(core->loop, on_shutdown_timeout, run);
     run->store = core_store_new(core);
-    if (!run->orders || !run->upgrade || !run->notify || !run->lag_timer || !run->shutdown_timer ||
-        !run->store)
+    run->announce = announce_new(core);
+    if (!run->orders || !run->announce || !run->upgrade || !run->notify || !run->lag_timer ||
+        !run->shutdown_timer || !run->store)
         return err_set(err, ERR_MEMORY, "no memory for the core");
     return make_releases(run, err);
 }
@@ -660,6 +675,7 @@ static void run_free(struct run *run)
     notify_free(run->notify);
     orders_free(run->orders);
     upgrade_free(run->upgrade);
+    announce_free(run->announce);
     releases_free(core->releases);
     loop_watch_free(run->poke_watch);
     loop_watch_free(run->channel_watch);
@@ -699,6 +715,7 @@ static int run_core(struct run *run)
     go_on_shutting_down(run);
     answer_ends(run);
     take_signal_orders(run);
+    announce_changed(run->announce);
     loop_run(core->loop, on_turn, run);
     run_free(run);
     return run->exit_code;

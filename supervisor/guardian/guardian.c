@@ -164,6 +164,9 @@ static void on_message(struct state *state, struct store_message *message)
     case STORE_UPGRADE:
         phase_upgrade(state, message->name, clock_mono_ms());
         break;
+    case STORE_TELL:
+        upward_tell(&state->upward, message->name, clock_mono_ms());
+        break;
     case STORE_NOPS:
         break;
     }
@@ -244,7 +247,7 @@ static int sleep_ms(const struct state *state)
 {
     int64_t due = soonest(phase_due(state), state->sweep_due_ms);
     due = soonest(due, soonest(state->outbox_retry_ms, strangers_due(&state->strangers)));
-    due = soonest(due, state->watch.due_ms);
+    due = soonest(due, soonest(state->watch.due_ms, upward_due(&state->upward)));
     if (due < 0)
         return -1;
     int64_t left = due - clock_mono_ms();
@@ -261,6 +264,7 @@ static void tick(struct state *state)
     if (state->outbox_retry_ms >= 0 && now_ms >= state->outbox_retry_ms)
         flush_outbox(state);
     strangers_tick(&state->strangers, &state->ledger, now_ms, on_stranger_end, state);
+    upward_tick(&state->upward, now_ms);
     phase_step(state, now_ms);
 }
 
@@ -316,6 +320,7 @@ int guardian_run(const struct guardian_options *options)
     bool takeover = false;
     open_log(options);
     state_init(&state, options);
+    upward_init(&state.upward, false);
     if (state_listen(&state, &err) < 0 || state_open_ledger(&state, &takeover, &err) < 0 ||
         state_fill_store(&state, &err) < 0)
         return refuse_start(&state, &err);
@@ -360,6 +365,7 @@ int guardian_resume(const struct guardian_options *options, int inventory_fd, bo
     struct state state;
     open_log(options);
     state_init(&state, options);
+    upward_init(&state.upward, takeover);
     state.inventory_fd = inventory_fd;
     insist(&state, state_listen);
     insist(&state, inherit_store);

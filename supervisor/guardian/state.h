@@ -10,6 +10,7 @@
 #include "supervisor/guardian/outbox.h"
 #include "supervisor/guardian/role.h"
 #include "supervisor/guardian/strangers.h"
+#include "supervisor/guardian/upward.h"
 #include "supervisor/guardian/watch.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/store.h"
@@ -40,6 +41,7 @@ struct state {
     int epoll, signals;
     int inventory_fd; /* of guardian_resume() */
     struct watch watch;
+    struct upward upward;
 
     enum state_phase phase;
     int64_t phase_due_ms; /* the phase's next step; -1 = it waits for events only */

@@ -31,7 +31,7 @@
 
 enum {
     STORE_NAME_MAX = 512,
-    STORE_TEXT_MAX = 4096, /* of a message: a name, or the path of a binary */
+    STORE_TEXT_MAX = 4096, /* of a message: a name, the path of a binary, or what is told */
     STORE_INVENTORY_FD = 3,
     STORE_ENTRIES_MAX = 65536
 };
@@ -69,10 +69,10 @@ void store_pass_on(const struct store *store);
 int store_exec(const struct store *store, const char *path, char *const argv[], struct err *err);
 
 /* One message of a pair. */
-enum store_op { STORE_PUT = 1, STORE_DROP, STORE_UPGRADE, STORE_NOPS };
+enum store_op { STORE_PUT = 1, STORE_DROP, STORE_UPGRADE, STORE_TELL, STORE_NOPS };
 struct store_message {
     enum store_op op;
-    char name[STORE_TEXT_MAX]; /* UPGRADE: path of the binary */
+    char name[STORE_TEXT_MAX]; /* UPGRADE: path of the binary; TELL: lines of sd_notify */
     int fd;                    /* PUT: owned by the receiver, else -1 */
 };
 /* Sends one message; fd is borrowed.  Waits up to timeout_ms while the pair is full or too many
