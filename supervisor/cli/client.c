@@ -188,6 +188,22 @@ int client_call(const struct cli *cli, const char *method, json_t *params, int64
     return code;
 }
 
+int client_try(const struct cli *cli, const char *method, json_t *params, int64_t timeout_ms,
+               json_t **ret)
+{
+    char path[PLACES_PATH_MAX];
+    struct err err = { 0 };
+    struct rpc_client *client = open_any(cli, path, &err);
+
+    if (!client) {
+        json_decref(params);
+        return ERR_UNREACHABLE;
+    }
+    int rc = rpc_client_call(client, method, params, timeout_ms, ret, NULL, &err);
+    rpc_client_close(client);
+    return rc;
+}
+
 void client_pause(int64_t ms)
 {
     const struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };

@@ -37,6 +37,9 @@ struct rpc_client *client_reopen(const struct cli *cli);
  * otherwise the error is on stderr.  timeout_ms < 0: for ever. */
 int client_call(const struct cli *cli, const char *method, json_t *params, int64_t timeout_ms,
                 json_t **ret);
+/* As above, and says nothing when it fails; 0 or a negative enum err_code. */
+int client_try(const struct cli *cli, const char *method, json_t *params, int64_t timeout_ms,
+               json_t **ret);
 /* As rpc_client_call; CLIENT_OK or the exit code of the error, which is told. */
 int client_ask(struct rpc_client *client, const char *method, json_t *params, int64_t timeout_ms,
                json_t **ret);

@@ -50,6 +50,7 @@ struct logs {
     bool limited; /* only the last `lines` of those that are there are wanted */
     uint64_t lines;
     bool colour, prefixed;
+    bool following; /* all that was there at the beginning has been printed */
 };
 
 /* --- which files --- */
@@ -106,13 +107,14 @@ static int add_source(struct logs *logs, const json_t *row, bool err, const char
     const char *path = where_of(row, err);
 
     if (path[0] != '/') {
-        tell_elsewhere(row, err);
+        if (!logs->following)
+            tell_elsewhere(row, err);
         return CLIENT_OK;
     }
     if (is_listed(logs, path))
         return CLIENT_OK; /* several instances share it, or both streams do */
     struct source *source = &logs->sources[logs->count];
-    source->path = strdup(path);
+    *source = (struct source){ .path = strdup(path) };
     if (!source->path)
         return CLIENT_FAILED;
     make_prefix(source, row, note, logs->colour);
@@ -122,17 +124,27 @@ static int add_source(struct logs *logs, const json_t *row, bool err, const char
     return CLIENT_OK;
 }
 
+static bool make_room(struct logs *logs, size_t more)
+{
+    size_t room = logs->count + more + 1;
+    struct source *sources = reallocarray(logs->sources, room, sizeof *sources);
+
+    if (sources)
+        logs->sources = sources;
+    struct source **heap = reallocarray(logs->heap, room, sizeof *heap);
+    if (heap)
+        logs->heap = heap;
+    return sources && heap;
+}
+
+/* Adds those that are not there yet. */
 static int add_sources(const struct cli *cli, const json_t *rows, struct logs *logs)
 {
     size_t total = json_array_size(rows), i;
     bool both = cli_flag(cli, "both"), only_err = !both && cli_flag(cli, "stderr");
-    int code = CLIENT_OK;
+    int code = make_room(logs, 2 * total) ? CLIENT_OK : CLIENT_FAILED;
     json_t *row;
 
-    logs->sources = calloc(2 * total + 1, sizeof *logs->sources);
-    logs->heap = calloc(2 * total + 1, sizeof *logs->heap);
-    if (!logs->sources || !logs->heap)
-        return CLIENT_FAILED;
     json_array_foreach((json_t *)rows, i, row)
     {
         bool apart = both && strcmp(where_of(row, true), where_of(row, false)) != 0;
@@ -141,7 +153,7 @@ static int add_sources(const struct cli *cli, const json_t *rows, struct logs *l
         if ((only_err || apart) && code == CLIENT_OK)
             code = add_source(logs, row, true, both ? " err" : "");
     }
-    logs->prefixed = total > 1 || logs->count > 1;
+    logs->prefixed |= total > 1 || logs->count > 1;
     return code != CLIENT_OK || logs->count > 0 ? code : CLIENT_FAILED;
 }
 
@@ -308,15 +320,45 @@ static void watch_folders(const struct logs *logs, int inotify)
     }
 }
 
-static int follow_all(struct logs *logs)
+/* Takes what is known of files that changed; true when one has appeared. */
+static bool take_events(int inotify)
+{
+    _Alignas(struct inotify_event) char events[4096];
+    bool appeared = false;
+    ssize_t len;
+
+    while (inotify >= 0 && (len = read(inotify, events, sizeof events)) > 0)
+        for (const char *at = events; at < events + len;) {
+            const struct inotify_event *event = (const void *)at;
+            appeared |= event->mask & (IN_CREATE | IN_Q_OVERFLOW);
+            at += sizeof *event + event->len;
+        }
+    return appeared;
+}
+
+/* A new file may be the log of a new instance (scale, reload), which is then read from its
+ * beginning.  Whether the supervisor answers or not, what is followed already goes on. */
+static int look_for_more(const struct cli *cli, struct logs *logs)
+{
+    json_t *answer;
+
+    if (client_try(cli, "logs", json_pack("{s:o}", "names", client_names(cli)), CLIENT_READ_MS,
+                   &answer) != 0)
+        return CLIENT_OK;
+    int code = add_sources(cli, json_object_get(answer, "logs"), logs);
+    json_decref(answer);
+    return code;
+}
+
+static int follow_all(const struct cli *cli, struct logs *logs)
 {
     AUTO_CLOSE int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     int code = CLIENT_OK;
 
+    logs->following = true;
     while (code == CLIENT_OK) {
         struct pollfd fds[] = { { .fd = inotify, .events = POLLIN },
                                 { .fd = STDOUT_FILENO, .events = 0 } };
-        char events[4096];
 
         watch_folders(logs, inotify); /* again each time: a folder may be made later */
         code = print_all(logs);
@@ -331,8 +373,8 @@ static int follow_all(struct logs *logs)
             return CLIENT_OK; /* whoever read us is gone */
         if (logs->count > MANY)
             client_pause(PAUSE_MS);
-        while (inotify >= 0 && read(inotify, events, sizeof events) > 0)
-            continue;
+        if (take_events(inotify))
+            code = look_for_more(cli, logs);
     }
     return code;
 }
@@ -362,7 +404,7 @@ static int run_logs(const struct cli *cli, const json_t *rows, struct logs *logs
             client_say("no output yet (%s)", source->path);
     }
     if (code == CLIENT_OK)
-        code = follow ? follow_all(logs) : print_all(logs);
+        code = follow ? follow_all(cli, logs) : print_all(logs);
     if (code == CLIENT_OK)
         print_rests(logs, true);
     return code == CLIENT_OK ? client_print("") : code;

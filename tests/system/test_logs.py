@@ -162,6 +162,24 @@ def test_several_are_followed_with_prefixes(host):
         assert numbers == list(range(numbers[0], numbers[0] + 5 * len(numbers), 5))
 
 
+def test_instances_that_are_added_are_followed_too(host):
+    s = host("[service:web]\nstartsecs = 0\n"
+             "command = sh -c \"echo begins; while :; do echo goes on; sleep 0.01; done\"\n")
+    logs = follow(s, "web", "-n", "1")
+    try:
+        assert not logs.stdout.readline().startswith("web")
+        s.run("scale", "web=3")
+        first = {}
+        while len(first) < 2:
+            match = re.fullmatch(r"(web:[12]) \| \S+ (.*)\n", logs.stdout.readline())
+            if match:
+                first.setdefault(match[1], match[2])
+        assert first == {"web:1": "begins", "web:2": "begins"}
+    finally:
+        logs.kill()
+        assert logs.communicate()[1] == ""
+
+
 def test_why_remembers_what_others_turned_out_of_the_recorder(host):
     """A loud neighbour, and a core that is killed: last end, who ordered what, ends over time."""
     s = host("[service:quiet]\ncommand = sh -c \"echo last words; exit 5\"\nautorestart = false\n"
