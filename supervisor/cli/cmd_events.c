@@ -93,7 +93,10 @@ static int follow_once(struct follow *follow, int64_t since, struct err *err)
     if (rc == 0 && since > next) { /* another supervisor, that counts from 1 */
         client_say("the numbers begin again: another supervisor has started");
         follow->last = 0;
-        (void)feed_since(&follow->feed, follow->run);
+        if (follow->feed.name)
+            feed_begin(&follow->feed, 0);
+        else
+            (void)feed_since(&follow->feed, follow->run);
         rc = subscribe(follow, 1, &next, err);
     }
     if (rc == 0 && since == 0)
@@ -136,6 +139,31 @@ static int print_recorded(struct follow *follow, int64_t since)
     return rc == 0 ? CLIENT_OK : client_tell(&err);
 }
 
+static int keep(void *context, const char *name, int64_t number, struct err *err)
+{
+    const struct follow *follow = context;
+    json_t *answer = NULL, *params = json_object();
+
+    jsonx_set_text(params, "name", name);
+    jsonx_set_int(params, "seq", number);
+    int rc =
+        rpc_client_call(follow->client, "events.ack", params, CLIENT_READ_MS, &answer, NULL, err);
+    json_decref(answer);
+    return rc;
+}
+
+/* Without an answer from the beginning: twice is better than not at all. */
+static int64_t resume_there(struct follow *follow, struct rpc_client *client)
+{
+    json_t *answer = NULL, *params = json_object();
+
+    jsonx_set_text(params, "name", follow->feed.name);
+    (void)client_ask(client, "events.resume", params, CLIENT_READ_MS, &answer);
+    feed_begin(&follow->feed, jsonx_int(answer, "seq", 0));
+    json_decref(answer);
+    return follow->feed.saved + 1;
+}
+
 /* Where to go on; asked on a connection of its own, since a subscription begins at once.  0: that
  * cannot be known, which is told. */
 static int64_t resume_at(struct follow *follow)
@@ -145,8 +173,10 @@ static int64_t resume_at(struct follow *follow)
     json_t *answer = NULL;
     int64_t since = 0;
 
-    if (client && client_ask(client, "events", json_pack("{s:i}", "since", 0), CLIENT_READ_MS,
-                             &answer) == CLIENT_OK) {
+    if (client && follow->feed.name) {
+        since = resume_there(follow, client);
+    } else if (client && client_ask(client, "events", json_pack("{s:i}", "since", 0),
+                                    CLIENT_READ_MS, &answer) == CLIENT_OK) {
         since = feed_since(&follow->feed, jsonx_text(answer, "run", "?"));
         json_decref(answer);
     }
@@ -170,10 +200,12 @@ int cmd_events(struct cli *cli)
     if (cli->nwords > 0)
         return feed_become(cli);
     feed_init(&follow.feed, cli);
+    follow.feed.keep = keep;
+    follow.feed.context = &follow;
     follow.client = client_open(cli, path);
     if (!follow.client)
         return CLIENT_UNKNOWN;
-    if (follow.feed.file && !from && (since = resume_at(&follow)) == 0)
+    if ((follow.feed.file || follow.feed.name) && !from && (since = resume_at(&follow)) == 0)
         return CLIENT_FAILED;
     follow.last = since > 0 ? since - 1 : 0;
     int code = forever ? follow_events(&follow, since) : print_recorded(&follow, since);

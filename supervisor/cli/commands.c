@@ -55,6 +55,7 @@ static const struct cli_option events_options[] = {
     { "only", 0, "KINDS", "Only events of these kinds, as patterns: \"exit log-*\"." },
     { "of", 0, "NAMES", "Only events about these services or instances, as patterns." },
     { "resume", 0, "FILE", "Remember in FILE what was taken, and go on behind that." },
+    { "as", 0, "NAME", "As --resume, but the supervisor remembers it for the service NAME." },
     { "acks", 0, NULL, "Taken is what the command has acknowledged by number." },
     OPTION_END
 };
@@ -164,8 +165,8 @@ static const struct cli_command commands[] = {
               "Without options all that is still recorded.\n\n"
               "With a command it becomes that command, which gets the events (past and coming) on "
               "its standard input: as the command of a service, a helper that is supervised. With "
-              "--resume it goes on behind what was taken, also after a crash: what the command has "
-              "read from its input, or with --acks the numbers (\"seq\") that it writes, one a "
+              "--resume or --as it goes on behind what was taken, also after a crash: what the "
+              "command has read from its input, or with --acks the numbers (\"seq\") that it writes, one a "
               "line, to descriptor 3 (SUPERVISOR_ACK_FD)." },
     { .name = "switch", .words = "NAME RELEASE", .options = switch_options, .min_words = 2,
       .max_words = 2,

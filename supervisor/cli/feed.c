@@ -24,6 +24,7 @@ void feed_init(struct feed *feed, const struct cli *cli)
         .kinds = cli_value(cli, "only"),
         .names = cli_value(cli, "of"),
         .file = cli_value(cli, "resume"),
+        .name = cli_value(cli, "as"),
         .acks = cli_flag(cli, "acks"),
     };
     if (feed->acks)
@@ -95,8 +96,26 @@ int64_t feed_since(struct feed *feed, const char *run)
     snprintf(feed->run, sizeof feed->run, "%s", run);
     if (number < 0 || strcmp(saved_run, run) != 0)
         number = 0; /* the numbers of another supervisor, or none */
-    feed->saved = feed->written = feed->seen = feed->acked = number;
+    feed_begin(feed, number);
     return number + 1;
+}
+
+void feed_begin(struct feed *feed, int64_t number)
+{
+    feed->saved = feed->written = feed->seen = feed->acked = number;
+}
+
+/* What fails is tried again with the next event, or with the next core. */
+static void save_there(struct feed *feed, int64_t number)
+{
+    struct err err = { 0 };
+    int rc = feed->keep(feed->context, feed->name, number, &err);
+
+    if (rc == 0)
+        feed->saved = number;
+    else if (rc != ERR_UNREACHABLE && !feed->told)
+        client_say("the number of an event is not kept: %s", err.text);
+    feed->told = rc != 0 && rc != ERR_UNREACHABLE;
 }
 
 static void save(struct feed *feed, int64_t number)
@@ -105,6 +124,10 @@ static void save(struct feed *feed, int64_t number)
 
     if (number <= feed->saved)
         return;
+    if (feed->name) {
+        save_there(feed, number);
+        return;
+    }
     feed->saved = number;
     snprintf(name, sizeof name, "%s.new", feed->file);
     FILE *file = fopen(name, "we");
@@ -145,11 +168,13 @@ static bool is_taken(struct feed *feed)
     return ioctl(STDOUT_FILENO, FIONREAD, &left) != 0 || left == 0; /* no pipe: written is taken */
 }
 
-bool feed_waits(const struct feed *feed) { return feed->file && feed->saved < feed->seen; }
+static bool remembers(const struct feed *feed) { return feed->file || feed->name; }
+
+bool feed_waits(const struct feed *feed) { return remembers(feed) && feed->saved < feed->seen; }
 
 void feed_settle(struct feed *feed)
 {
-    if (!feed->file)
+    if (!remembers(feed))
         return;
     if (is_taken(feed))
         save(feed, feed->seen);
@@ -161,7 +186,7 @@ void feed_settle(struct feed *feed)
 
 static int start_feeder(const struct cli *cli, int out, int acks, struct err *err)
 {
-    static const char *const passed[] = { "since", "only", "of", "resume", "socket" };
+    static const char *const passed[] = { "since", "only", "of", "resume", "as", "socket" };
     char *argv[4 + 2 * sizeof passed / sizeof *passed + 1];
     char options[sizeof passed / sizeof *passed][16];
     size_t n = 0;

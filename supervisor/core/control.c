@@ -22,6 +22,7 @@ enum about {
     ABOUT_SET,   /* all services of a release set */
     ABOUT_HOST,
     ABOUT_ANY, /* some service */
+    ABOUT_OWN, /* the service "name", as which the caller runs */
 };
 
 struct control {
@@ -166,6 +167,38 @@ static void do_events(struct control *control, struct rpc_call *call, json_t *pa
         log_warn("no subscription", "error", err.text, NULL);
 }
 
+/* An events helper asks how far it has got. */
+static void do_resume(struct control *control, struct rpc_call *call, json_t *params, int verb)
+{
+    const struct core *core = control->core;
+    uint64_t seq = core->feeds ? feeds_get(core->feeds, jsonx_text(params, "name", "")) : 0;
+
+    (void)verb;
+    if (seq >= recorder_next(&core->recorder)) /* of numbers that were lost */
+        seq = 0;
+    rpc_reply(call, json_pack("{s:I}", "seq", (json_int_t)seq));
+}
+
+static void do_ack(struct control *control, struct rpc_call *call, json_t *params, int verb)
+{
+    const struct core *core = control->core;
+    struct err err = { 0 };
+    int64_t seq = 0;
+
+    (void)verb;
+    int rc = jsonx_need_int(params, "seq", &seq, &err);
+    if (rc == 0 && (seq < 1 || (uint64_t)seq >= recorder_next(&core->recorder)))
+        rc = err_set(&err, ERR_INVALID, "there is no event of this number yet");
+    if (rc == 0 && !core->feeds)
+        rc = err_set(&err, ERR_MEMORY, "there is no memory for the numbers of helpers");
+    if (rc == 0)
+        rc = feeds_set(core->feeds, jsonx_text(params, "name", ""), (uint64_t)seq, &err);
+    if (rc != 0)
+        fail(call, &err);
+    else
+        rpc_reply(call, NULL);
+}
+
 /* Where the output of instances is; the files are read by the command itself. */
 static void do_logs(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
@@ -233,6 +266,8 @@ static const struct route routes[] = {
     { "status",           ACCESS_STATUS,   ABOUT_SHOWN, false, do_status,   ACCESS_STATUS },
     { "why",              ACCESS_WHY,      ABOUT_SHOWN, false, do_why,      ACCESS_WHY },
     { "events",           ACCESS_EVENTS,   ABOUT_ANY,   false, do_events,   0 },
+    { "events.resume",    ACCESS_EVENTS,   ABOUT_OWN,   false, do_resume,   0 },
+    { "events.ack",       ACCESS_EVENTS,   ABOUT_OWN,   false, do_ack,      0 },
     { "version",          ACCESS_STATUS,   ABOUT_ANY,   false, do_version,  0 },
     { "doctor",           ACCESS_DOCTOR,   ABOUT_HOST,  false, do_doctor,   0 },
     { "release.state",    ACCESS_STATUS,   ABOUT_SET,   false, do_release,  CONTROL_STATE },
@@ -300,6 +335,21 @@ static int may_name(const struct core *core, const struct access_peer *peer, enu
                      : control_access_service(core, peer, verb, (size_t)index, ret_by, err);
 }
 
+static int may_own(const struct core *core, const struct access_peer *peer, json_t *params,
+                   struct err *err)
+{
+    const char *name = jsonx_text(params, "name", "");
+    ssize_t index = plan_find(core->plan, name);
+
+    if (index >= 0 && core->keeper->users[index].uid == peer->uid)
+        return 0;
+    return err_set(
+        err, ERR_DENIED,
+        "permission denied: uid %u may not keep the number of the helper \"%.64s\", which "
+        "runs as another user",
+        (unsigned)peer->uid, name);
+}
+
 /* Whether the caller may do all of this: 0, or an error that names the first that he may not. */
 static int may(struct control *control, struct rpc_call *call, const struct route *route,
                json_t *params, const struct access_rule **ret_by, struct err *err)
@@ -326,6 +376,8 @@ static int may(struct control *control, struct rpc_call *call, const struct rout
         return control_access_service(core, &peer, route->right, ACCESS_HOST, ret_by, err);
     case ABOUT_ANY:
         return control_access_any(core, &peer, route->right, err);
+    case ABOUT_OWN:
+        return may_own(core, &peer, params, err);
     }
     return err_set(err, ERR_DENIED, "no rule for %s", route->method);
 }

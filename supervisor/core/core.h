@@ -14,6 +14,7 @@
 #include "io/loop.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/rights.h"
+#include "supervisor/ledger/feeds.h"
 #include "supervisor/ledger/history.h"
 #include "supervisor/ledger/ledger.h"
 #include "supervisor/ledger/recorder.h"
@@ -50,6 +51,7 @@ struct core {
     char log_name[80];       /* identifier and role, in front of each line */
 
     struct history *history; /* NULL when there is no memory for it */
+    struct feeds *feeds;     /* likewise */
     struct events *events;
     struct keeper *keeper;
     struct releases *releases;

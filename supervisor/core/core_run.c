@@ -534,6 +534,25 @@ static void open_history(struct core *core)
         log_warn("no history, why knows what the recorder has", "error", err.text, NULL);
 }
 
+/* Likewise. */
+static void open_feeds(struct core *core)
+{
+    struct err err = { 0 };
+    int fd = store_get(&core->store, "feeds");
+
+    core->feeds = fd >= 0 ? feeds_map(fd, &err) : NULL;
+    if (core->feeds)
+        return;
+    int rc = feeds_create(&fd, &err);
+    if (rc == 0)
+        rc = core_keep(core, "feeds", fd, &err);
+    if (rc == 0)
+        core->feeds = feeds_map(store_get(&core->store, "feeds"), &err);
+    if (!core->feeds)
+        log_warn("event helpers begin from the start when they are restarted", "error", err.text,
+                 NULL);
+}
+
 static int make_parts(struct run *run, struct err *err)
 {
     struct core *core = &run->core;
@@ -544,6 +563,7 @@ static int make_parts(struct run *run, struct err *err)
                                         .hear = on_hear };
 
     open_history(core);
+    open_feeds(core);
     core->events = events_new(&core->recorder, core->history);
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
     run->orders = core->keeper ? orders_new(core, err) : NULL;

@@ -44,7 +44,9 @@ static void add_built_in(struct making *m, const struct spec_supervisor *setting
 static void tell(struct making *m, const struct spec_access *spec, int line, const char *key,
                  const struct err *err)
 {
-    err_list_add(m->problems, "%s:%d: [%s] %s: %s", spec->file, line, spec->title, key, err->text);
+    if (!spec->helper)
+        err_list_add(m->problems, "%s:%d: [%s] %s: %s", spec->file, line, spec->title, key,
+                     err->text);
 }
 
 static void find_users(struct making *m, const struct spec_access *spec, struct access_rule *rule)

@@ -6,7 +6,7 @@
  * an inventory (a memfd, passed as STORE_INVENTORY_FD) says which number has which name.
  *
  * Names in use:
- *   ledger recorder streams    shared memory          channel      this process's end of its pair
+ *   ledger recorder streams feeds  shared memory      channel      this process's end of its pair
  *   poke                       eventfd: core, look    poke.logger  eventfd: logger, look
  *   plan  plan.undo            sealed memfds          control      listening control socket
  *   notify                     sd_notify socket       socket.NAME.N  listening sockets

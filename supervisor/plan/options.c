@@ -161,8 +161,9 @@ const struct opt_table options_include = {
 const struct opt_table options_access = {
     .section = "access:NAME",
     .help = "What users and groups may do besides root, the supervisor's own user and "
-            "control_group. Sections only add rights. With any of them socket_mode is 0666 unless "
-            "it is given: everybody may connect, and each request is checked.",
+            "control_group. Sections only add rights. With any of them, or an [events:NAME] with a "
+            "user, socket_mode is 0666 unless it is given: everybody may connect, and each request "
+            "is checked.",
     .rows = access_rows,
     .count = COUNT(access_rows),
 };

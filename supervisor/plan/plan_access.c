@@ -1,4 +1,5 @@
 /* plan_access.c - the contract is in plan_build.h. */
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -146,6 +147,60 @@ static void fill(struct plan_build *build, const struct plan_section *section,
     check_wide(build, section, to);
 }
 
+/* Patterns as `supervisor events --of` takes them. */
+static bool is_about(const char *patterns, const char *service)
+{
+    char pattern[2 * SPEC_NAME_MAX];
+
+    for (const char *at = patterns; *at;) {
+        at += strspn(at, " ,");
+        size_t len = strcspn(at, " ,");
+        /* The service of "web:0"; what is about an instance is about it. */
+        snprintf(pattern, sizeof pattern, "%.*s", (int)strcspn(at, " ,:"), at);
+        if (len > 0 && fnmatch(pattern, service, 0) == 0)
+            return true;
+        at += len;
+    }
+    return false;
+}
+
+static const bool *covered_by(struct plan_build *build, const struct plan_key *about)
+{
+    const struct plan *plan = build->plan;
+    bool *covers = about ? plan_build_keep(build, plan->nservices, sizeof *covers) : NULL;
+
+    for (size_t i = 0; covers && i < plan->nservices; i++)
+        covers[i] = is_about(about->value, plan->services[i].name);
+    return covers;
+}
+
+/* The user of an events helper may read what the helper is there to read: whatever it runs beside
+ * could look into the helper anyway. */
+static void add_helper(struct plan_build *build, const struct plan_section *section)
+{
+    struct plan *plan = build->plan;
+    ssize_t index = plan_find(plan, section->name);
+    const char *user = index >= 0 ? plan->services[index].user : NULL;
+    struct spec_access *to = &plan->access[plan->naccess];
+    struct err err;
+
+    if (!user || section->again)
+        return;
+    to->name = to->title = plan_build_text(build, section->title);
+    to->file = plan_build_path(build, section->file);
+    to->line = section->line;
+    to->users_line = line_of(section, "user");
+    to->helper = true;
+    to->verb_bits = 1u << ACCESS_EVENTS | 1u << ACCESS_STATUS;
+    to->covers = covered_by(build, section->about);
+    if (opt_set(&options_access, "users", user, &plan->arena, to, &err) != 0 ||
+        opt_set(&options_access, "verbs", "events", &plan->arena, to, &err) != 0 ||
+        (section->about &&
+         opt_set(&options_access, "services", section->about->value, &plan->arena, to, &err) != 0))
+        build->no_memory |= err.code == ERR_MEMORY;
+    plan->naccess++;
+}
+
 static void open_socket(struct plan_build *build)
 {
     struct spec_supervisor *to = &build->plan->supervisor;
@@ -158,9 +213,11 @@ static void open_socket(struct plan_build *build)
 void plan_access_fill(struct plan_build *build)
 {
     struct plan *plan = build->plan;
-    size_t count = plan_sections_count(build, PLAN_KIND_ACCESS);
+    size_t count = plan_sections_count(build, PLAN_KIND_ACCESS), helpers = 0;
 
-    plan->access = plan_build_keep(build, count, sizeof *plan->access);
+    for (size_t i = 0; i < build->nsections; i++)
+        helpers += build->sections[i].helper;
+    plan->access = plan_build_keep(build, count + helpers, sizeof *plan->access);
     for (size_t i = 0; plan->access && i < build->nsections && !build->no_memory; i++) {
         const struct plan_section *section = &build->sections[i];
         struct spec_access again = { 0 }; /* only looked at for further errors */
@@ -173,5 +230,8 @@ void plan_access_fill(struct plan_build *build)
         }
         fill(build, section, section->again ? &again : &plan->access[plan->naccess++]);
     }
+    for (size_t i = 0; plan->access && i < build->nsections && !build->no_memory; i++)
+        if (build->sections[i].helper)
+            add_helper(build, &build->sections[i]);
     open_socket(build);
 }

@@ -46,7 +46,9 @@ struct plan_section {
     int line;
     struct plan_key *keys; /* each key once, in the order given */
     size_t nkeys;
-    bool again; /* the name is taken; only checked for further errors */
+    bool again;                   /* the name is taken; only checked for further errors */
+    bool helper;                  /* was an [events:NAME], */
+    const struct plan_key *about; /* of these services; NULL = of all */
 };
 
 /* An error or warning with its place, so that people get them in the order of their files. */

@@ -1,12 +1,14 @@
 /* plan_events.c - [events:NAME], made of what we have: a service whose command is our own feeder.
  *
  *     [events:tell]                      [service:tell]
- *     command = /usr/local/bin/page      command = /proc/self/exe events --only "exit"
- *     events = exit                  ->              --of "web" --resume "STATE_DIR/events.tell"
- *     services = web                                 --acks -- /usr/local/bin/page
+ *     command = /usr/local/bin/page      command = /proc/self/exe events --only "exit" --of "web"
+ *     events = exit                  ->              --as "tell" --acks -- /usr/local/bin/page
+ *     services = web                     user = nobody
  *     acknowledge = number
+ *     user = nobody
  *
- * All other keys are those of a service.
+ * All other keys are those of a service.  With a user, that user gets the right to these events,
+ * as by an [access:NAME] (plan_access.c).
  */
 #include <string.h>
 
@@ -58,10 +60,12 @@ static void become_service(struct plan_build *build, struct plan_section *sectio
     struct plan_key *keys = plan_build_scratch(build, section->nkeys + 1, sizeof(*keys));
     const char *only = patterns(build, section, "events", "only");
     const char *of = patterns(build, section, "services", "of");
-    const char *number = acks(build, section), *state = build->plan->supervisor.state_dir;
+    const char *number = acks(build, section);
     size_t count = section->nkeys;
 
     section->kind = PLAN_KIND_SERVICE;
+    section->helper = true;
+    section->about = plan_sections_key(section, "services");
     if (!keys || !only || !of)
         return;
     section->keys = keys;
@@ -71,9 +75,8 @@ static void become_service(struct plan_build *build, struct plan_section *sectio
             section->keys[section->nkeys++] = old[i];
     if (!command) /* what follows tells that it is missing */
         return;
-    const char *text = arena_printf(
-        &build->scratch, "%s events%s%s --resume \"%s/events.%s\"%s -- %s", PLAN_SELF, only, of,
-        state ? state : "/var/lib/supervisor", section->name, number, command->value);
+    const char *text = arena_printf(&build->scratch, "%s events%s%s --as \"%s\"%s -- %s", PLAN_SELF,
+                                    only, of, section->name, number, command->value);
     build->no_memory |= !text;
     section->keys[section->nkeys++] =
         (struct plan_key){ "command", text, command->file, command->line };

@@ -226,6 +226,7 @@ struct spec_access {
     struct opt_names users, groups;    /* as written: names or numbers */
     struct opt_names verbs, services;
     uint32_t verb_bits;
+    bool helper; /* of an [events:NAME] with a user, whose service tells when it is unknown */
     const bool *covers; /* by index of the plan's services; NULL = all */
 };
 

@@ -217,6 +217,33 @@ static void sections_become_rights(void **state)
     plan_free(plan);
 }
 
+/* The user of a helper may read what the helper is there for, without a word about it. */
+static void helpers_bring_their_right(void **state)
+{
+    static const char text[] = "[service:web]\ncommand = true\n[service:worker]\ncommand = true\n"
+                               "[events:some]\ncommand = true\nuser = nobody\n"
+                               "services = web:1 wor*\n"
+                               "[events:every]\ncommand = true\nuser = 1001\nevents = exit\n"
+                               "[events:ours]\ncommand = true\n";
+    struct plan *plan = fixture_plan(text, NULL);
+
+    (void)state;
+    assert_non_null(plan);
+    assert_int_equal(plan->naccess, 2);
+    const struct spec_access *some = &plan->access[0], *all = &plan->access[1];
+    assert_string_equal(some->title, "events:some");
+    assert_string_equal(some->users.names[0], "nobody");
+    assert_int_equal(some->users_line, 7);
+    assert_int_equal(some->verb_bits, 1u << ACCESS_EVENTS | 1u << ACCESS_STATUS);
+    assert_true(some->covers[plan_find(plan, "web")]);
+    assert_true(some->covers[plan_find(plan, "worker")]);
+    assert_false(some->covers[plan_find(plan, "some")]);
+    assert_null(all->covers);
+    assert_true(some->helper && all->helper);
+    assert_int_equal(plan->supervisor.socket_mode, 0666);
+    plan_free(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +252,7 @@ int main(void)
         cmocka_unit_test(verbs_have_names_and_classes),
         cmocka_unit_test(a_denial_names_the_rule_and_the_remedy),
         cmocka_unit_test(sections_become_rights),
+        cmocka_unit_test(helpers_bring_their_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
