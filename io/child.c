@@ -16,7 +16,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/auto.h"
@@ -30,7 +32,9 @@ enum {
     KERNEL_SIGNALS = 64,
     KERNEL_SIGACTION_BYTES = 64, /* more than any architecture needs */
     EXIT_FAILED_STEP = 127,
-    NICE_ZERO = 20, /* getpriority(2), the raw call, answers 20 - nice */
+    NICE_ZERO = 20,             /* getpriority(2), the raw call, answers 20 - nice */
+    JOIN_LOOKS = 5000,          /* at a process that is to be joined, ... */
+    JOIN_LOOK_NS = 1000 * 1000, /* ... this long apart */
 };
 
 /* On 32-bit machines the plain numbers take 16-bit ids. */
@@ -47,14 +51,15 @@ enum {
 /* What parent and child share about one start; it lies on the parent's stack. */
 struct launch {
     const struct child_spec *spec;
-    int *sources;     /* where each descriptor is to be taken from; one more than nfds */
-    int first_free;   /* above all targets */
-    int directory_fd; /* may have been moved out of the way */
+    int *sources;   /* where each descriptor is to be taken from; one more than nfds */
+    int first_free; /* above all targets */
+    /* These may have been moved out of the way. */
+    int directory_fd, root_fd, join_fd;
     pid_t parent;
     bool in_cgroup; /* born there */
 };
 
-const char *child_step_name(enum child_step step)
+const char *child_step_name(int32_t step)
 {
     static const char *const names[CHILD_NSTEPS] = {
         /* clang-format off */
@@ -69,10 +74,14 @@ const char *child_step_name(enum child_step step)
         [CHILD_STEP_UID]       = "setting the user id",
         [CHILD_STEP_DIRECTORY] = "entering the working directory",
         [CHILD_STEP_EXEC]      = "executing the program",
+        [CHILD_STEP_JOIN]      = "joining the sandbox of its service",
+        [CHILD_STEP_FIRST]     = "making its sandbox",
+        [CHILD_STEP_LAST]      = "closing its sandbox",
         /* clang-format on */
     };
     /* The number may come from a damaged ledger. */
-    return (unsigned)step < CHILD_NSTEPS ? names[step] : "an unknown step";
+    unsigned index = (unsigned)step & ((1u << CHILD_WHAT_SHIFT) - 1);
+    return step >= 0 && index < CHILD_NSTEPS ? names[index] : "an unknown step";
 }
 
 /* The masks of the kernel itself: libc keeps two signals back from its own calls. */
@@ -140,6 +149,14 @@ static int in_child_null(const struct launch *launch)
     return null;
 }
 
+/* False when one that is there could not be moved. */
+static bool in_child_save(const struct launch *launch, int *fd)
+{
+    if (*fd >= 0 && *fd < launch->first_free)
+        return (*fd = in_child_move_up(launch, *fd)) >= 0;
+    return true;
+}
+
 /* First everything that a target could overwrite goes above all targets. */
 static bool in_child_clear_targets(struct launch *launch)
 {
@@ -156,10 +173,8 @@ static bool in_child_clear_targets(struct launch *launch)
             return false;
         launch->sources[i] = from;
     }
-    launch->directory_fd = spec->directory_fd;
-    if (spec->directory_fd >= 0 && spec->directory_fd < launch->first_free)
-        launch->directory_fd = in_child_move_up(launch, spec->directory_fd);
-    return spec->directory_fd < 0 || launch->directory_fd >= 0;
+    return in_child_save(launch, &launch->directory_fd) &&
+           in_child_save(launch, &launch->root_fd) && in_child_save(launch, &launch->join_fd);
 }
 
 static bool in_child_fds(struct launch *launch)
@@ -265,11 +280,103 @@ static bool in_child_uid(const struct launch *launch)
     return false;
 }
 
+/* A descriptor leads to where mounts are as they were; the path leads there as they are now. */
+static bool in_child_same_directory(const struct launch *launch, const char *path)
+{
+    struct statx was, is;
+
+    if (syscall(SYS_chdir, path) != 0 ||
+        syscall(SYS_statx, launch->directory_fd, "", AT_EMPTY_PATH, STATX_INO, &was) != 0 ||
+        syscall(SYS_statx, AT_FDCWD, ".", 0, STATX_INO, &is) != 0)
+        return false;
+    if (was.stx_ino == is.stx_ino && was.stx_dev_major == is.stx_dev_major &&
+        was.stx_dev_minor == is.stx_dev_minor)
+        return true;
+    errno = ESTALE; /* another folder has come there meanwhile */
+    return false;
+}
+
 static bool in_child_directory(const struct launch *launch)
 {
-    if (launch->directory_fd >= 0 && syscall(SYS_fchdir, launch->directory_fd) != 0)
+    const struct child_sandbox *sandbox = launch->spec->sandbox;
+
+    if (launch->directory_fd >= 0 && sandbox && sandbox->directory_path) {
+        if (!in_child_same_directory(launch, sandbox->directory_path))
+            return false;
+    } else if (launch->directory_fd >= 0 && syscall(SYS_fchdir, launch->directory_fd) != 0) {
         return false;
+    }
     return !launch->spec->directory || syscall(SYS_chdir, launch->spec->directory) == 0;
+}
+
+/* What it joins is still being made when both were started together. */
+static bool in_child_await(const struct child_report *report)
+{
+    const struct timespec pause = { .tv_nsec = JOIN_LOOK_NS };
+
+    for (int looks = 0; report && looks < JOIN_LOOKS; looks++) {
+        if (report->error != 0)
+            break;
+        if (report->step == CHILD_STEP_EXEC)
+            return true;
+        syscall(SYS_nanosleep, &pause, NULL);
+    }
+    errno = ESRCH;
+    return !report;
+}
+
+static bool in_child_join(const struct launch *launch)
+{
+    const struct child_sandbox *sandbox = launch->spec->sandbox;
+
+    if (!sandbox || sandbox->join == 0)
+        return true;
+    return in_child_await(sandbox->join_report) &&
+           syscall(SYS_setns, launch->join_fd, sandbox->join) == 0;
+}
+
+static bool in_child_call(const struct child_call *call, long *kept)
+{
+    const unsigned long *a = call->arguments;
+    unsigned long first = call->flags & CHILD_CALL_ON_KEPT ? (unsigned long)*kept : a[0];
+
+    long rc = syscall(call->number, first, a[1], a[2], a[3], a[4], a[5]);
+    if (call->flags & CHILD_CALL_KEEP)
+        *kept = rc;
+    return rc >= 0 || (call->flags & CHILD_CALL_MAY_LACK &&
+                       (errno == ENOENT || errno == ENOTDIR || errno == EINVAL));
+}
+
+static bool in_child_calls(const struct launch *launch, const struct child_call *calls,
+                           size_t count)
+{
+    struct child_report *report = launch->spec->report;
+    long kept = -1;
+
+    for (size_t i = 0; i < count; i++)
+        if (!in_child_call(&calls[i], &kept)) {
+            report->step |= (int32_t)(calls[i].what << CHILD_WHAT_SHIFT);
+            return false;
+        }
+    return true;
+}
+
+static bool in_child_first(const struct launch *launch)
+{
+    const struct child_sandbox *sandbox = launch->spec->sandbox;
+
+    if (!sandbox)
+        return true;
+    if (launch->root_fd >= 0 && syscall(SYS_fchdir, launch->root_fd) != 0)
+        return false;
+    return in_child_calls(launch, sandbox->first, sandbox->nfirst);
+}
+
+static bool in_child_last(const struct launch *launch)
+{
+    const struct child_sandbox *sandbox = launch->spec->sandbox;
+
+    return !sandbox || in_child_calls(launch, sandbox->last, sandbox->nlast);
 }
 
 static bool in_child_step(struct launch *launch, enum child_step step)
@@ -295,6 +402,12 @@ static bool in_child_step(struct launch *launch, enum child_step step)
         return in_child_uid(launch);
     case CHILD_STEP_DIRECTORY:
         return in_child_directory(launch);
+    case CHILD_STEP_JOIN:
+        return in_child_join(launch);
+    case CHILD_STEP_FIRST:
+        return in_child_first(launch);
+    case CHILD_STEP_LAST:
+        return in_child_last(launch);
     case CHILD_STEP_EXEC:
         set_mask(0, NULL);
         syscall(SYS_execve, spec->path, spec->argv, spec->envp);
@@ -309,6 +422,13 @@ static bool in_child_step(struct launch *launch, enum child_step step)
 /* Its return value becomes the exit status. */
 static int in_child(void *argument)
 {
+    /* oom_score_adj wants the /proc of before, and mounts the rights of before. */
+    static const uint8_t order[] = {
+        CHILD_STEP_CGROUP,   CHILD_STEP_SESSION, CHILD_STEP_FDS,       CHILD_STEP_LIMITS,
+        CHILD_STEP_PRIORITY, CHILD_STEP_JOIN,    CHILD_STEP_FIRST,     CHILD_STEP_GROUPS,
+        CHILD_STEP_GID,      CHILD_STEP_UID,     CHILD_STEP_DIRECTORY, CHILD_STEP_LAST,
+        CHILD_STEP_EXEC,
+    };
     struct launch *launch = argument;
     struct child_report *report = launch->spec->report;
 
@@ -317,9 +437,9 @@ static int in_child(void *argument)
         in_child_digits(syscall(SYS_getpid), launch->spec->listen_pid);
     if (launch->spec->watchdog_pid)
         in_child_digits(syscall(SYS_getpid), launch->spec->watchdog_pid);
-    for (int step = CHILD_STEP_CGROUP; step <= CHILD_STEP_EXEC; step++) {
-        report->step = step;
-        if (!in_child_step(launch, (enum child_step)step)) {
+    for (size_t i = 0; i < sizeof order; i++) {
+        report->step = order[i];
+        if (!in_child_step(launch, (enum child_step)order[i])) {
             report->error = errno;
             break;
         }
@@ -339,6 +459,9 @@ static int check(const struct child_spec *spec, struct err *err)
     if (spec->share_memory && spec->set_ids && (spec->uid != getuid() || spec->uid != geteuid()))
         return err_set(err, ERR_INVALID, "starting %s: memory is not shared with another user",
                        spec->path);
+    if (spec->share_memory && spec->sandbox)
+        return err_set(err, ERR_INVALID, "starting %s: memory is not shared with a sandbox",
+                       spec->path);
     return 0;
 }
 
@@ -348,7 +471,8 @@ static pid_t clone_into_cgroup(struct launch *launch)
     const struct child_spec *spec = launch->spec;
     struct clone_args args = {
         .flags = CLONE_INTO_CGROUP | (spec->sibling ? CLONE_PARENT : 0) |
-                 (spec->pid_slot ? CLONE_PARENT_SETTID : 0),
+                 (spec->pid_slot ? CLONE_PARENT_SETTID : 0) |
+                 (spec->sandbox && spec->sandbox->new_processes ? CLONE_NEWPID : 0),
         .parent_tid = (uintptr_t)spec->pid_slot,
         .exit_signal = spec->sibling ? 0 : SIGCHLD, /* anything else is refused for a sibling */
         .cgroup = (uint64_t)spec->cgroup_fd,
@@ -378,6 +502,8 @@ static pid_t clone_plain(struct launch *launch, char *stack_top)
     flags |= spec->sibling ? CLONE_PARENT : SIGCHLD;
     if (spec->pid_slot)
         flags |= CLONE_PARENT_SETTID;
+    if (spec->sandbox && spec->sandbox->new_processes)
+        flags |= CLONE_NEWPID;
     return clone(in_child, stack_top, flags, launch, spec->pid_slot, NULL, NULL);
 }
 
@@ -404,7 +530,15 @@ int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
     if (rc < 0)
         return rc;
     AUTO_FREE int *sources = calloc(spec->nfds + 1, sizeof(*sources));
-    struct launch launch = { spec, sources, STDERR_FILENO + 1, -1, getpid(), false };
+    struct launch launch = {
+        .spec = spec,
+        .sources = sources,
+        .first_free = STDERR_FILENO + 1,
+        .directory_fd = spec->directory_fd,
+        .root_fd = spec->sandbox ? spec->sandbox->root_fd : -1,
+        .join_fd = spec->sandbox ? spec->sandbox->join_fd : -1,
+        .parent = getpid(),
+    };
     if (!sources)
         return err_set(err, ERR_MEMORY, "starting %s: no memory", spec->path);
     for (size_t i = 0; i < spec->nfds; i++)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,47 @@ char *child_find(const char *command, char *const *envp, struct err *err)
     else
         err_set(err, ERR_NOT_FOUND, "there is no command \"%s\" in PATH (%s)", command,
                 search_path(envp));
+    return NULL;
+}
+
+/* 0, or the errno that says why this is no program.  No link leads out of the root. */
+static int check_inside(int root, const char *path)
+{
+    struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+    struct stat st;
+
+    AUTO_CLOSE int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return errno;
+    return S_ISREG(st.st_mode) && st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH) ? 0 : EACCES;
+}
+
+static char *no_memory_for(const char *command, struct err *err)
+{
+    err_set(err, ERR_MEMORY, "no memory to look for %s", command);
+    return NULL;
+}
+
+char *child_find_inside(int root, const char *command, char *const *envp, struct err *err)
+{
+    char *found = NULL;
+
+    if (strchr(command, '/'))
+        return asprintf(&found, "%s%s", command[0] == '/' ? "" : "/", command) < 0
+                   ? no_memory_for(command, err)
+                   : found;
+    const char *part = command[0] ? search_path(envp) : NULL;
+    while (part) {
+        int len = (int)strcspn(part, ":");
+        if (asprintf(&found, "%s%.*s/%s", part[0] == '/' ? "" : "/", len, part, command) < 0)
+            return no_memory_for(command, err);
+        if (check_inside(root, found) == 0)
+            return found;
+        free(found);
+        part = part[len] ? part + len + 1 : NULL;
+    }
+    err_set(err, ERR_NOT_FOUND, "there is no command \"%s\" inside its root, in PATH (%s)", command,
+            search_path(envp));
     return NULL;
 }
 

@@ -126,7 +126,7 @@ const char *role_how(const struct role *role, const struct ledger *ledger,
     if (role->how.code != CLD_EXITED)
         snprintf(text, ROLE_TEXT_MAX, "signal %s", signals_name(role->how.status));
     else if (report->error)
-        snprintf(text, ROLE_TEXT_MAX, "%s: %s", child_step_name((enum child_step)report->step),
+        snprintf(text, ROLE_TEXT_MAX, "%s: %s", child_step_name(report->step),
                  strerror(report->error));
     else
         snprintf(text, ROLE_TEXT_MAX, "exit %d", role->how.status);

@@ -136,9 +136,8 @@ static void failure_is_in_the_report_after_a_fork(void **unused)
     assert_int_equal(WEXITSTATUS(wait_for(pid)), 127);
     assert_int_equal(report->step, CHILD_STEP_DIRECTORY);
     assert_int_equal(report->error, ENOENT);
-    assert_string_equal(child_step_name((enum child_step)report->step),
-                        "entering the working directory");
-    assert_string_equal(child_step_name((enum child_step)99), "an unknown step");
+    assert_string_equal(child_step_name(report->step), "entering the working directory");
+    assert_string_equal(child_step_name(99), "an unknown step");
 }
 
 static void text_without_interpreter_is_not_given_to_a_shell(void **unused)
@@ -541,6 +540,159 @@ static void start_time_and_pidfd_name_one_process(void **unused)
     close(pidfd);
 }
 
+/* --- a sandbox --- */
+
+static struct child_call call_of(uint32_t what, unsigned flags, long number, unsigned long a,
+                                 unsigned long b)
+{
+    return (
+        struct child_call){ .number = number, .arguments = { a, b }, .what = what, .flags = flags };
+}
+
+static int run_boxed(const struct child_sandbox *sandbox, char *const *argv, int *ret_status)
+{
+    struct child_spec spec = spec_of("/bin/sh", argv);
+    struct err err = { 0 };
+    pid_t pid;
+
+    spec.sandbox = sandbox;
+    int rc = child_start(&spec, &pid, &err);
+    if (rc == 0)
+        assert_int_equal(waitpid(pid, ret_status, 0), pid);
+    return rc;
+}
+
+static void calls_are_made_in_their_order(void **unused)
+{
+    static char *const argv[] = { "sh", "-c", "grep -q '^NoNewPrivs:.1' /proc/self/status", NULL };
+    const unsigned long path = (unsigned long)(uintptr_t) "/proc/self/no such thing";
+    const struct child_call first[] = {
+        call_of(1, CHILD_CALL_KEEP, SYS_socket, 1, 1),
+        call_of(2, CHILD_CALL_MAY_LACK, SYS_chdir, path, 0),
+        call_of(3, CHILD_CALL_ON_KEPT, SYS_getpeername, 99, 0),
+        call_of(4, CHILD_CALL_ON_KEPT, SYS_close, 99, 0),
+    };
+    const struct child_call last[] = { call_of(5, 0, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1) };
+    struct child_sandbox sandbox = {
+        .first = first, .nfirst = 2, .last = last, .nlast = 1, .root_fd = -1, .join_fd = -1
+    };
+    int status;
+
+    (void)unused;
+    assert_int_equal(run_boxed(&sandbox, argv, &status), 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(report->error, 0);
+    /* A socket without a peer cannot name it, but it is one. */
+    sandbox.nfirst = 3;
+    assert_int_equal(run_boxed(&sandbox, argv, &status), 0);
+    assert_int_equal(report->step, CHILD_STEP_FIRST | 3 << CHILD_WHAT_SHIFT);
+    assert_int_equal(report->error, ENOTCONN);
+    assert_string_equal(child_step_name(report->step), "making its sandbox");
+}
+
+static void a_call_that_fails_says_which_it_was(void **unused)
+{
+    static char *const argv[] = { "sh", "-c", "exit 0", NULL };
+    const struct child_call bad[] = { call_of(1, 0, SYS_getpid, 0, 0),
+                                      call_of(CHILD_WHAT_MAX, 0, SYS_close, 1 << 30, 0) };
+    const struct child_sandbox sandbox = { .last = bad, .nlast = 2, .root_fd = -1, .join_fd = -1 };
+    int status;
+
+    (void)unused;
+    assert_int_equal(run_boxed(&sandbox, argv, &status), 0);
+    assert_int_equal(WEXITSTATUS(status), 127);
+    assert_int_equal(report->step, CHILD_STEP_LAST | CHILD_WHAT_MAX << CHILD_WHAT_SHIFT);
+    assert_int_equal(report->error, EBADF);
+    assert_string_equal(child_step_name(report->step), "closing its sandbox");
+}
+
+static void a_folder_that_was_exchanged_is_not_entered(void **unused)
+{
+    static char *const argv[] = { "sh", "-c", "test \"$(pwd)\" = /usr/bin", NULL };
+    struct child_spec spec = spec_of("/bin/sh", argv);
+    struct child_sandbox sandbox = { .root_fd = -1, .join_fd = -1, .directory_path = "/usr" };
+    struct err err = { 0 };
+    int status;
+    pid_t pid;
+
+    (void)unused;
+    spec.sandbox = &sandbox;
+    spec.directory = "bin";
+    spec.directory_fd = open("/usr", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(child_start(&spec, &pid, &err), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    sandbox.directory_path = "/var";
+    assert_int_equal(child_start(&spec, &pid, &err), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(report->step, CHILD_STEP_DIRECTORY);
+    assert_int_equal(report->error, ESTALE);
+    close(spec.directory_fd);
+}
+
+/* Who is to run beside a process that never came to run does not wait for ever. */
+static void nobody_joins_what_has_failed(void **unused)
+{
+    static char *const argv[] = { "sh", "-c", "exit 0", NULL };
+    const struct child_report other = { .step = CHILD_STEP_UID, .error = EPERM };
+    const struct child_sandbox sandbox = {
+        .root_fd = -1, .join_fd = 1, .join = 1, .join_report = &other
+    };
+    int status;
+
+    (void)unused;
+    assert_int_equal(run_boxed(&sandbox, argv, &status), 0);
+    assert_int_equal(report->step, CHILD_STEP_JOIN);
+    assert_int_equal(report->error, ESRCH);
+}
+
+static void memory_is_not_shared_with_a_sandbox(void **unused)
+{
+    static char *const argv[] = { "sh", NULL };
+    const struct child_sandbox sandbox = { .root_fd = -1, .join_fd = -1 };
+    struct child_spec spec = spec_of("/bin/sh", argv);
+    struct err err = { 0 };
+    pid_t pid;
+
+    (void)unused;
+    spec.sandbox = &sandbox;
+    spec.share_memory = true;
+    assert_int_equal(child_start(&spec, &pid, &err), ERR_INVALID);
+}
+
+static void a_command_inside_a_root(void **unused)
+{
+    char *const envp[] = { "PATH=/none:/bin:usr/bin", NULL };
+    char folder[] = "/tmp/test_child.XXXXXX";
+    struct err err = { 0 };
+
+    (void)unused;
+    assert_non_null(mkdtemp(folder));
+    int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(mkdirat(root, "usr", 0755) | mkdirat(root, "usr/bin", 0755), 0);
+    /* A link that leads out for us leads into the root for it. */
+    assert_int_equal(symlinkat("/usr/bin", root, "bin"), 0);
+    close(openat(root, "usr/bin/tool", O_CREAT | O_WRONLY | O_CLOEXEC, 0755));
+    close(openat(root, "usr/bin/text", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    char *found = child_find_inside(root, "tool", envp, &err);
+    assert_string_equal(found, "/bin/tool");
+    free(found);
+    found = child_find_inside(root, "bin/any", envp, &err);
+    assert_string_equal(found, "/bin/any");
+    free(found);
+    assert_null(child_find_inside(root, "text", envp, &err));
+    assert_null(child_find_inside(root, "sh", envp, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_non_null(strstr(err.text, "inside its root"));
+    unlinkat(root, "usr/bin/tool", 0);
+    unlinkat(root, "usr/bin/text", 0);
+    unlinkat(root, "usr/bin", AT_REMOVEDIR);
+    unlinkat(root, "usr", AT_REMOVEDIR);
+    unlinkat(root, "bin", 0);
+    close(root);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +714,12 @@ int main(void)
         cmocka_unit_test(wrong_specs_are_refused),
         cmocka_unit_test(commands_are_found_as_execvp_does),
         cmocka_unit_test(start_time_and_pidfd_name_one_process),
+        cmocka_unit_test(calls_are_made_in_their_order),
+        cmocka_unit_test(a_call_that_fails_says_which_it_was),
+        cmocka_unit_test(a_folder_that_was_exchanged_is_not_entered),
+        cmocka_unit_test(nobody_joins_what_has_failed),
+        cmocka_unit_test(memory_is_not_shared_with_a_sandbox),
+        cmocka_unit_test(a_command_inside_a_root),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
