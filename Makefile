@@ -2,7 +2,8 @@
 # release, sanitizer and fuzz builds never disturb one another.
 #
 # Knobs: B=build/x  CC=clang  CFLAGS=...  DESTDIR= prefix= sbindir= bindir= sysconfdir=
-#        STATIC=1 (no shared libraries)  SECONDS=60 (fuzz)  PYTEST_ARGS=...  JOBS=2
+#        STATIC=1 (no shared libraries)  SECCOMP= (without libseccomp)  SECONDS=60 (fuzz)
+#        PYTEST_ARGS=...  JOBS=2
 #        TEST_JOBS=4 (0: no tests side by side)
 prefix     ?= /usr/local
 sbindir    ?= $(prefix)/sbin
@@ -20,7 +21,8 @@ MAKEFLAGS  += --no-builtin-rules
 # lists link the unit tests and feed `make lint`.
 LAYERS := base io \
   supervisor/plan supervisor/machine supervisor/ledger supervisor/guardian supervisor/logger \
-  supervisor/host supervisor/health supervisor/release supervisor/core supervisor/cli \
+  supervisor/sandbox supervisor/host supervisor/health supervisor/release supervisor/core \
+  supervisor/cli \
   deployctl/plan deployctl/wire deployctl/agent deployctl/fleet deployctl/cli
 
 below_base                := base
@@ -30,14 +32,17 @@ below_supervisor/machine  := supervisor/machine base
 below_supervisor/ledger   := supervisor/ledger $(below_io)
 below_supervisor/guardian := supervisor/guardian supervisor/ledger $(below_io)
 below_supervisor/logger   := supervisor/logger supervisor/ledger $(below_io)
-below_supervisor/host     := supervisor/host supervisor/plan $(below_io)
+below_supervisor/sandbox  := supervisor/sandbox supervisor/plan $(below_io)
+below_supervisor/host     := supervisor/host $(below_supervisor/sandbox)
 below_supervisor/health   := supervisor/health supervisor/machine $(below_supervisor/host)
 below_supervisor/release  := supervisor/release supervisor/machine supervisor/plan $(below_io)
 below_supervisor/core     := supervisor/core supervisor/release supervisor/health supervisor/host \
-                             supervisor/ledger supervisor/machine supervisor/plan $(below_io)
+                             supervisor/sandbox supervisor/ledger supervisor/machine \
+                             supervisor/plan $(below_io)
 below_supervisor/cli      := supervisor/cli supervisor/core supervisor/release supervisor/health \
-                             supervisor/host supervisor/logger supervisor/guardian \
-                             supervisor/ledger supervisor/machine supervisor/plan $(below_io)
+                             supervisor/host supervisor/sandbox supervisor/logger \
+                             supervisor/guardian supervisor/ledger supervisor/machine \
+                             supervisor/plan $(below_io)
 below_deployctl/plan      := deployctl/plan base
 below_deployctl/wire      := deployctl/wire deployctl/plan $(below_io)
 below_deployctl/agent     := deployctl/agent deployctl/wire deployctl/plan $(below_io)
@@ -51,6 +56,12 @@ PKG_CFLAGS  := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 LIBS_BASE   := -l:libinih.a
 LIBS_IO     := -l:libjansson.a -l:libuv_a.a $(LIBS_BASE) -lpthread -ldl
 LIBS_DEPLOY := -l:libzstd.a -lcrypto -lm
+# Optional: without it seccomp = is refused, and supervisor doctor says so.  SECCOMP= leaves it out.
+SECCOMP     ?= $(shell $(PKG_CONFIG) --exists libseccomp 2>/dev/null && echo yes)
+ifneq ($(SECCOMP),)
+PKG_CFLAGS  += -DHAVE_SECCOMP $(shell $(PKG_CONFIG) --cflags libseccomp 2>/dev/null)
+LIBS_IO     += -l:libseccomp.a
+endif
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
         -Wswitch-enum -Wpointer-arith -Wundef -Wimplicit-fallthrough -Werror
@@ -143,7 +154,8 @@ PYTEST ?= /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider -n $(TEST_JOBS) 
 SYSTEM_PROGRAMS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*/*.c))
 FUZZ_ARCHIVES = $(foreach l,deployctl/agent deployctl/wire deployctl/plan supervisor/core \
-  supervisor/release supervisor/health supervisor/host supervisor/logger supervisor/ledger \
+  supervisor/release supervisor/health supervisor/host supervisor/sandbox supervisor/logger \
+  supervisor/ledger \
   supervisor/machine supervisor/plan io base,$(call archive,$(l)))
 $(B)/examples/%: examples/%.c
 	@mkdir -p $(@D)
@@ -276,7 +288,8 @@ install: all
 ## deps          install what is missing to build and test (apt), or print the one command
 .PHONY: deps deps-build deps-check deps-lint
 deps: deps-check
-PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev
+PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev \
+  libseccomp-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist python3-grpcio zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
   mandoc zsh fish

@@ -12,6 +12,7 @@
 #include "supervisor/host/users.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/plan_lint.h"
+#include "supervisor/sandbox/ability.h"
 
 bool config_load(const char *path, struct config *config)
 {
@@ -60,7 +61,7 @@ static void look_at_user(struct config *config, const struct spec_service *servi
     arena_done(&arena);
 }
 
-/* A command inside a release is looked at when there is a release. */
+/* A command inside a release is looked at when there is a release, and one inside a root there. */
 static void look_at_program(struct config *config, const struct instance *made, char **argv,
                             const char *key)
 {
@@ -68,7 +69,7 @@ static void look_at_program(struct config *config, const struct instance *made, 
     struct stat st;
     struct err err = { 0 };
 
-    if (!command || (strchr(command, '/') && command[0] != '/'))
+    if (!command || made->service->set->sandbox.root || (strchr(command, '/') && command[0] != '/'))
         return;
     if (command[0] == '/') {
         if (stat(command, &st) != 0 && errno == ENOENT)
@@ -123,6 +124,28 @@ static void look_at_environment_file(struct config *config, const struct spec_se
         WARN(config, service, "environment_file", "%s: %s", path, strerror(errno));
 }
 
+static void look_at_sandbox(struct config *config, const struct spec_service *service)
+{
+    const struct spec_sandbox *spec = &service->set->sandbox;
+    const struct spec_paths *lists[] = { &spec->read_only, &spec->read_write, &spec->hidden };
+    static const char *const keys[] = { "read_only", "read_write_paths", "hidden_paths" };
+    struct ability ability;
+    const char *key = NULL;
+    struct err err = { 0 };
+
+    if (!spec_sandbox_any(spec))
+        return;
+    ability_look(&ability);
+    if (ability_check(&ability, spec, &key, &err) != 0)
+        WARN(config, service, key, "%s", err.text);
+    look_at_folder(config, service, "root", spec->root);
+    for (size_t i = 0; !spec->root && i < sizeof lists / sizeof *lists; i++)
+        for (size_t k = 0; k < lists[i]->count; k++)
+            if (*lists[i]->list[k] == '/' && access(lists[i]->list[k], F_OK) != 0)
+                WARN(config, service, keys[i], "%s: %s (a leading - allows it to be missing)",
+                     lists[i]->list[k], strerror(errno));
+}
+
 static void look_at_service(struct config *config, const struct spec_service *service)
 {
     static const struct instance_release none = { .id = "", .dir = "" };
@@ -132,6 +155,7 @@ static void look_at_service(struct config *config, const struct spec_service *se
 
     look_at_user(config, service);
     look_at_environment_file(config, service);
+    look_at_sandbox(config, service);
     look_at_folder(config, service, "release", service->release);
     arena_init(&arena);
     if (instance_make(config->plan, service, service->set->numprocs_start, &none, NULL, false,
@@ -145,7 +169,8 @@ static void look_at_service(struct config *config, const struct spec_service *se
         look_at_check(config, &made, &made.ready, "ready");
         look_at_check(config, &made, &made.startup, "startup");
         look_at_check(config, &made, &made.live, "live");
-        look_at_folder(config, service, "directory", made.directory);
+        if (!service->set->sandbox.root)
+            look_at_folder(config, service, "directory", made.directory);
         look_at_log(config, service, "stdout_logfile", made.stdout_log);
         look_at_log(config, service, "stderr_logfile", made.stderr_log);
     }

@@ -215,6 +215,10 @@ static void put_process(const json_t *why, struct buf *out)
         put_label(out, "NOT LIMITED");
         buf_wrap(out, jsonx_text(why, "limits_not_enforced", ""), LABEL_COLUMNS, BLANK_LABEL);
     }
+    if (jsonx_text(why, "sandbox", NULL)) {
+        put_label(out, "sandbox");
+        buf_wrap(out, jsonx_text(why, "sandbox", ""), LABEL_COLUMNS, BLANK_LABEL);
+    }
     if (release) {
         put_label(out, "release");
         buf_printf(out, "%s in %s\n", release, jsonx_text(why, "release_path", "?"));

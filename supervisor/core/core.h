@@ -21,6 +21,8 @@
 #include "supervisor/ledger/store.h"
 #include "supervisor/ledger/streams.h"
 #include "supervisor/plan/plan.h"
+#include "supervisor/sandbox/ability.h"
+#include "supervisor/sandbox/filter.h"
 
 struct core {
     struct loop *loop;
@@ -49,6 +51,10 @@ struct core {
     int64_t host_oom_ms;     /* ... this time; 0 = not yet */
     int log_fd;              /* of our own log; up to STDERR_FILENO: none to close */
     char log_name[80];       /* identifier and role, in front of each line */
+
+    struct ability ability; /* which sandboxes we can make; counts with ability_known */
+    bool ability_known;
+    struct filters filters; /* of system calls, by profile */
 
     struct history *history; /* NULL when there is no memory for it */
     struct feeds *feeds;     /* likewise */

@@ -22,6 +22,7 @@
 #include "supervisor/core/remark.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/spawn_box.h"
 #include "supervisor/core/unit_group.h"
 #include "supervisor/core/unit_oom.h"
 #include "supervisor/plan/options.h"
@@ -392,7 +393,7 @@ static const char *program_of(const struct unit *unit, char *text, size_t size)
 
 static void describe_exit(struct unit *unit, const struct ledger_record *record)
 {
-    char program[UNIT_REASON_MAX];
+    char program[UNIT_REASON_MAX], step[SANDBOX_TEXT_MAX];
     struct unit_exit *last = &unit->body.last;
     const struct lifecycle *lc = &unit->body.lc;
 
@@ -400,7 +401,8 @@ static void describe_exit(struct unit *unit, const struct ledger_record *record)
         keeper_reason(unit, "ended while no guardian watched: exit status unknown");
     else if (last->error != 0)
         keeper_reason(unit, "cannot start %s: %s: %s", program_of(unit, program, sizeof program),
-                      child_step_name((enum child_step)last->step), strerror(last->error));
+                      sandbox_step_text(last->step, unit->box ? &unit->box->sandbox : NULL, step),
+                      strerror(last->error));
     else if (lc->cause != LIFECYCLE_BY_ITSELF && unit->reason[0])
         return; /* the reason for the stop says more than the signal it ended by */
     else if (last->signal)
@@ -493,6 +495,7 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
     unit_oom_forget(unit);
     note_exit(unit, record);
     tell_exit(keeper, unit, record);
+    spawn_box_forget(unit);
     outputs_ended(keeper->core, unit->slot->name, spec);
     const struct unit_exit *last = &unit->body.last;
     bool expected = last->known && last->error == 0 &&

@@ -16,6 +16,7 @@
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/sandbox/sandbox.h"
 
 enum { KILL_AGAIN_MS = 1000, SIDE_HOOKS_MAX = 4096 };
 
@@ -203,9 +204,11 @@ void keeper_hooks_tell(struct keeper *keeper, const struct unit *unit, const cha
 
     jsonx_set_text(details, "instance", unit->slot->name);
     jsonx_set_text(details, "hook", hook);
-    if (known && record->report.error)
+    if (known && record->report.error) {
+        char step[SANDBOX_TEXT_MAX];
+        jsonx_set_text(details, "step", sandbox_step_text(record->report.step, NULL, step));
         jsonx_set_text(details, "error", strerror(record->report.error));
-    else if (known && signalled)
+    } else if (known && signalled)
         jsonx_set_text(details, "signal", signals_name(record->exit_status));
     else if (known)
         jsonx_set_int(details, "code", record->exit_status);

@@ -10,6 +10,7 @@
 #include "supervisor/release/releases.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/spawn_box.h"
 #include "supervisor/core/unit_group.h"
 #include "supervisor/core/unit_oom.h"
 
@@ -72,13 +73,18 @@ static int find_users(struct keeper_next *next, struct err *err)
         next->digests[i] = plan_digest(plan, spec, next->keeper->core->tunes);
         if (next->digests[i] == 0)
             return no_memory(err);
+        const char *what = "cannot run as that user";
         int rc = users_find(spec->user, spec->user_group, &next->arena, &next->users[i], &why);
+        if (rc == 0) {
+            what = "cannot make its sandbox";
+            rc = spawn_box_check(next->keeper->core, spec, &why);
+        }
         if (rc == 0)
             continue;
         next->user_problems[i] = arena_strdup(&next->arena, why.text);
         if (rc == ERR_MEMORY || !next->user_problems[i]) /* without a problem it would run as us */
             return no_memory(err);
-        log_error("cannot run as that user", "service", spec->name, "error", why.text, NULL);
+        log_error(what, "service", spec->name, "error", why.text, NULL);
     }
     return 0;
 }

@@ -19,6 +19,7 @@
 #include "supervisor/core/remark.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/core/spawn_box.h"
 #include "supervisor/core/unit_group.h"
 #include "supervisor/core/unit_oom.h"
 
@@ -104,6 +105,7 @@ void keeper_unit_free(struct unit *unit)
     keeper->by_record[unit->record] = NULL;
     ledger_release(&keeper->core->ledger, unit->record);
     spawn_forget(unit);
+    spawn_box_forget(unit);
     remark_clear(&unit->reason);
     remark_clear(&unit->cause);
     remark_clear(&unit->status);

@@ -17,6 +17,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/release/releases.h"
 #include "supervisor/core/sockets.h"
+#include "supervisor/core/spawn_box.h"
 #include "supervisor/core/unit_group.h"
 
 enum {
@@ -40,12 +41,14 @@ struct start {
     int release_fd, group_fd;
     int ready_write; /* our copy of the write end of fd:N */
     int stdin_fd;    /* our copy of stdin = open */
+    struct spawn_box box;
 };
 
 static void start_init(struct start *start)
 {
     memset(start, 0, sizeof *start);
     arena_init(&start->arena);
+    spawn_box_init(&start->box);
     start->release_fd = start->group_fd = start->ready_write = start->stdin_fd = -1;
 }
 
@@ -55,6 +58,7 @@ static void start_done(struct start *start)
     if (start->stdin_fd >= 0)
         close(start->stdin_fd);
     arena_done(&start->arena);
+    spawn_box_done(&start->box);
     if (start->release_fd >= 0)
         close(start->release_fd);
     if (start->group_fd > 0)
@@ -159,6 +163,19 @@ static int add_variable(struct start *start, const char *text, struct err *err)
     return 0;
 }
 
+/* Of the release that it runs, as it was when unit->made was made; "" = none. */
+static const char *release_dir_of(const struct unit *unit)
+{
+    static const char name[] = "RELEASE_DIR=";
+
+    for (size_t i = 0; unit->made->service->release && unit->made->envp[i]; i++)
+        if (strncmp(unit->made->envp[i], name, strlen(name)) == 0)
+            return unit->made->envp[i] + strlen(name);
+    return "";
+}
+
+static bool has_root(const struct unit *unit) { return unit->made->service->set->sandbox.root; }
+
 /* What was meant for us, by an outer service manager, is not for our services: theirs comes from
  * us, and the first of two equal names would win. */
 static bool is_ours(const char *variable)
@@ -174,6 +191,15 @@ static bool is_ours(const char *variable)
     return false;
 }
 
+/* A root inside the release: from there it is all that there is. */
+static char *as_seen(const struct unit *unit, char *variable)
+{
+    static const char inside[] = "RELEASE_DIR=/";
+
+    return has_root(unit) && strncmp(variable, inside, strlen(inside) - 1) == 0 ? (char *)inside
+                                                                                : variable;
+}
+
 static int copy_environment(const struct core *core, struct unit *unit, struct start *start,
                             uint32_t generation, struct err *err)
 {
@@ -186,7 +212,7 @@ static int copy_environment(const struct core *core, struct unit *unit, struct s
         return err_set(err, ERR_MEMORY, "no memory for the environment");
     for (size_t i = 0; i < count; i++)
         if (!is_ours(unit->made->envp[i]))
-            start->envp[start->nenv++] = unit->made->envp[i];
+            start->envp[start->nenv++] = as_seen(unit, unit->made->envp[i]);
     if (add_variable(start,
                      arena_printf(&start->arena, "SUPERVISOR_RUN=%016llx",
                                   (unsigned long long)core->ledger.header->run),
@@ -212,12 +238,13 @@ static bool is_local_file(const char *path)
 static int find_program(struct unit *unit, struct start *start, const char *command,
                         struct err *err)
 {
-    const char *dir = unit->made->service->release && unit->body.release[0] ? "" : NULL;
+    const char *dir = release_dir_of(unit);
 
-    for (size_t i = 0; unit->made->envp[i] && dir; i++)
-        if (strncmp(unit->made->envp[i], "RELEASE_DIR=", 12) == 0)
-            dir = unit->made->envp[i] + 12;
-    if (dir && command[0] != '/' && strchr(command, '/')) {
+    if (has_root(unit)) {
+        start->path = child_find_inside(start->box.root_fd, command, unit->made->envp, err);
+        return start->path ? 0 : (int)(err ? err->code : ERR_NOT_FOUND);
+    }
+    if (dir[0] && command[0] != '/' && strchr(command, '/')) {
         const char *inside = arena_printf(&start->arena, "%s/%s", dir, command);
         if (!inside)
             return err_set(err, ERR_MEMORY, "no memory for the path of the command");
@@ -255,10 +282,11 @@ static void fill_common(struct core *core, struct unit *unit, const struct users
                         struct start *start, struct child_spec *spec)
 {
     const struct spec_service *service = unit->made->service;
+    const struct spawn_box *box = &start->box;
 
     *spec = (struct child_spec){
         .path = start->path,
-        .directory_fd = start->release_fd,
+        .directory_fd = has_root(unit) ? -1 : start->release_fd,
         .directory = unit->made->directory,
         .set_ids = user->set,
         .uid = user->uid,
@@ -271,7 +299,8 @@ static void fill_common(struct core *core, struct unit *unit, const struct users
         .oom_score_adj = (int)service->set->oom_score_adj,
         .new_session = true,
         .sibling = true,
-        .share_memory = !user->set && is_local_file(start->path),
+        .share_memory = !user->set && !box->used && is_local_file(start->path),
+        .sandbox = box->used ? &box->sandbox.child : NULL,
     };
     fill_limits(core, service, start, spec);
 }
@@ -342,7 +371,7 @@ static int fill_notify(struct core *core, struct unit *unit, struct start *start
 {
     const struct spec_service *service = unit->made->service;
 
-    if (!core->notify_name || service->set->notify_access == SPEC_NOTIFY_NONE)
+    if (!core->notify_name || start->box.deaf || service->set->notify_access == SPEC_NOTIFY_NONE)
         return 0;
     int rc = add_variable(start, arena_printf(&start->arena, "NOTIFY_SOCKET=%s", core->notify_name),
                           err);
@@ -506,6 +535,9 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     ledger_rearm(&core->ledger, unit->record, next_generation(core, unit));
     int rc = prepare(core, unit, user, &start.release_fd, err);
     if (rc == 0)
+        rc = spawn_box_make(core, unit, user, start.release_fd, release_dir_of(unit), false,
+                            &start.box, err);
+    if (rc == 0)
         rc = copy_environment(core, unit, &start, record->generation, err);
     if (rc == 0)
         rc = find_program(unit, &start, unit->made->argv[0], err);
@@ -516,6 +548,7 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     }
     if (rc == 0)
         rc = launch(core, unit, unit->record, &spec, &start, err);
+    spawn_box_keep(unit, &start.box);
     start_done(&start);
     return rc;
 }
@@ -582,6 +615,13 @@ static void note_hook(struct core *core, const struct unit *unit, enum spawn_hoo
     ledger_body_put(&core->ledger, index, &body, sizeof body);
 }
 
+/* These are run while the main process is, and see what it sees. */
+static bool is_beside(const struct core *core, const struct unit *unit, enum spawn_hook hook)
+{
+    return (hook == SPAWN_NO_HOOK || hook == SPAWN_POST_START || hook == SPAWN_PRE_STOP) &&
+           ledger_living(&core->ledger, unit->record);
+}
+
 int spawn_helper(struct core *core, struct unit *unit, const struct users_identity *user,
                  enum spawn_hook hook, char *const *argv, size_t *ret_record, struct err *err)
 {
@@ -599,11 +639,14 @@ int spawn_helper(struct core *core, struct unit *unit, const struct users_identi
         note_hook(core, unit, hook, (size_t)index);
         rc = add_hook_variables(unit, hook, &start, err);
     }
-    if (rc == 0)
-        rc = find_program(unit, &start, argv[0], err);
     char dir[PATH_MAX];
     if (rc == 0)
         rc = open_release(core, unit, &start.release_fd, dir, sizeof dir, err);
+    if (rc == 0)
+        rc = spawn_box_make(core, unit, user, start.release_fd, dir, is_beside(core, unit, hook),
+                            &start.box, err);
+    if (rc == 0)
+        rc = find_program(unit, &start, argv[0], err);
     if (rc == 0) {
         fill_common(core, unit, user, &start, &spec);
         spec.argv = argv;

@@ -105,6 +105,7 @@ enum unit_evidence { UNIT_EVIDENCE_FAULT = 1 << 0, UNIT_EVIDENCE_KILL = 1 << 1 }
 
 struct keeper;
 struct slot;
+struct spawn_box;
 struct sockets_watch;
 
 struct unit {
@@ -118,6 +119,7 @@ struct unit {
      * post_stop to come); else NULL, and made anew from the plan when it is asked for. */
     struct instance *made;
     struct arena arena;
+    struct spawn_box *box; /* owned: to name a step of its last start that failed; may be NULL */
     struct checks *checks; /* running checks, or NULL */
     int64_t turn_ms;       /* it waits for its turn to restart since then, 0 = it does not */
     int64_t turn_wait_ms;  /* how long that will take, and its place in the line: */

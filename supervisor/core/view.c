@@ -16,9 +16,10 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/troubles.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/sandbox/sandbox.h"
 #include "supervisor/core/status.h"
 
-enum { TEXT_MAX = 3 * 1024 * 1024 };
+enum { TEXT_MAX = 3 * 1024 * 1024, SUMMARY_MAX = 4096 };
 
 static const char *const health_names[] = {
     [UNIT_HEALTH_UNKNOWN] = "unknown", [UNIT_HEALTH_OK] = "ok", [UNIT_HEALTH_BAD] = "bad"
@@ -45,7 +46,8 @@ static json_t *exit_json(const struct unit *unit)
     jsonx_set_real(row, "uptime_s", (double)last->uptime_ms / 1000.0);
     jsonx_set_text(row, "cause", unit->cause[0] ? unit->cause : NULL);
     if (last->error) {
-        jsonx_set_text(row, "step", child_step_name((enum child_step)last->step));
+        char step[SANDBOX_TEXT_MAX];
+        jsonx_set_text(row, "step", sandbox_step_text(last->step, NULL, step));
         jsonx_set_text(row, "error", strerror(last->error));
     }
     return row;
@@ -86,6 +88,18 @@ static void put_said(const struct keeper *keeper, const struct unit *unit, json_
         jsonx_set_real(row, "watchdog_s", (double)watchdog / 1000.0);
     if (kept > 0)
         jsonx_set_int(row, "fd_store", (json_int_t)kept);
+}
+
+static void put_sandbox(const struct slot *slot, json_t *row)
+{
+    struct buf text;
+
+    if (!spec_sandbox_any(&slot->spec->set->sandbox))
+        return;
+    buf_init(&text, SUMMARY_MAX);
+    sandbox_summary(&slot->spec->set->sandbox, &text);
+    jsonx_set_text(row, "sandbox", buf_text(&text));
+    buf_done(&text);
 }
 
 json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
@@ -131,6 +145,7 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     json_t *troubles = troubles_json(keeper->core, slot->name);
     if (troubles)
         json_object_set_new(row, "log_troubles", troubles);
+    put_sandbox(slot, row);
     put_said(keeper, unit, row);
     return row;
 }

@@ -1,6 +1,7 @@
 /* doctor.c - judging: the contract is in doctor.h. */
 #include "supervisor/host/doctor.h"
 
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,20 @@ static bool is_somebody_else(const char *user, uid_t uid)
     return user && strcmp(user, text) != 0 && !(uid == 0 && strcmp(user, "root") == 0);
 }
 
+static void add_sandbox(const struct spec_service *service, struct doctor_needs *ret)
+{
+    const struct spec_sandbox *spec = &service->set->sandbox;
+
+    if (!ret->mounts && spec_sandbox_mounts(spec))
+        ret->mounts = service->name;
+    if (!ret->namespaces && spec->namespaces != 0)
+        ret->namespaces = service->name;
+    if (!ret->capabilities && (spec->capabilities.given || spec->private_devices))
+        ret->capabilities = service->name;
+    if (!ret->filter && spec->seccomp.profile != SPEC_SECCOMP_NONE)
+        ret->filter = service->name;
+}
+
 static void add_needs(const struct spec_service *service, uid_t uid, struct doctor_needs *ret)
 {
     unsigned bits = cgroup_limits_need(&service->set->cgroup);
@@ -38,6 +53,7 @@ static void add_needs(const struct spec_service *service, uid_t uid, struct doct
         ret->release = service->name;
     if (!ret->default_log && !service->out.logfile)
         ret->default_log = service->name;
+    add_sandbox(service, ret);
     ret->descriptors += (uint64_t)service->numprocs * DESCRIPTORS_PER_INSTANCE;
 }
 
@@ -267,6 +283,52 @@ static void judge_rights(const struct judging *j)
                                .remedy = "set the clock" });
 }
 
+static void judge_sandboxes(const struct judging *j)
+{
+    const struct ability *can = &j->facts->ability;
+    const struct doctor_needs *n = j->needs;
+    char mounts[TEXT_MAX];
+
+    snprintf(mounts, sizeof mounts,
+             "we may not make mounts (%s): private_tmp, private_devices, read_only, hidden_paths "
+             "are refused%s",
+             strerror(can->mounts),
+             ability_has(can, CAP_SYS_CHROOT) ? "; root is entered by chroot alone" : ", root too");
+    add(j, (struct guarantee){ .id = "sandbox-mounts",
+                               .what = "services can have their own /tmp, /dev, root, and "
+                                       "read-only paths",
+                               .holds = can->mounts == 0,
+                               .needed = n->mounts != NULL,
+                               .needed_by = n->mounts,
+                               .why = mounts,
+                               .remedy = "start the supervisor as root; in a container with "
+                                         "--cap-add SYS_ADMIN and a profile that allows mount" });
+    add(j, (struct guarantee){ .id = "sandbox-namespaces",
+                               .what = "services can have their own network, ipc, processes",
+                               .holds = ability_has(can, CAP_SYS_ADMIN),
+                               .needed = n->namespaces != NULL,
+                               .needed_by = n->namespaces,
+                               .why = "we have no CAP_SYS_ADMIN: namespaces are refused",
+                               .remedy = "start the supervisor as root; in a container with "
+                                         "--cap-add SYS_ADMIN" });
+    add(j, (struct guarantee){ .id = "sandbox-capabilities",
+                               .what = "capabilities can be taken away from services",
+                               .holds = ability_has(can, CAP_SETPCAP),
+                               .needed = n->capabilities != NULL,
+                               .needed_by = n->capabilities,
+                               .why = "we have no CAP_SETPCAP: capabilities and private_devices "
+                                      "are refused; no_new_privs works",
+                               .remedy = "start the supervisor as root" });
+    add(j, (struct guarantee){ .id = "sandbox-filters",
+                               .what = "system calls of services can be filtered",
+                               .holds = can->no_filters == NULL,
+                               .needed = n->filter != NULL,
+                               .needed_by = n->filter,
+                               .why = can->no_filters,
+                               .remedy = "a program built with libseccomp, on a kernel with "
+                                         "CONFIG_SECCOMP_FILTER" });
+}
+
 json_t *doctor_judge(const struct doctor_facts *facts, const struct doctor_needs *needs)
 {
     const struct judging j = { facts, needs, json_array() };
@@ -276,6 +338,7 @@ json_t *doctor_judge(const struct doctor_facts *facts, const struct doctor_needs
     judge_knowing(&j);
     judge_places(&j);
     judge_rights(&j);
+    judge_sandboxes(&j);
     return j.rows;
 }
 

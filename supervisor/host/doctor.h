@@ -14,6 +14,7 @@
 
 #include "supervisor/host/cgroup.h"
 #include "supervisor/plan/plan.h"
+#include "supervisor/sandbox/ability.h"
 
 struct doctor_facts {
     bool running;            /* of a core that runs, not of a command */
@@ -29,6 +30,7 @@ struct doctor_facts {
     bool environment; /* environments of processes of other users can be read */
     bool change_users;
     bool no_new_privs, filtered;           /* we run under these ourselves */
+    struct ability ability;                /* which sandboxes we can make */
     const char *runtime;                   /* where the socket and the ledger are; NULL = nowhere */
     bool runtime_writable, runtime_memory; /* memory: on tmpfs */
     bool state_writable, logs_writable;
@@ -45,6 +47,8 @@ struct doctor_needs {
     const char *other_user;                   /* the first service that runs as somebody else */
     const char *release;                      /* the first that runs releases */
     const char *default_log;                  /* the first that writes to log_dir */
+    /* The first with a sandbox that wants mounts, namespaces, fewer capabilities, a filter. */
+    const char *mounts, *namespaces, *capabilities, *filter;
     const char *state_dir, *log_dir;
     uint64_t descriptors;
 };

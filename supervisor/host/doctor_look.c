@@ -138,6 +138,7 @@ void doctor_look(struct doctor_facts *ret, const struct cgroup *cgroup,
     for (int i = 0; i < CGROUP_NCONTROLLERS; i++)
         ret->controllers_why[i] = cgroup->missing[i][0] ? cgroup->missing[i] : NULL;
     look_at_rights(ret);
+    ability_look(&ret->ability);
     look_at_kernel(ret);
     look_at_places(ret, needs, socket, folder, sizeof folder);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)

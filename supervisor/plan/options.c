@@ -209,10 +209,7 @@ const char *options_supervisord_only(const char *section, const char *key)
 
 bool options_not_yet(const char *key)
 {
-    static const char *const later[] = {
-        "no_new_privs",     "capabilities", "private_tmp", "read_only",
-        "read_write_paths", "root",         "seccomp",     "release_config",
-    };
+    static const char *const later[] = { "release_config" };
     for (size_t i = 0; i < COUNT(later); i++)
         if (strcmp(later[i], key) == 0)
             return true;

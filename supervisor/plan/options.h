@@ -33,8 +33,8 @@ const char *options_takes(const struct opt *row);
  * NULL if it is not such a key. */
 const char *options_supervisord_only(const char *section, const char *key);
 
-/* A key of a later version ("seccomp"): true means that it must be refused as "not supported by
- * this version yet". */
+/* A key of a later version ("release_config"): true means that it must be refused as "not supported
+ * by this version yet". */
 bool options_not_yet(const char *key);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "supervisor/plan/options_parse.h"
+#include "supervisor/plan/options_sandbox.h"
 #include "supervisor/plan/spec.h"
 
 enum {
@@ -36,6 +37,7 @@ static const char *const compressions[] = { "none", "zstd", NULL };
 #define SET(member)   OPT_FIELD(struct spec_filling, set.member)
 #define LIMIT(index)  SET(limits[index])
 #define GROUP(member) SET(cgroup.member)
+#define BOX(member)   SET(sandbox.member)
 #define FILE_MAX      (1LL << 50)
 
 static const struct opt rows[] = {
@@ -343,6 +345,45 @@ static const struct opt rows[] = {
     { .key = "io_weight", .type = OPT_INTEGER, GROUP(io_weight), .min = 1, .max = 10000,
       .flags = LIVE, .example = "50",
       .help = "Share of the disks when they are busy; the others have 100." },
+    { .key = "no_new_privs", .type = OPT_BOOLEAN, BOX(no_new_privs), .initial = "false",
+      .example = "true",
+      .help = "Whether nothing that it executes can give it more rights (setuid programs, file "
+              "capabilities)." },
+    { .key = "capabilities", .type = OPT_CUSTOM, BOX(capabilities),
+      .parse = options_sandbox_capabilities, .example = "NET_BIND_SERVICE",
+      .help = "The capabilities that it and what it starts can have at most: names, none, or all "
+              "but some (-NET_RAW -SYS_ADMIN). With user it really has the ones that are named." },
+    { .key = "seccomp", .type = OPT_CUSTOM, BOX(seccomp), .initial = "none",
+      .parse = options_sandbox_seccomp, .example = "default",
+      .help = "Filter of system calls, by name: default (denies what containers are denied), "
+              "service (allows what services need), strict (the same without changing ids, "
+              "priorities, limits), none. A denied call fails; PROFILE:kill ends the process, "
+              "PROFILE:log lets it pass and tells the kernel's log. Brings no_new_privs." },
+    { .key = "private_tmp", .type = OPT_CUSTOM, BOX(private_tmp), .initial = "false",
+      .parse = options_sandbox_tmp, .example = "true",
+      .help = "Its own empty /tmp and /var/tmp, in memory, gone when its process ends: true, or the "
+              "size each may grow to, as 512MB." },
+    { .key = "private_devices", .type = OPT_BOOLEAN, BOX(private_devices), .initial = "false",
+      .example = "true",
+      .help = "Its own /dev with null, zero, full, random, urandom, tty, terminals and shm, and no "
+              "hardware." },
+    { .key = "read_only", .type = OPT_CUSTOM, BOX(read_only), .initial = "false",
+      .parse = options_sandbox_read_only, .example = "true",
+      .help = "What it cannot write to: true (everything but /dev, /proc and /sys), or paths. A "
+              "leading - allows a path to be missing." },
+    { .key = "read_write_paths", .type = OPT_CUSTOM, BOX(read_write),
+      .parse = options_sandbox_paths, .example = "/var/lib/web -/var/cache/web",
+      .help = "Paths that stay as they are inside of what is read_only." },
+    { .key = "hidden_paths", .type = OPT_CUSTOM, BOX(hidden), .parse = options_sandbox_paths,
+      .example = "/home /root",
+      .help = "Folders and files that are empty for it, with no access." },
+    { .key = "root", .type = OPT_TEXT, BOX(root), .example = "rootfs",
+      .help = "A folder that is its root, as /srv/jail; command and directory are inside. A "
+              "relative one is inside the release (. is the release)." },
+    { .key = "namespaces", .type = OPT_CUSTOM, BOX(namespaces),
+      .parse = options_sandbox_namespaces, .example = "net ipc",
+      .help = "Of what it has its own: net (only lo; sockets that are passed work), ipc, uts, "
+              "cgroup, pid (it is process 1 there: it must handle its stop signal itself)." },
     { .key = "on_exit", .type = OPT_CHOICE, SET(on_exit), .initial = "none",
       .choices = on_exits, .flags = LIVE,
       .help = "shutdown: when it ends for good the supervisor leaves, with its exit code." },

@@ -3,6 +3,7 @@
  *     plan_sections  files -> sections with their keys, repeated ones merged or refused
  *     plan_fill      sections -> typed structs, by the option tables
  *     plan_resolve   names -> indexes, start order, cycles
+ *     plan_sandbox   what goes with a sandbox and what does not
  *     plan_check     every instance made once, so that bad expansions are errors of the load
  */
 #ifndef SUPERVISOR_PLAN_PLAN_BUILD_H
@@ -143,6 +144,10 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
                        struct spec_service *service, struct plan_lines *lines);
 
 void plan_resolve_names(struct plan_build *build); /* by_name, groups, sockets, needs, order */
+
+/* What the keys of the sandbox mean together; puts `root` into its plain form. */
+void plan_sandbox_settle(struct plan_build *build, const struct plan_lines *lines,
+                         struct spec_filling *filling);
 
 void plan_check_all(struct plan_build *build);
 

@@ -338,6 +338,7 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
     check_stopping(&f);
     check_output(&f);
     check_rest(&f);
+    plan_sandbox_settle(build, lines, filling);
     keep_shared(&f);
     *ret = *f.service;
 }

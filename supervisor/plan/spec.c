@@ -44,3 +44,47 @@ int spec_limit_resource(enum spec_limit_name name)
     };
     return resources[name];
 }
+
+bool spec_sandbox_mounts(const struct spec_sandbox *sandbox)
+{
+    return sandbox->private_tmp.on || sandbox->private_devices || sandbox->read_only.all ||
+           sandbox->read_only.count > 0 || sandbox->hidden.count > 0 || sandbox->root ||
+           sandbox->namespaces & 1u << SPEC_NAMESPACE_PID;
+}
+
+bool spec_sandbox_any(const struct spec_sandbox *sandbox)
+{
+    return spec_sandbox_mounts(sandbox) || sandbox->no_new_privs || sandbox->namespaces != 0 ||
+           sandbox->capabilities.given || sandbox->seccomp.profile != SPEC_SECCOMP_NONE;
+}
+
+const char *spec_seccomp_name(int profile)
+{
+    static const char *const names[SPEC_NSECCOMP] = {
+        [SPEC_SECCOMP_NONE] = "none",
+        [SPEC_SECCOMP_DEFAULT] = "default",
+        [SPEC_SECCOMP_SERVICE] = "service",
+        [SPEC_SECCOMP_STRICT] = "strict",
+    };
+    return names[profile];
+}
+
+const char *spec_denied_name(int denied)
+{
+    static const char *const names[SPEC_NDENIED] = {
+        [SPEC_DENIED_ERROR] = "error",
+        [SPEC_DENIED_KILL] = "kill",
+        [SPEC_DENIED_LOG] = "log",
+    };
+    return names[denied];
+}
+
+const char *spec_namespace_name(int number)
+{
+    static const char *const names[SPEC_NNAMESPACES] = {
+        [SPEC_NAMESPACE_NET] = "net",       [SPEC_NAMESPACE_IPC] = "ipc",
+        [SPEC_NAMESPACE_UTS] = "uts",       [SPEC_NAMESPACE_PID] = "pid",
+        [SPEC_NAMESPACE_CGROUP] = "cgroup",
+    };
+    return names[number];
+}

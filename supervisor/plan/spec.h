@@ -107,6 +107,60 @@ struct spec_cgroup {
     int64_t cpu_weight, io_weight; /* 0 = not set */
 };
 
+/* --- the sandbox --- */
+
+enum spec_seccomp_profile {
+    SPEC_SECCOMP_NONE,
+    SPEC_SECCOMP_DEFAULT,
+    SPEC_SECCOMP_SERVICE,
+    SPEC_SECCOMP_STRICT,
+    SPEC_NSECCOMP
+};
+enum spec_denied { SPEC_DENIED_ERROR, SPEC_DENIED_KILL, SPEC_DENIED_LOG, SPEC_NDENIED };
+enum spec_namespace {
+    SPEC_NAMESPACE_NET,
+    SPEC_NAMESPACE_IPC,
+    SPEC_NAMESPACE_UTS,
+    SPEC_NAMESPACE_PID,
+    SPEC_NAMESPACE_CGROUP,
+    SPEC_NNAMESPACES
+};
+enum { SPEC_PATHS_MAX = 64 };
+const char *spec_seccomp_name(int profile);  /* "default" */
+const char *spec_denied_name(int denied);    /* "kill" */
+const char *spec_namespace_name(int number); /* "net" */
+
+struct spec_capabilities {
+    uint64_t named; /* bits by number */
+    bool given;     /* else it has what its user has */
+    bool all_but;   /* all of ours but `named`; else these alone */
+};
+struct spec_private_tmp {
+    int64_t bytes; /* 0 = as the kernel sees fit (half of the memory) */
+    bool on;
+};
+struct spec_paths {
+    const char *const *list; /* absolute; a leading - allows one to be missing */
+    size_t count;
+    bool all; /* read_only = true */
+};
+struct spec_seccomp {
+    int profile, denied; /* enum spec_seccomp_profile, enum spec_denied */
+};
+struct spec_sandbox {
+    bool no_new_privs, private_devices;
+    unsigned namespaces; /* 1 << enum spec_namespace */
+    struct spec_capabilities capabilities;
+    struct spec_private_tmp private_tmp;
+    struct spec_paths read_only, read_write, hidden;
+    const char *root; /* absolute, or inside the release; NULL = ours */
+    struct spec_seccomp seccomp;
+};
+/* Anything of it is asked for. */
+bool spec_sandbox_any(const struct spec_sandbox *sandbox);
+/* Something that wants mounts of its own. */
+bool spec_sandbox_mounts(const struct spec_sandbox *sandbox);
+
 struct spec_output {
     const char *logfile; /* as written; NULL = default; "none", "inherit", a path */
     bool apart;          /* [program:]s that share this file: "-NAME-N" goes into the name */
@@ -153,6 +207,7 @@ struct spec_settings {
     int64_t oom_score_adj;
     struct spec_limit limits[SPEC_NLIMITS];
     struct spec_cgroup cgroup;
+    struct spec_sandbox sandbox;
     int on_exit;
     int64_t watchdog_ms; /* 0 = none */
     int watchdog_signal, notify_access;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <string.h>
 
 #include "io/jsonx.h"
@@ -24,6 +25,7 @@ static const struct doctor_facts everything = {
     .stacks = true,
     .environment = true,
     .change_users = true,
+    .ability = { .effective = UINT64_MAX, .bounding = UINT64_MAX, .last = 40 },
     .runtime = "/run/x",
     .runtime_writable = true,
     .runtime_memory = true,
@@ -125,11 +127,33 @@ static void test_each_missing(void **unused)
     expect(&facts, &none, "exits-of-strangers", false, false);
 }
 
+static void test_sandboxes(void **unused)
+{
+    static const char *const ids[] = { "sandbox-mounts", "sandbox-namespaces",
+                                       "sandbox-capabilities", "sandbox-filters" };
+    const struct doctor_needs none = { .descriptors = 100 };
+    struct doctor_needs all = none;
+    struct doctor_facts facts = everything;
+
+    (void)unused;
+    all.mounts = all.namespaces = all.capabilities = all.filter = "web";
+    facts.ability = (struct ability){ .mounts = EPERM, .no_filters = "there is no libseccomp" };
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        expect(&facts, &none, ids[i], false, false);
+        expect(&everything, &all, ids[i], true, true);
+        json_t *rows = doctor_judge(&facts, &all), *row = row_of(rows, ids[i]);
+        assert_true(jsonx_bool(row, "needed", false));
+        assert_string_equal(jsonx_text(row, "needed_by", ""), "web");
+        json_decref(rows);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_there),
         cmocka_unit_test(test_each_missing),
+        cmocka_unit_test(test_sandboxes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
