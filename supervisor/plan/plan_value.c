@@ -1,6 +1,7 @@
 /* plan_value.c - the contract is in plan_value.h. */
 #include "supervisor/plan/plan_value.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/options_parse.h"
+#include "supervisor/plan/sandbox_value.h"
 
 static const void *field_of(const struct spec_service *service, const struct opt *row)
 {
@@ -159,7 +161,7 @@ static void put_custom(const struct spec_service *service, const struct opt *row
         buf_printf(out, "%.17g", *(const double *)field);
     else if (row->parse == options_parse_jitter)
         buf_printf(out, "%g%%", *(const double *)field * 100);
-    else
+    else if (!sandbox_value_put(row, field, out))
         put_limit(row, field, out);
 }
 
@@ -548,10 +550,24 @@ static void add_rules(uint64_t *sum, const struct spec_rules *rules)
     }
 }
 
-static void add_custom(uint64_t *sum, const struct spec_service *service, const struct opt *row,
+/* By its spelling; false when it is none of these. */
+static bool add_sandbox(uint64_t *sum, const struct opt *row, const void *field, bool *ret_made)
+{
+    struct buf text;
+
+    buf_init(&text, SPEC_PATHS_MAX * PATH_MAX + 1024);
+    bool is_one = sandbox_value_put(row, field, &text);
+    add_text(sum, is_one ? buf_text(&text) : "");
+    *ret_made = !text.failed;
+    buf_done(&text);
+    return is_one;
+}
+
+static bool add_custom(uint64_t *sum, const struct spec_service *service, const struct opt *row,
                        const void *field)
 {
     const struct spec_limit *limit = field;
+    bool made = true;
 
     if (row->parse == options_parse_rules) {
         add_rules(sum, field);
@@ -561,10 +577,11 @@ static void add_custom(uint64_t *sum, const struct spec_service *service, const 
     } else if (row->parse == options_parse_factor) {
         add_number(sum, service->set->backoff_linear);
         add_bytes(sum, field, service->set->backoff_linear ? 0 : row->size);
-    } else { /* all others are limits */
+    } else if (!add_sandbox(sum, row, field, &made)) { /* all others are limits */
         add_number(sum, limit->set);
         add_number(sum, limit->set ? (int64_t)limit->value : 0);
     }
+    return made;
 }
 
 static void add_names(uint64_t *sum, const struct opt_names *names, bool ordered)
@@ -602,8 +619,7 @@ static bool add_field(uint64_t *sum, const struct plan *plan, const struct spec_
         add_names(sum, field, strcmp(row->key, "sockets") == 0);
         return true;
     case OPT_CUSTOM:
-        add_custom(sum, service, row, field);
-        return true;
+        return add_custom(sum, service, row, field);
     case OPT_SHARE:
     case OPT_NTYPES:
         break;

@@ -188,6 +188,12 @@ static void one_value_has_many_spellings(void **state)
         { "environment = A=1\n", "environment = A=0,A=1\n" },
         { "memory_max = 1GB\n", "memory_max = 1024 MB\n" },
         { "stdout_logfile_maxbytes = 50MB\n", "" },
+        { "capabilities = CHOWN, cap_kill\n", "capabilities = KILL CHOWN\n" },
+        { "private_tmp = 1GB\n", "private_tmp = 1024MB\n" },
+        { "private_tmp = off\nread_only = no\nseccomp = none\n", "" },
+        { "read_only = /b /a\n", "read_only = /a//\n /b/\n" },
+        { "namespaces = net ipc\n", "namespaces = ipc,net\n" },
+        { "seccomp = default\n", "seccomp = DEFAULT:error\nno_new_privs = true\n" },
     };
     char before[TEXT_MAX], after[TEXT_MAX];
 
@@ -231,6 +237,22 @@ static void shows(const char *before, const char *after, const char *key, const 
     arena_done(&arena);
     plan_free(a);
     plan_free(b);
+}
+
+static void a_sandbox_is_made_by_a_restart(void **state)
+{
+    (void)state;
+    shows(WEB, WEB "capabilities = -NET_RAW\n", "capabilities", " -> all but NET_RAW");
+    shows(WEB "capabilities = none\n", WEB, "capabilities", "none -> ");
+    shows(WEB, WEB "private_tmp = 512MB\n", "private_tmp", "false -> 512MB");
+    shows(WEB "read_only = true\n", WEB "read_only = /usr -/b\n", "read_only", "true -> -/b /usr");
+    shows(WEB "seccomp = strict\n", WEB "seccomp = default:log\n", "seccomp",
+          "strict -> default:log");
+    shows(WEB, WEB "namespaces = pid net\n", "namespaces", " -> net pid");
+    diff_is(WEB "private_tmp = 1MB\nread_only = /a /b\n", WEB "private_tmp = 2MB\nread_only = /a\n",
+            "web=restart(private_tmp,read_only) ");
+    diff_is(WEB, WEB "seccomp = service\nhidden_paths = /x\nroot = /srv/x\n",
+            "web=restart(seccomp,hidden_paths,root) ");
 }
 
 static void values_are_shown_and_secrets_are_not(void **state)
@@ -312,6 +334,7 @@ int main(void)
         cmocka_unit_test(output_moves_while_it_is_captured),
         cmocka_unit_test(without_the_right_limits_restart),
         cmocka_unit_test(one_value_has_many_spellings),
+        cmocka_unit_test(a_sandbox_is_made_by_a_restart),
         cmocka_unit_test(values_are_shown_and_secrets_are_not),
         cmocka_unit_test(sockets_change_their_services),
         cmocka_unit_test(another_kind_changes_defaults),
