@@ -125,6 +125,11 @@ $(B)/tests/system/logger_%: tests/system/logger_%.c $(call archives_below,superv
 $(B)/tests/bench/limit: tests/bench/limit.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+# The table of doc/verdict.md.
+$(B)/tests/bench/verdict: tests/bench/verdict.c $(call archives_below,deployctl/plan)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,deployctl/plan) \
+	  $(LIBS_BASE) -lm
 $(B)/tests/bench/%_logger: tests/bench/%_logger.c $(call archives_below,supervisor/logger)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/logger) $(LIBS_IO)
@@ -205,7 +210,7 @@ check-boot: all
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/boot
 
 .PHONY: tests-built
-tests-built: $(UNIT_TESTS) $(SYSTEM_PROGRAMS) $(CHAOS_PROGRAMS) examples
+tests-built: $(UNIT_TESTS) $(SYSTEM_PROGRAMS) $(CHAOS_PROGRAMS) $(B)/tests/bench/verdict examples
 
 ## examples      the services that examples and tests run
 .PHONY: examples

@@ -37,7 +37,7 @@ int commands_main(int argc, char **argv)
           .help = "Release a folder: stage everywhere, canary, bake, batches.\n\nA release that a "
                   "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
                   "rolled back, 3 configuration, 4 hosts unreachable or not able to take part, 5 "
-                  "somebody else is at work, 6 held or paused, 7 hosts need attention." },
+                  "somebody else is at work, 6 held, paused or inconclusive, 7 hosts need attention." },
         { .name = "rollback", .words = "", .run = cmd_rollback_run,
           .options = cmd_rollback_options,
           .help = "Go back to the last good release.\n\nNo bytes travel. With an open rollout it is "

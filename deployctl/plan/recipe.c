@@ -321,7 +321,8 @@ static void check_idle_keys(struct reader *reader)
 {
     static const char *const keys[] = { "metrics_requests", "metrics_errors",  "metrics_latency",
                                         "max_error_ratio",  "max_slow_ratio",  "latency",
-                                        "false_abort",      "on_inconclusive", "warm_up" };
+                                        "false_abort",      "on_inconclusive", "warm_up",
+                                        "metrics_interval" };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (find_entry(reader, "canary", keys[i]))
             wrong(reader, "canary", keys[i], "means nothing without metrics");
@@ -347,6 +348,8 @@ static void make_evidence(struct reader *reader)
     };
     if (!canary->metrics)
         check_idle_keys(reader);
+    else if (canary->warm_up_ms > 0 && canary->warm_up_ms >= canary->bake_ms)
+        wrong(reader, "canary", "warm_up", "must be shorter than bake, or nothing is counted");
     if (evidence_check(&recipe->evidence, &err) < 0) {
         wrong_evidence(reader, "canary", &err);
         return;

@@ -4,6 +4,8 @@ Three hosts with examples/hello, which tells its counts on /metrics; threads her
 """
 import http.client
 import json
+import os
+import signal
 import threading
 import urllib.request
 
@@ -182,6 +184,56 @@ def test_probes_can_be_counted(fleet):
     text = fleet.run("release")
     assert "requests (0 %) failed on the canary" in text
     assert fleet.one_release() != before
+
+
+def test_a_rest_that_comes_and_goes_blames_nobody(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge(bake="6s")
+    with Load(fleet.hosts):
+        story = Story(fleet.start("release", "--json"))
+        story.stage("bake")
+        story.until(lambda e: e["event"] == "verdict", "a count")
+        os.kill(fleet.agent_of(story.process, fleet.hosts[1]), signal.SIGKILL)
+        fleet.hosts[2].supervisor.run("restart", "web")
+        story.host("h2", "again")
+        counts = story.until(lambda e: e["event"] == "verdict" and any(
+            host["resets"] for host in e["numbers"]["hosts"]), "a reset")
+        assert [host["host"] for host in counts["numbers"]["hosts"]] == ["h1", "h2", "h3"]
+        assert story.end() == 0, story.text
+    assert fleet.one_release() != before
+
+
+def test_a_gate_does_not_wait_for_counts(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge(bake="60s")
+    with Load(fleet.hosts):
+        story = Story(fleet.start("release", "--json"))
+        story.until(lambda e: e["event"] == "verdict", "a count")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{fleet.hosts[0].port}/crash", timeout=5)
+        except OSError:
+            pass
+        assert story.end() == 1, story.text
+    assert "was restarted" in story.text or "ended" in story.text
+    assert fleet.one_release() == before
+    assert fleet.why()["bad"].startswith("h1: web:0")
+
+
+def test_an_interrupted_bake_leaves_its_counts(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge(bake="60s")
+    with Load(fleet.hosts):
+        story = Story(fleet.start("release", "--json"))
+        story.until(lambda e: e["event"] == "verdict" and
+                    e["numbers"]["errors"]["canary"]["requests"] > 10, "a count")
+        story.process.send_signal(signal.SIGINT)
+        assert story.end() == 6, story.text
+    assert fleet.why()["verdicts"][-1]["numbers"]["errors"]["canary"]["requests"] > 10
+    fleet.run("abort")
+    assert fleet.one_release() == before
 
 
 def test_the_example_tells_its_counts(fleet):

@@ -150,6 +150,7 @@ static void what_the_verdict_cannot_rest_on_is_told(void **unused)
           "8: [canary] metrics_errors: must beg" },
         { "metrics = probes\nmax_error_ratio = 3", "8: [canary] max_error_ratio: must be a perc" },
         { "metrics = probes\nfalse_abort = 0%", "8: [canary] false_abort: must be a perc" },
+        { "metrics = probes\nbake = 5s\nwarm_up = 5s", "9: [canary] warm_up: must be shorter" },
         { "size = 1\nlatency = 1s", "8: [canary] latency: means nothing without metrics" },
         { "metrics = probes\n[host:a]\nmetrics = log:/a",
           "9: [host:a] metrics: must be of the sa" },

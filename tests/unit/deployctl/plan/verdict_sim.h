@@ -17,6 +17,7 @@ struct sim {
     /* From this request of the canary on, for as many more, both sides fail with `outage`. */
     int64_t outage_from, outage_for;
     double outage;
+    int64_t repeat; /* every failed request is tried again so often, and fails again */
     struct verdict_rules rules;
     int runs;
 };
@@ -42,6 +43,15 @@ static inline int64_t sim_hits(int64_t requests, double chance, uint64_t *seed)
     return hits;
 }
 
+/* `requests` of one side, and the failed ones once more for each time they are repeated. */
+static inline void sim_side(struct verdict_counts *side, int64_t requests, double chance,
+                            int64_t repeat, uint64_t *seed)
+{
+    int64_t hits = sim_hits(requests, chance, seed);
+    side->requests[0] = requests + hits * repeat;
+    side->hits[0] = hits + hits * repeat;
+}
+
 static inline int sim_less(const void *a, const void *b)
 {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -57,10 +67,10 @@ static inline int64_t sim_once(const struct sim *sim, uint64_t *seed, struct sim
     verdict_begin(&verdict, &sim->rules);
     for (int64_t done = 0; done < sim->requests; done += sim->window) {
         bool out = done >= sim->outage_from && done < sim->outage_from + sim->outage_for;
-        struct verdict_counts canary = { .requests = { sim->window } }, rest = { 0 };
-        rest.requests[0] = (int64_t)((double)sim->window * each + sim_chance(seed));
-        canary.hits[0] = sim_hits(sim->window, out ? sim->outage : sim->canary, seed);
-        rest.hits[0] = sim_hits(rest.requests[0], out ? sim->outage : sim->rest, seed);
+        struct verdict_counts canary = { 0 }, rest = { 0 };
+        int64_t others = (int64_t)((double)sim->window * each + sim_chance(seed));
+        sim_side(&canary, sim->window, out ? sim->outage : sim->canary, sim->repeat, seed);
+        sim_side(&rest, others, out ? sim->outage : sim->rest, sim->repeat, seed);
         verdict_take(&verdict, &canary, &rest);
         enum verdict_kind kind = verdict_now(&verdict);
         ever = ever || kind == VERDICT_GOOD;
