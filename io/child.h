@@ -130,6 +130,9 @@ char *child_find_inside(int root, const char *command, char *const *envp, struct
 /* pidfd_open / pidfd_send_signal; -errno on failure. */
 int child_pidfd(pid_t pid);
 int child_pidfd_signal(int pidfd, int signum);
+/* The process behind a pidfd, as this pid namespace numbers it; 0: it is gone, it is not seen from
+ * here, or that is no pidfd. */
+pid_t child_pidfd_pid(int pidfd);
 /* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 = no such. */
 uint64_t child_start_time(pid_t pid);
 

@@ -15,6 +15,7 @@
 
 enum {
     STAT_TEXT_MAX = 1024,
+    INFO_TEXT_MAX = 1024,
     FIELDS_BEFORE_START_TIME = 19, /* from the third, the first behind the name, to the 22nd */
 };
 
@@ -122,6 +123,21 @@ int child_pidfd(pid_t pid)
 int child_pidfd_signal(int pidfd, int signum)
 {
     return syscall(SYS_pidfd_send_signal, pidfd, signum, NULL, 0) < 0 ? -errno : 0;
+}
+
+pid_t child_pidfd_pid(int pidfd)
+{
+    char path[40], text[INFO_TEXT_MAX];
+
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (len <= 0)
+        return 0;
+    text[len] = '\0';
+    const char *at = strstr(text, "\nPid:"); /* of pidfds only; -1 once it is reaped */
+    long pid = at ? strtol(at + strlen("\nPid:"), NULL, 10) : 0;
+    return pid > 0 ? (pid_t)pid : 0;
 }
 
 uint64_t child_start_time(pid_t pid)

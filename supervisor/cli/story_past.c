@@ -134,6 +134,8 @@ static void put_end(const json_t *event, struct buf *out)
         buf_printf(out, ", release %s", jsonx_text(event, "release", ""));
     if (jsonx_text(event, "said_error", NULL))
         buf_printf(out, ", it said: %s", jsonx_text(event, "said_error", ""));
+    if (jsonx_text(event, "said_error_name", NULL))
+        buf_printf(out, ", it said: %s", jsonx_text(event, "said_error_name", ""));
     if (why)
         buf_printf(out, "; %s", why);
 }

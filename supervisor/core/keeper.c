@@ -460,6 +460,8 @@ static void publish_exit(struct keeper *keeper, const struct unit *unit,
         jsonx_set_text(details, "error", unit->reason);
     if (unit->said.error)
         jsonx_set_text(details, "said_error", strerror(unit->said.error));
+    if (unit->error[0])
+        jsonx_set_text(details, "said_error_name", unit->error);
     if (unit->said.has_exit_status)
         jsonx_set_int(details, "said_exit_status", unit->said.exit_status);
     if (unit->cause[0])

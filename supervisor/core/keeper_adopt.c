@@ -98,6 +98,7 @@ static void adopt_record(struct keeper *keeper, size_t index)
         remark_set(&unit->reason, UNIT_REASON_MAX, "%.*s", UNIT_REASON_MAX - 1, saved.reason);
         unit->said = saved.said;
         remark_set(&unit->status, UNIT_STATUS_MAX, "%.*s", UNIT_STATUS_MAX - 1, saved.status);
+        remark_set(&unit->error, UNIT_ERROR_MAX, "%.*s", UNIT_ERROR_MAX - 1, saved.error);
     } else {
         memset(&unit->body, 0, sizeof unit->body);
         unit->body.pristine = true; /* claimed, and the core died before the first word */

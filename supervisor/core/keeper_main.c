@@ -7,6 +7,7 @@
 #include "supervisor/core/keeper_notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,15 +128,15 @@ static void enter(struct keeper *keeper, struct unit *unit, pid_t pid)
     publish(keeper, unit, before, pid);
 }
 
-void keeper_main_take(struct keeper *keeper, struct unit *unit, pid_t pid)
+/* Takes over the pidfd of `pid`, which may be negative. */
+static void take(struct keeper *keeper, struct unit *unit, pid_t pid, int given)
 {
+    AUTO_CLOSE int pidfd = given;
     bool is_main;
 
-    if (pid == keeper->core->ledger.pids[unit->record])
-        return;
-    AUTO_CLOSE int pidfd = child_pidfd(pid);
     /* Asked after it was opened, so the answer is about the process behind it. */
-    if (pidfd < 0 || keeper_unit_of(keeper, pid, &is_main) != unit || child_start_time(pid) == 0) {
+    if (pidfd < 0 || keeper_unit_of(keeper, pid, &is_main) != unit || child_start_time(pid) == 0 ||
+        child_pidfd_pid(pidfd) != pid) {
         log_warn("MAINPID names a process that is not of this instance", "instance",
                  unit->slot->name, NULL);
         return;
@@ -146,6 +147,23 @@ void keeper_main_take(struct keeper *keeper, struct unit *unit, pid_t pid)
         return;
     }
     enter(keeper, unit, pid);
+}
+
+void keeper_main_take(struct keeper *keeper, struct unit *unit, pid_t pid)
+{
+    if (pid != keeper->core->ledger.pids[unit->record])
+        take(keeper, unit, pid, child_pidfd(pid));
+}
+
+void keeper_main_take_pidfd(struct keeper *keeper, struct unit *unit, int pidfd)
+{
+    pid_t pid = pidfd >= 0 ? child_pidfd_pid(pidfd) : 0;
+
+    if (pid <= 0)
+        log_warn("MAINPIDFD comes without the pidfd of a living process", "instance",
+                 unit->slot->name, NULL);
+    else if (pid != keeper->core->ledger.pids[unit->record])
+        take(keeper, unit, pid, fcntl(pidfd, F_DUPFD_CLOEXEC, 0));
 }
 
 void keeper_main_resume(struct keeper *keeper, struct unit *unit)

@@ -132,6 +132,22 @@ static void publish(struct unit *unit, const char *what, const char *key, int64_
     events_publish(unit->keeper->core->events, "notify", details);
 }
 
+/* Of a library that it uses; a failed start may have no number for it. */
+static void take_error_name(struct unit *unit, const char *of, const char *name)
+{
+    char text[UNIT_ERROR_MAX];
+
+    snprintf(text, sizeof text, "%s %s", of, name);
+    if (!name[0] || strcmp(unit->error, text) == 0)
+        return;
+    remark_set(&unit->error, UNIT_ERROR_MAX, "%s", text);
+    json_t *details = json_object();
+    jsonx_set_text(details, "instance", unit->slot->name);
+    jsonx_set_text(details, "says", strcmp(of, "Varlink") == 0 ? "VARLINKERROR" : "BUSERROR");
+    jsonx_set_text(details, "name", name);
+    events_publish(unit->keeper->core->events, "notify", details);
+}
+
 static void take_state(struct unit *unit, const struct notify_message *message)
 {
     struct unit_said *said = &unit->said;
@@ -149,6 +165,8 @@ static void take_state(struct unit *unit, const struct notify_message *message)
         said->error = (int32_t)message->error;
         publish(unit, "ERRNO", "errno", said->error);
     }
+    take_error_name(unit, "D-Bus", message->bus_error);
+    take_error_name(unit, "Varlink", message->varlink_error);
     if (message->exit_status >= 0) {
         said->has_exit_status = true;
         said->exit_status = (int32_t)message->exit_status;
@@ -185,7 +203,7 @@ static void take_fds(struct keeper *keeper, struct unit *unit, const struct noti
 
     if (message->fd_remove && message->fd_name[0])
         kept_remove(keeper->kept, slot->name, message->fd_name);
-    if (!message->fd_store || message->nfds == 0)
+    if (!message->fd_store || message->nfds == 0 || message->main_pidfd)
         return;
     size_t refused =
         kept_put(keeper->kept, slot->name, message->fd_name, !message->fd_unpolled,
@@ -216,7 +234,9 @@ void keeper_notified(struct keeper *keeper, const struct notify_message *message
                   NULL);
         return;
     }
-    if (message->main_pid > 0)
+    if (message->main_pidfd)
+        keeper_main_take_pidfd(keeper, unit, message->nfds == 1 ? message->fds[0] : -1);
+    else if (message->main_pid > 0)
         keeper_main_take(keeper, unit, (pid_t)message->main_pid);
     take_state(unit, message);
     take_fds(keeper, unit, message);

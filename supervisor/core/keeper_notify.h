@@ -23,6 +23,8 @@ void keeper_watchdog_free(struct unit *unit);
 /* keeper_main.c.  MAINPID=: takes that process for the main one from now on, if it lives and
  * belongs to the instance.  What was the main process is then one of the others. */
 void keeper_main_take(struct keeper *keeper, struct unit *unit, pid_t pid);
+/* MAINPIDFD=1: likewise, of the process behind a pidfd, which stays the caller's. */
+void keeper_main_take_pidfd(struct keeper *keeper, struct unit *unit, int pidfd);
 /* Takes the watch up again that a core before us had. */
 void keeper_main_resume(struct keeper *keeper, struct unit *unit);
 void keeper_main_free(struct unit *unit);

@@ -218,6 +218,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->body.probes = unit->body.probe_failures = 0;
     unit->body.main_pid = 0;
     remark_clear(&unit->status);
+    remark_clear(&unit->error);
     memset(&unit->said, 0, sizeof unit->said);
     keeper_main_free(unit);
     if (unit->body.lc.starts > 1)

@@ -59,6 +59,7 @@ struct unit *keeper_unit_new(struct keeper *keeper, struct slot *slot, enum ledg
     remark_init(&unit->reason);
     remark_init(&unit->cause);
     remark_init(&unit->status);
+    remark_init(&unit->error);
     remark_init(&unit->check);
     unit->timer = loop_timer_new(keeper->core->loop, on_deadline, unit);
     if (!unit->timer) {
@@ -109,6 +110,7 @@ void keeper_unit_free(struct unit *unit)
     remark_clear(&unit->reason);
     remark_clear(&unit->cause);
     remark_clear(&unit->status);
+    remark_clear(&unit->error);
     remark_clear(&unit->check);
     free(unit);
 }
@@ -133,6 +135,7 @@ void keeper_save(struct unit *unit)
     snprintf(saved.reason, sizeof saved.reason, "%s", unit->reason);
     saved.said = unit->said;
     snprintf(saved.status, sizeof saved.status, "%s", unit->status);
+    snprintf(saved.error, sizeof saved.error, "%s", unit->error);
     ledger_body_put(&unit->keeper->core->ledger, unit->record, &saved, sizeof saved);
 }
 

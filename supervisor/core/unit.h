@@ -19,7 +19,13 @@
 #include "supervisor/plan/instance.h"
 
 enum { SLOT_NAME_MAX = SPEC_NAME_MAX * 2 };
-enum { UNIT_RELEASE_MAX = 32, UNIT_REASON_MAX = 160, UNIT_CAUSE_MAX = 80, UNIT_STATUS_MAX = 128 };
+enum {
+    UNIT_RELEASE_MAX = 32,
+    UNIT_REASON_MAX = 160,
+    UNIT_CAUSE_MAX = 80,
+    UNIT_STATUS_MAX = 128,
+    UNIT_ERROR_MAX = NOTIFY_ERROR_MAX + 16
+};
 
 /* What the present process says of itself by sd_notify. */
 struct unit_said {
@@ -94,6 +100,7 @@ struct unit_saved {
     char reason[UNIT_REASON_MAX];
     struct unit_said said;
     char status[UNIT_STATUS_MAX];
+    char error[UNIT_ERROR_MAX];
 };
 
 /* Remembered as soon as it is heard, whether the startup check has passed or not. */
@@ -141,6 +148,7 @@ struct unit {
     const char *reason;             /* why it is in its state; kept in the ledger */
     const char *cause;              /* why we made the last process end; likewise */
     const char *status;             /* STATUS= of sd_notify */
+    const char *error;              /* "D-Bus NAME" or "Varlink NAME": BUSERROR=, VARLINKERROR= */
     const char *check;              /* why the latest check failed */
     struct unit_said said;          /* by sd_notify; kept in the ledger */
     struct unit_watchdog *watchdog; /* or NULL */

@@ -82,6 +82,8 @@ static void put_said(const struct keeper *keeper, const struct unit *unit, json_
         jsonx_set_bool(row, "reloading", true);
     if (said->error)
         jsonx_set_text(row, "said_error", strerror(said->error));
+    if (unit->error[0])
+        jsonx_set_text(row, "said_error_name", unit->error);
     if (said->has_exit_status)
         jsonx_set_int(row, "said_exit_status", said->exit_status);
     if (watchdog > 0)

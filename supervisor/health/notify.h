@@ -13,7 +13,12 @@
 #include "base/err.h"
 #include "io/loop.h"
 
-enum { NOTIFY_DATAGRAM_MAX = 4096, NOTIFY_STATUS_MAX = 128, NOTIFY_FD_NAME_MAX = 256 };
+enum {
+    NOTIFY_DATAGRAM_MAX = 4096,
+    NOTIFY_STATUS_MAX = 128,
+    NOTIFY_FD_NAME_MAX = 256,
+    NOTIFY_ERROR_MAX = 96,
+};
 
 /* Whose messages count. */
 enum notify_access {
@@ -27,6 +32,7 @@ struct notify_message {
     pid_t sender; /* by SCM_CREDENTIALS; 0 = none came: the message is dropped before this */
     uid_t uid;
     bool ready, stopping, reloading, watchdog, watchdog_trigger, restart_reset;
+    bool main_pidfd; /* MAINPIDFD=1: the one descriptor is of the main process */
     bool fd_store, fd_remove, fd_unpolled; /* FDSTORE=1, FDSTOREREMOVE=1, FDPOLL=0 */
     bool has_status;                       /* it may be empty */
     enum notify_access access;             /* NOTIFYACCESS= */
@@ -37,6 +43,8 @@ struct notify_message {
     int64_t exit_status;  /* EXIT_STATUS=; -1 = not said */
     int64_t watchdog_us;  /* WATCHDOG_USEC=; -1 = not said, 0 = off */
     char status[NOTIFY_STATUS_MAX];
+    /* BUSERROR= and VARLINKERROR=: names as "org.example.Error"; "" = not said, or no such name. */
+    char bus_error[NOTIFY_ERROR_MAX], varlink_error[NOTIFY_ERROR_MAX];
     char fd_name[NOTIFY_FD_NAME_MAX]; /* FDNAME=; "" = not said, or not fit to be one */
     /* What came along, valid until the call returns; whoever keeps one puts -1 in its place, the
      * others are closed. */

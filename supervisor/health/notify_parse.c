@@ -1,6 +1,7 @@
 /* notify_parse.c - one datagram of sd_notify; the contract is in notify.h. */
 #include "supervisor/health/notify.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <string.h>
 
@@ -106,6 +107,27 @@ static void copy_fd_name(const char *text, size_t len, char ret[static NOTIFY_FD
     ret[len] = '\0';
 }
 
+/* Words with dots between them, as D-Bus and Varlink have them.  Anything else is not one. */
+static void copy_error(const char *text, size_t len, char ret[static NOTIFY_ERROR_MAX])
+{
+    bool dots = false;
+
+    if (len >= NOTIFY_ERROR_MAX)
+        return;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool dot = c == '.';
+        if (dot ? i == 0 || i + 1 == len || text[i - 1] == '.'
+                : !isalnum(c) && c != '_' && c != '-')
+            return;
+        dots |= dot;
+    }
+    if (!dots)
+        return;
+    memcpy(ret, text, len);
+    ret[len] = '\0';
+}
+
 static enum notify_access parse_access(const char *text, size_t len)
 {
     static const struct {
@@ -139,6 +161,7 @@ static bool parse_flag(const char *line, size_t len, struct notify_message *ret)
         { "FDSTORE=1", &ret->fd_store },
         { "FDSTOREREMOVE=1", &ret->fd_remove },
         { "FDPOLL=0", &ret->fd_unpolled },
+        { "MAINPIDFD=1", &ret->main_pidfd },
         { "RESTART_RESET=1", &ret->restart_reset },
     };
 
@@ -189,6 +212,10 @@ static void parse_line(const char *line, size_t len, struct notify_message *ret)
         copy_status(value, size, ret->status);
     } else if (size = len, (value = value_of(line, &size, "FDNAME="))) {
         copy_fd_name(value, size, ret->fd_name);
+    } else if (size = len, (value = value_of(line, &size, "BUSERROR="))) {
+        copy_error(value, size, ret->bus_error);
+    } else if (size = len, (value = value_of(line, &size, "VARLINKERROR="))) {
+        copy_error(value, size, ret->varlink_error);
     } else if (size = len, (value = value_of(line, &size, "NOTIFYACCESS="))) {
         ret->access = parse_access(value, size);
     }

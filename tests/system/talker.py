@@ -9,6 +9,7 @@
     barrier                 all that was said before has been heard when this is done
     keep NAME PATH [MORE]   FDSTORE=1 with PATH open for reading, and MORE in the message
     keep-pipe NAME          FDSTORE=1 with a pipe whose other end is closed soon
+    main-pidfd PID TEXT     MAINPIDFD=1 and TEXT with a pidfd of PID ("me")
     forget                  the orders: the next process begins with none
     variables               the environment that concerns us, and what the descriptors hold
     anything else is a datagram for NOTIFY_SOCKET; \\n in it is a newline, $PID the own pid
@@ -119,6 +120,11 @@ def do(line):
         barrier()
         os.close(here)
         os.close(there)
+    elif word == "main-pidfd":
+        pid, text = rest.split(" ", 1)
+        fd = os.pidfd_open(os.getpid() if pid == "me" else int(pid))
+        notify("MAINPIDFD=1\n" + text, [fd])
+        os.close(fd)
     elif word == "variables":
         variables()
     else:

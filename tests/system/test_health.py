@@ -147,13 +147,18 @@ def test_reloading_stopping_and_how_it_ended(host):
     said(s, "a:0", "READY=1")
     row = s.instance("a:0")
     assert row["ready"] and "reloading" not in row and "status" not in row
-    tell(s, "a", "STOPPING=1\\nERRNO=13\\nEXIT_STATUS=4")
+    tell(s, "a", "BUSERROR=org.example.Old\\nVARLINKERROR=not one", "BUSERROR=org.example.Old",
+         "VARLINKERROR=org.example.Broken", "STOPPING=1\\nERRNO=13\\nEXIT_STATUS=4")
     s.wait_instance("a:0", lambda row: row["state"] == "stopping" and not row["ready"])
+    assert s.instance("a:0")["said_error_name"] == "Varlink org.example.Broken"
+    assert [e["name"] for e in s.events() if str(e.get("says")).endswith("LINKERROR")
+            or e.get("says") == "BUSERROR"] == ["org.example.Old", "org.example.Broken"]
     s.kill_core()  # and it is not sent a TERM for it
     tell(s, "a", "exit 0")
     event = exit_of(s, "a:0")
     assert event["code"] == 0 and event["said_error"] == "Permission denied"
     assert event["said_exit_status"] == 4
+    assert event["said_error_name"] == "Varlink org.example.Broken"
     assert s.wait_state("a:0", "exited")["expected"]
     # One that says so and stays is killed after stopwaitsecs, without its stop signal.
     tell(s, "b", "STOPPING=1")
@@ -283,6 +288,30 @@ def test_a_new_main_process(host):
     s.wait_state("below:0", "exited") if event.get("signal") is None else \
         s.wait_instance("below:0", lambda row: row["state"] in ("exited", "failed"))
     wait_for(lambda: not alive(first["below:0"]), "the first one was seen to", 5)
+
+
+def test_a_new_main_process_by_pidfd(host):
+    s = host(start=False)
+    keys = "ready = notify\nautorestart = false\nexitcodes = 0, 7\n"
+    s.write("".join(talker(s, name, keys) for name in ("parted", "strange", "none", "file")))
+    with open(s.path("file.txt"), "w") as file:
+        file.write("no pidfd")
+    s.start()
+    first = {name: row["pid"] for name, row in s.instances().items()}
+    tell(s, "parted", "part main-pidfd me READY=1")
+    tell(s, "strange", f"main-pidfd {os.getpid()} READY=1\\nSTATUS=here")
+    tell(s, "none", "MAINPIDFD=1\\nREADY=1")
+    tell(s, "file", f"keep x {s.path('file.txt')} MAINPIDFD=1", "READY=1")
+    row = s.wait_instance("parted:0", lambda row: row["ready"])
+    assert row["pid"] != first["parted:0"] and row["state"] == "running", row
+    for name in ("strange:0", "none:0", "file:0"):
+        row = s.wait_instance(name, lambda row: row["ready"])
+        assert row["pid"] == first[name] and "fd_store" not in row
+    assert "MAINPID names a process that is not of this instance" in s.text_of("supervisor.log")
+    wait_for(lambda: s.text_of("supervisor.log").count("MAINPIDFD comes without") == 2, "warnings")
+    s.kill_core()
+    tell(s, "parted", "exit 7")
+    assert exit_of(s, "parted:0")["code"] == 7
 
 
 # --- probes ---

@@ -532,9 +532,13 @@ static void start_time_and_pidfd_name_one_process(void **unused)
     int pidfd = child_pidfd(pid);
     assert_true(pidfd >= 0);
     assert_true(fcntl(pidfd, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(child_pidfd_pid(pidfd), pid);
+    assert_int_equal(child_pidfd_pid(STDIN_FILENO), 0);
+    assert_int_equal(child_pidfd_pid(-1), 0);
     assert_int_equal(child_pidfd_signal(pidfd, SIGKILL), 0);
     assert_int_equal(WTERMSIG(wait_for(pid)), SIGKILL);
     assert_int_equal(child_pidfd_signal(pidfd, SIGKILL), -ESRCH);
+    assert_int_equal(child_pidfd_pid(pidfd), 0);
     assert_int_equal(child_pidfd(pid), -ESRCH);
     assert_int_equal(child_start_time(pid), 0);
     close(pidfd);

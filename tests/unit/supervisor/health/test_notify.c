@@ -80,6 +80,17 @@ static void all_of_sd_notify_is_understood(void **unused)
     assert_int_equal(m.error, 0);
     assert_int_equal(m.access, NOTIFY_ACCESS_UNSAID);
     assert_true(m.has_status);
+    m = parse("BUSERROR=org.freedesktop.DBus.Error.TimedOut\nMAINPIDFD=1\n"
+              "VARLINKERROR=org.varlink.service.InvalidParameter");
+    assert_string_equal(m.bus_error, "org.freedesktop.DBus.Error.TimedOut");
+    assert_string_equal(m.varlink_error, "org.varlink.service.InvalidParameter");
+    assert_true(m.main_pidfd && m.main_pid == 0);
+    static const char *const wrong[] = { "BUSERROR=",         "BUSERROR=word", "BUSERROR=a..b",
+                                         "BUSERROR=.a.b",     "BUSERROR=a.b.", "BUSERROR=a.b c",
+                                         "BUSERROR=a.\033[2J" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_string_equal(parse(wrong[i]).bus_error, "");
+    assert_false(parse("MAINPIDFD=2").main_pidfd);
     m = parse("FDSTORE=1\nFDPOLL=0\nFDNAME=listener 1");
     assert_true(m.fd_store && m.fd_unpolled && !m.fd_remove);
     assert_string_equal(m.fd_name, "listener 1");
