@@ -47,21 +47,27 @@ static struct reaper_exit exit_of(pid_t pid, const siginfo_t *info, const struct
     };
 }
 
+bool reaper_one(pid_t pid, void (*fn)(void *context, const struct reaper_exit *exit), void *context)
+{
+    struct rusage usage = { 0 };
+    siginfo_t info;
+
+    pid = wait_raw(pid > 0 ? P_PID : P_ALL, pid, HOW | WNOWAIT, &info, &usage);
+    if (pid <= 0)
+        return false;
+    struct reaper_exit exit = exit_of(pid, &info, &usage);
+    fn(context, &exit);
+    wait_raw(P_PID, pid, HOW, &info, NULL);
+    return true;
+}
+
 size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
                     size_t max)
 {
-    size_t count;
+    size_t count = 0;
 
-    for (count = 0; count < max; count++) {
-        struct rusage usage = { 0 };
-        siginfo_t info;
-        pid_t pid = wait_raw(P_ALL, 0, HOW | WNOWAIT, &info, &usage);
-        if (pid <= 0)
-            break;
-        struct reaper_exit exit = exit_of(pid, &info, &usage);
-        fn(context, &exit);
-        wait_raw(P_PID, pid, HOW, &info, NULL);
-    }
+    while (count < max && reaper_one(0, fn, context))
+        count++;
     return count;
 }
 

@@ -14,6 +14,10 @@ struct reaper_exit {
     uint64_t user_us, system_us, max_rss_kb; /* of the process and its waited-for children */
 };
 
+/* One ended child: `pid`, or any when that is 0.  Seen with WNOWAIT; `fn` is called *before* its
+ * pid is reaped.  Asking for any is O(children). */
+bool reaper_one(pid_t pid, void (*fn)(void *context, const struct reaper_exit *exit),
+                void *context);
 /* Sees at most `max` ended children with WNOWAIT, calls `fn` for each *before* its pid is reaped
  * (so a pid is never reused before its exit is recorded), then reaps that pid.  Returns how
  * many; 0 = none is waiting.  The times come from the raw system call's fifth argument. */

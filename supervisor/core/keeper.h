@@ -69,6 +69,7 @@ struct keeper {
     int64_t refused_told_ms;
     ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;
+    struct unit *swept;   /* whose leftovers are looked for, by next_swept */
     bool outputs_closing; /* pipes wait for the logger to let go of them */
     bool stopping_all;    /* shutdown: nothing starts any more */
     bool stop_round_due;
@@ -215,6 +216,7 @@ void keeper_hooks_tell(struct keeper *keeper, const struct unit *unit, const cha
 void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all);
 void keeper_kill(struct keeper *keeper, struct unit *unit);
 void keeper_clean(struct keeper *keeper, struct unit *unit);
+void keeper_clean_no_more(struct keeper *keeper, struct unit *unit); /* it is freed */
 void keeper_sweep(struct keeper *keeper);
 /* keeper_replace.c: the twin is gone and freed; a unit has changed: a replacement may have come to
  * its end. */

@@ -10,6 +10,7 @@
 #include "io/jsonx.h"
 #include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/known.h"
 #include "supervisor/host/evidence.h"
 #include "supervisor/host/leftovers.h"
 #include "supervisor/core/unit_group.h"
@@ -17,13 +18,6 @@
 /* When a thousand are killed at once their evidence must neither take long nor push everything else
  * out of the recorder. */
 enum { PIDS_MAX = 256, TAKE_MS = 50, WINDOW_MS = 10000, PER_WINDOW = 20 };
-
-static bool is_known(const void *context, pid_t pid)
-{
-    const struct keeper *keeper = context;
-
-    return ledger_find_pid(&keeper->core->ledger, pid) >= 0;
-}
 
 size_t keeper_pids(struct keeper *keeper, const struct unit *unit, pid_t *pids, size_t max)
 {
@@ -36,8 +30,12 @@ size_t keeper_pids(struct keeper *keeper, const struct unit *unit, pid_t *pids, 
         count = cgroup_group_pids(&keeper->core->cgroup, group, pids + first, max - first);
     } else {
         const struct ledger_header *header = keeper->core->ledger.header;
+        struct known known;
+
+        known_init(&known, &keeper->core->ledger);
         struct leftovers *look = leftovers_look((pid_t)header->guardian_pid, header->run,
-                                                LEFTOVERS_TREE, is_known, keeper, &err);
+                                                LEFTOVERS_TREE, known_ask, &known, &err);
+        known_done(&known);
         if (look)
             count = leftovers_of(look, unit->slot->name,
                                  keeper->core->ledger.records[unit->record].generation,

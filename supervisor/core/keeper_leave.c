@@ -12,32 +12,27 @@
 #include "io/child.h"
 #include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/keeper_notify.h"
+#include "supervisor/core/known.h"
 #include "supervisor/host/leftovers.h"
 #include "supervisor/core/unit_group.h"
 
 enum { LEFTOVERS_MAX = 1024, QUIET_SCANS = 2 };
 
-static bool is_known(const void *context, pid_t pid)
-{
-    const struct keeper *keeper = context;
-    const struct ledger_header *header = keeper->core->ledger.header;
-
-    return ledger_find_pid(&keeper->core->ledger, pid) >= 0 || pid == getpid() ||
-           pid == (pid_t)header->guardian_pid;
-}
-
 static struct leftovers *look(struct keeper *keeper, bool quick)
 {
     pid_t guardian = (pid_t)keeper->core->ledger.header->guardian_pid;
+    struct known known;
     struct err err = { 0 };
     /* Processes of before a guardian's death have another parent: look everywhere then. */
     bool stranger = keeper->core->ledger.header->guardian_restarts > 0;
 
+    known_init(&known, &keeper->core->ledger);
     struct leftovers *seen = leftovers_look(guardian, keeper->core->ledger.header->run,
                                             stranger ? LEFTOVERS_EVERYWHERE
                                             : quick  ? LEFTOVERS_QUICK
                                                      : LEFTOVERS_TREE,
-                                            is_known, keeper, &err);
+                                            known_ask, &known, &err);
+    known_done(&known);
     if (!seen)
         log_warn("cannot look for left-over processes", "error", err.text, NULL);
     return seen;
@@ -156,6 +151,11 @@ void keeper_clean(struct keeper *keeper, struct unit *unit)
     unit->rest_told = false;
     unit->quiet_scans = QUIET_SCANS - 1; /* one look suffices when it finds nothing at all */
     keeper->sweep_due = true;
+    if (unit->in_sweep)
+        return;
+    unit->in_sweep = true;
+    unit->next_swept = keeper->swept;
+    keeper->swept = unit;
 }
 
 static void empty(struct keeper *keeper, struct unit *unit)
@@ -212,21 +212,30 @@ static void sweep_unit(struct keeper *keeper, struct unit *unit, const struct le
         leftovers_signal(seen, pids[i], SIGTERM);
 }
 
-/* Returns whether it must be looked for in /proc. */
-static bool sweep_or_ask(struct keeper *keeper, struct unit *unit)
+static bool has_group(const struct keeper *keeper, const struct unit *unit)
 {
-    if (!unit || !unit->cleaning)
-        return false;
-    if (unit->body.group == 0 || keeper->core->cgroup.fd < 0)
-        return true;
-    sweep_group(keeper, unit);
-    return false;
+    return unit->body.group != 0 && keeper->core->cgroup.fd >= 0;
 }
 
-static void sweep_seen(struct keeper *keeper, struct unit *unit, const struct leftovers *seen)
+/* Those of whom nothing is left, or who are gone, are not swept again. */
+static void forget_clean(struct keeper *keeper, const struct unit *gone)
 {
-    if (unit && unit->cleaning && (unit->body.group == 0 || keeper->core->cgroup.fd < 0))
-        sweep_unit(keeper, unit, seen);
+    for (struct unit **at = &keeper->swept; *at;) {
+        struct unit *unit = *at;
+
+        if (unit->cleaning && unit != gone) {
+            at = &unit->next_swept;
+            continue;
+        }
+        *at = unit->next_swept;
+        unit->in_sweep = false;
+    }
+}
+
+void keeper_clean_no_more(struct keeper *keeper, struct unit *unit)
+{
+    if (unit->in_sweep)
+        forget_clean(keeper, unit);
 }
 
 void keeper_sweep(struct keeper *keeper)
@@ -234,16 +243,18 @@ void keeper_sweep(struct keeper *keeper)
     bool any = false;
 
     keeper->sweep_due = false;
-    for (size_t i = 0; i < keeper->nslots; i++) {
-        any |= sweep_or_ask(keeper, keeper->slots[i]->main);
-        any |= sweep_or_ask(keeper, keeper->slots[i]->twin);
+    forget_clean(keeper, NULL);
+    for (struct unit *unit = keeper->swept; unit; unit = unit->next_swept) {
+        if (has_group(keeper, unit))
+            sweep_group(keeper, unit);
+        else
+            any = true; /* it must be looked for in /proc */
     }
     struct leftovers *seen = any ? look(keeper, true) : NULL;
     if (!seen)
         return; /* the deadline of each unit comes round and asks again */
-    for (size_t i = 0; i < keeper->nslots; i++) {
-        sweep_seen(keeper, keeper->slots[i]->main, seen);
-        sweep_seen(keeper, keeper->slots[i]->twin, seen);
-    }
+    for (struct unit *unit = keeper->swept; unit; unit = unit->next_swept)
+        if (!has_group(keeper, unit))
+            sweep_unit(keeper, unit, seen);
     leftovers_free(seen);
 }

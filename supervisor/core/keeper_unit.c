@@ -94,6 +94,7 @@ void keeper_unit_free(struct unit *unit)
         if (keeper->facts[i].unit == unit)
             keeper->facts[i].unit = NULL;
     keeper_hooks_forget(keeper, unit);
+    keeper_clean_no_more(keeper, unit);
     keeper_end_checks(unit);
     keeper_watchdog_free(unit);
     keeper_main_free(unit);

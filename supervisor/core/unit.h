@@ -119,8 +119,9 @@ struct unit {
     struct keeper *keeper;
     struct slot *slot;
     struct unit_body body;
-    uint32_t record;          /* index in the ledger */
-    int32_t hook_record;      /* of a running hook, or -1 */
+    uint32_t record;     /* index in the ledger */
+    int32_t hook_record; /* of a running hook, or -1 */
+    struct unit *next_swept;
     struct loop_timer *timer; /* for body.lc.deadline_ms */
     /* What it runs with, owned with its memory: only while something needs it (running checks, a
      * post_stop to come); else NULL, and made anew from the plan when it is asked for. */
@@ -133,6 +134,7 @@ struct unit {
     uint32_t turn_place;   /* keeper_number_turns() */
     bool unchecked;        /* checks could not be begun; tried again */
     bool cleaning;         /* its leftovers are looked for */
+    bool in_sweep;         /* is in keeper->swept, by next_swept */
     bool rest_told;        /* TERM was sent to them */
     uint8_t evidence;      /* enum unit_evidence, of this process */
     unsigned quiet_scans;  /* scans in a row that found nothing */

@@ -89,6 +89,11 @@ static void sweep(struct state *state)
 {
     state->sweep_due_ms = -1;
     state->swept_orphans = 0;
+    /* The core begins with the one that SIGCHLD told of while we look for others among all. */
+    bool told = state->ended_pid > 0 && reaper_one(state->ended_pid, on_exit_seen, state);
+    if (told)
+        state_poke(state);
+    state->ended_pid = 0;
     size_t seen = reaper_sweep(on_exit_seen, state, SWEEP_MAX);
     int64_t now_ms = clock_mono_ms();
     space_sweeps(state, state->swept_orphans, now_ms);
@@ -210,6 +215,7 @@ static void on_signals(struct state *state)
         enum orders_kind kind = orders_of(signum);
         if (kind == ORDERS_CHILD) {
             state->sweep_due_ms = 0;
+            state->ended_pid = (pid_t)infos[i].ssi_pid;
         } else if (kind != ORDERS_NONE) {
             orders_record(state->ledger.header, kind, signum);
             state_poke(state);

@@ -51,6 +51,7 @@ struct state {
     char *upgrade; /* owned; path of the new binary */
 
     int64_t sweep_due_ms;    /* -1 = SIGCHLD will tell */
+    pid_t ended_pid;         /* of whom it told last; 0 = nobody */
     int64_t window_ms;       /* beginning of the window in which orphans are counted */
     unsigned window_orphans; /* reaped since then */
     bool storm;              /* sweeps are spaced, SIGCHLD is not listened to */

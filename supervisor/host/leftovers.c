@@ -38,8 +38,9 @@ struct leftovers {
 struct asking {
     struct leftovers *look;
     uint64_t run;
-    bool (*known)(const void *context, pid_t pid);
-    const void *context;
+    pid_t self;
+    enum leftovers_known (*known)(void *context, pid_t pid);
+    void *context;
     struct procfs_name ours; /* what we carry ourselves */
     char our_comm[PROCFS_COMM_MAX], guardian_comm[PROCFS_COMM_MAX];
     char *space;
@@ -47,10 +48,16 @@ struct asking {
 
 /* --- collecting --- */
 
+static enum leftovers_known knows(const struct asking *asking, pid_t pid)
+{
+    if (pid == asking->look->guardian || pid == asking->self)
+        return LEFTOVERS_LIVES;
+    return asking->known ? asking->known(asking->context, pid) : LEFTOVERS_UNKNOWN;
+}
+
 static bool is_known(const struct asking *asking, pid_t pid)
 {
-    return pid == asking->look->guardian || pid == getpid() ||
-           (asking->known && asking->known(asking->context, pid));
+    return knows(asking, pid) != LEFTOVERS_UNKNOWN;
 }
 
 /* Adds it unless it has gone; false without memory. */
@@ -116,20 +123,20 @@ static bool descend(const struct asking *asking, const struct procfs_pids *first
     return ok;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    pid_t left = *(const pid_t *)a, right = *(const pid_t *)b;
-
-    return (left > right) - (left < right);
-}
-
 static int list_children(const struct asking *asking, struct procfs_pids *ret)
 {
-    procfs_pids_done(ret);
-    int rc = procfs_children(asking->look->guardian, asking->space, ret);
-    if (rc == 0 && ret->count > 0)
-        qsort(ret->all, ret->count, sizeof *ret->all, by_number);
-    return rc;
+    ret->count = 0;
+    return procfs_children_of_first(asking->look->guardian, asking->space, ret);
+}
+
+/* The kernel leaves somebody out of the list only when somebody before was reaped while it was
+ * read.  Whoever is reaped was known to have ended, so a list of which all live is whole. */
+static bool all_live(const struct asking *asking, const struct procfs_pids *pids)
+{
+    for (size_t i = 0; i < pids->count; i++)
+        if (knows(asking, pids->all[i]) != LEFTOVERS_LIVES)
+            return false;
+    return true;
 }
 
 static bool same_pids(const struct procfs_pids *a, const struct procfs_pids *b)
@@ -144,8 +151,10 @@ static int scan_children(const struct asking *asking)
 {
     struct procfs_pids before = { 0 }, after = { 0 };
     int rc = list_children(asking, &before);
+    bool nobody = rc == 0 && all_live(asking, &before);
 
-    for (int i = 0; i < LOOKS_MAX && rc == 0; i++) {
+    asking->look->count = 0;
+    for (int i = 0; i < LOOKS_MAX && rc == 0 && !nobody; i++) {
         rc = descend(asking, &before) ? list_children(asking, &after) : -ENOMEM;
         if (rc != 0 || same_pids(&before, &after))
             break;
@@ -171,6 +180,13 @@ static int collect(const struct asking *asking, struct err *err)
 }
 
 /* --- who descends from whom --- */
+
+static int by_number(const void *a, const void *b)
+{
+    pid_t left = *(const pid_t *)a, right = *(const pid_t *)b;
+
+    return (left > right) - (left < right);
+}
 
 static int by_pid(const void *a, const void *b)
 {
@@ -367,14 +383,17 @@ static int look_around(struct asking *asking, struct err *err)
 }
 
 struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_scope scope,
-                                 bool (*known)(const void *context, pid_t pid), const void *context,
-                                 struct err *err)
+                                 enum leftovers_known (*known)(void *context, pid_t pid),
+                                 void *context, struct err *err)
 {
     struct leftovers *look = calloc(1, sizeof *look);
     AUTO_FREE char *space = malloc(PROCFS_SPACE_BYTES);
-    struct asking asking = {
-        .look = look, .run = run, .known = known, .context = context, .space = space
-    };
+    struct asking asking = { .look = look,
+                             .run = run,
+                             .self = getpid(),
+                             .known = known,
+                             .context = context,
+                             .space = space };
 
     if (!look || !space) {
         free(look);

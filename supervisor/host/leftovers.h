@@ -35,12 +35,15 @@ enum leftovers_scope {
     LEFTOVERS_EVERYWHERE, /* all of /proc: after a guardian's death its services have another
                            * parent.  Only then: it may meet processes of other supervisors. */
 };
-/* Reads /proc once; `run` is ledger_header.run; `known` (NULL: nobody is) says whether a pid has a
- * record of its own in the ledger: those are never leftovers, nor are the guardian and the caller.
+/* Whether a pid has a record of its own in the ledger, and whether its end is recorded there, which
+ * comes before it is reaped. */
+enum leftovers_known { LEFTOVERS_UNKNOWN, LEFTOVERS_LIVES, LEFTOVERS_ENDED };
+/* Reads /proc once; `run` is ledger_header.run; those that `known` (NULL: nobody is) knows are
+ * never leftovers, nor are the guardian and the caller.  It is asked after the pid was read.
  * Zombies are none either, but a process whose first thread alone has ended is one. */
 struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_scope scope,
-                                 bool (*known)(const void *context, pid_t pid), const void *context,
-                                 struct err *err);
+                                 enum leftovers_known (*known)(void *context, pid_t pid),
+                                 void *context, struct err *err);
 void leftovers_free(struct leftovers *look);
 /* Those of an instance that one look has found, for the next one: what tied them to it (their
  * parent, mostly) may be gone by then, while they are not. */

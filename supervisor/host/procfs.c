@@ -209,6 +209,14 @@ static int read_children(const char *path, char *space, struct procfs_pids *ret)
     return rc;
 }
 
+int procfs_children_of_first(pid_t pid, char *space, struct procfs_pids *ret)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    return read_children(path, space, ret);
+}
+
 int procfs_children(pid_t pid, char *space, struct procfs_pids *ret)
 {
     char path[PATH_BYTES];

@@ -40,6 +40,8 @@ void procfs_pids_done(struct procfs_pids *pids);
 /* Appends the children of all threads of `pid`.  0 or -errno; -ENOENT also when this kernel does
  * not tell children (CONFIG_PROC_CHILDREN). */
 int procfs_children(pid_t pid, char *space, struct procfs_pids *ret);
+/* Those of its first thread alone, which is all of a process that has no other. */
+int procfs_children_of_first(pid_t pid, char *space, struct procfs_pids *ret);
 /* Appends every process. */
 int procfs_all(struct procfs_pids *ret);
 
