@@ -5,16 +5,22 @@
  */
 #include "io/loop.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/queue.h>
+#include <unistd.h>
 #include <uv.h>
 
+#include "base/auto.h"
 #include "base/clock.h"
 
 enum { POOL_THREADS = 4 }; /* libuv's default */
-enum { NOT_ARMED = UINT32_MAX, FIRST_TIMERS = 16 };
+enum { NOT_ARMED = UINT32_MAX, FIRST_TIMERS = 16, READY_MAX = 64 };
 
 /* Timers are many and mostly asleep, so they are small: one handle of libuv's rings for all. */
 struct loop_timer {
@@ -35,7 +41,10 @@ struct loop {
     uv_loop_t uv;
     uv_prepare_t keep_alive; /* an active handle: without one uv_run() would return at once */
     uv_idle_t awake;         /* active: uv_run() does not block */
-    bool called;             /* a timer has fired in this uv_run() */
+    int watches;             /* epoll of all that are watched, itself watched by libuv */
+    uv_poll_t any;           /* of that */
+    struct epoll_event ready[READY_MAX];
+    bool called; /* a timer has fired in this uv_run() */
     struct timer_list soon;
     uv_timer_t alarm;         /* for the first of heap */
     struct loop_timer **heap; /* armed ones; room for all there are, so that arming cannot fail */
@@ -44,9 +53,10 @@ struct loop {
     bool stopped, ending, have_pool;
 };
 struct loop_watch {
-    uv_poll_t handle;
+    struct loop *loop;
     void (*fn)(void *context, unsigned events);
     void *context;
+    int fd;
     unsigned events; /* wanted */
 };
 struct loop_signal {
@@ -77,6 +87,26 @@ static void before_poll(uv_prepare_t *handle)
         uv_idle_start(&loop->awake, do_nothing);
 }
 
+static void on_ready(uv_poll_t *handle, int status, int ready);
+
+/* 0 or -errno; then nothing is left. */
+static int begin(struct loop *loop)
+{
+    AUTO_CLOSE int watches = epoll_create1(EPOLL_CLOEXEC);
+    int rc = watches < 0 ? -errno : uv_loop_init(&loop->uv);
+
+    if (rc < 0)
+        return rc;
+    rc = uv_poll_init(&loop->uv, &loop->any, watches);
+    if (rc == 0)
+        rc = uv_poll_start(&loop->any, UV_READABLE, on_ready);
+    if (rc < 0)
+        uv_loop_close(&loop->uv);
+    else
+        loop->watches = take_fd(&watches);
+    return rc;
+}
+
 struct loop *loop_new(struct err *err)
 {
     struct loop *loop = calloc(1, sizeof(*loop));
@@ -85,7 +115,8 @@ struct loop *loop_new(struct err *err)
         err_set(err, ERR_MEMORY, "no memory for an event loop");
         return NULL;
     }
-    int rc = uv_loop_init(&loop->uv);
+    loop->watches = epoll_create1(EPOLL_CLOEXEC);
+    int rc = begin(loop);
     if (rc < 0) {
         err_sys(err, -rc, "making an event loop");
         free(loop);
@@ -99,7 +130,7 @@ struct loop *loop_new(struct err *err)
     uv_prepare_start(&loop->keep_alive, before_poll);
     uv_idle_init(&loop->uv, &loop->awake);
     uv_timer_init(&loop->uv, &loop->alarm);
-    loop->alarm.data = loop;
+    loop->alarm.data = loop->any.data = loop;
     return loop;
 }
 
@@ -117,10 +148,12 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->keep_alive, NULL);
     uv_close((uv_handle_t *)&loop->awake, NULL);
     uv_close((uv_handle_t *)&loop->alarm, NULL);
+    uv_close((uv_handle_t *)&loop->any, NULL);
     /* What somebody forgot to free may leak, but must not keep us here. */
     uv_walk(&loop->uv, unref_handle, NULL);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* a stop that nobody has seen yet ends here */
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    close(loop->watches);
     free(loop->heap);
     if (uv_loop_close(&loop->uv) == 0)
         free(loop);
@@ -309,73 +342,100 @@ void loop_timer_free(struct loop_timer *timer)
     free(timer);
 }
 
+/* --- descriptors: libuv's handle for one takes ten system calls from birth to end --- */
+
+/* One that is paused stays in the set, where an error can still show: edge-triggered, so once. */
+static bool control(struct loop_watch *watch, int operation)
+{
+    static const struct {
+        unsigned ours;
+        uint32_t theirs;
+    } bits[] = { { LOOP_READ, EPOLLIN },
+                 { LOOP_WRITE, EPOLLOUT },
+                 { LOOP_HANGUP, EPOLLRDHUP },
+                 { LOOP_URGENT, EPOLLPRI } };
+    struct epoll_event event = { .events = watch->events ? 0 : EPOLLET, .data.ptr = watch };
+
+    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
+        if (watch->events & bits[i].ours)
+            event.events |= bits[i].theirs;
+    return epoll_ctl(watch->loop->watches, operation, watch->fd, &event) == 0;
+}
+
 struct loop_watch *loop_watch_new(struct loop *loop, int fd,
                                   void (*fn)(void *context, unsigned events), void *context,
                                   struct err *err)
 {
     struct loop_watch *watch = calloc(1, sizeof(*watch));
+    int on = 1;
 
     if (!watch) {
         err_set(err, ERR_MEMORY, "no memory to watch a descriptor");
         return NULL;
     }
-    int rc = fd < 0 ? UV_EBADF : uv_poll_init(&loop->uv, &watch->handle, fd);
-    if (rc < 0) {
-        err_sys(err, -rc, "watching descriptor %d", fd);
+    *watch = (struct loop_watch){ .loop = loop, .fn = fn, .context = context, .fd = fd };
+    if (!control(watch, EPOLL_CTL_ADD)) {
+        err_sys(err, errno, "watching descriptor %d", fd);
         free(watch);
         return NULL;
     }
-    watch->handle.data = watch;
-    watch->fn = fn;
-    watch->context = context;
+    (void)ioctl(fd, FIONBIO, &on); /* files of the kernel know no such thing */
     return watch;
 }
 
-static void on_poll(uv_poll_t *handle, int status, int ready)
+/* Of what is not wanted any more, or not yet, nothing is told. */
+static unsigned events_of(const struct loop_watch *watch, uint32_t ready)
 {
-    struct loop_watch *watch = handle->data;
     unsigned events = 0;
 
-    /* libuv takes EPOLLERR for a bad descriptor and gives up.  There may be something to read
-     * all the same, and read() or write() tell best what it is: go on as poll(2) would. */
-    if (status < 0) {
-        events = watch->events | LOOP_HANGUP;
-        loop_watch_set(watch, watch->events);
-    }
-    if (ready & UV_READABLE)
+    if (ready & EPOLLIN)
         events |= LOOP_READ;
-    if (ready & UV_WRITABLE)
+    if (ready & EPOLLOUT)
         events |= LOOP_WRITE;
-    if (ready & UV_DISCONNECT)
+    if (ready & EPOLLRDHUP)
         events |= LOOP_HANGUP;
-    if (ready & UV_PRIORITIZED)
+    if (ready & EPOLLPRI)
         events |= LOOP_URGENT;
-    watch->fn(watch->context, events);
+    events &= watch->events;
+    if ((ready & EPOLLERR) && !(ready & EPOLLPRI))
+        return watch->events | LOOP_HANGUP;
+    return events == 0 && (ready & EPOLLHUP) ? watch->events : events;
+}
+
+static void on_ready(uv_poll_t *handle, int status, int ready)
+{
+    struct loop *loop = handle->data;
+
+    (void)status, (void)ready;
+    int count = epoll_wait(loop->watches, loop->ready, READY_MAX, 0);
+    for (int i = 0; i < count; i++) {
+        struct loop_watch *watch = loop->ready[i].data.ptr;
+        unsigned events = watch ? events_of(watch, loop->ready[i].events) : 0;
+
+        if (events)
+            watch->fn(watch->context, events);
+    }
+    memset(loop->ready, 0, sizeof loop->ready);
 }
 
 void loop_watch_set(struct loop_watch *watch, unsigned events)
 {
-    int wanted = 0;
-
+    if (watch->events == events)
+        return;
     watch->events = events;
-    if (events & LOOP_READ)
-        wanted |= UV_READABLE;
-    if (events & LOOP_WRITE)
-        wanted |= UV_WRITABLE;
-    if (events & LOOP_HANGUP)
-        wanted |= UV_DISCONNECT;
-    if (events & LOOP_URGENT)
-        wanted |= UV_PRIORITIZED;
-    if (wanted != 0)
-        uv_poll_start(&watch->handle, wanted, on_poll);
-    else
-        uv_poll_stop(&watch->handle);
+    control(watch, EPOLL_CTL_MOD);
 }
 
 void loop_watch_free(struct loop_watch *watch)
 {
-    if (watch)
-        uv_close((uv_handle_t *)&watch->handle, free_handle);
+    if (!watch)
+        return;
+    struct loop *loop = watch->loop;
+    control(watch, EPOLL_CTL_DEL);
+    for (size_t i = 0; i < READY_MAX; i++) /* of this turn, not looked at yet */
+        if (loop->ready[i].data.ptr == watch)
+            loop->ready[i].data.ptr = NULL;
+    free(watch);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)

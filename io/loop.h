@@ -38,12 +38,12 @@ void loop_timer_disarm(struct loop_timer *timer);
 bool loop_timer_armed(const struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer);
 
-/* Readiness of a descriptor, which stays the caller's and is made non-blocking.  Free (or set to 0)
- * the watch before closing the descriptor, and have only one at a time that is not 0.  A new watch
- * is paused.  `events` in the callback: bits of what is ready; it is called again as long as they
- * are.  An error of the descriptor shows as all wanted bits and LOOP_HANGUP, wanted or not: read()
- * or write() tell what it is.  Regular files cannot be watched.  URGENT is for files of the kernel
- * that tell a change so ("cgroup.events"): read from the start to be told of the next one. */
+/* Readiness of a descriptor, which stays the caller's and is made non-blocking.  Free the watch
+ * before closing the descriptor, and have only one at a time.  A new watch is paused.  `events` in
+ * the callback: bits of what is ready; it is called again as long as they are.  An error of the
+ * descriptor shows as all wanted bits and LOOP_HANGUP, wanted or not: read() or write() tell what
+ * it is.  Regular files cannot be watched.  URGENT is for files of the kernel that tell a change so
+ * ("cgroup.events"): read from the start to be told of the next one. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4, LOOP_URGENT = 8 };
 struct loop_watch *loop_watch_new(struct loop *loop, int fd,
                                   void (*fn)(void *context, unsigned events), void *context,

@@ -77,12 +77,31 @@ hang_up_with(struct probe_talk *talk, enum probe_talk_end how, const char *fmt, 
     talk->end(talk->context, how, text);
 }
 
+/* Reads what is of no interest; true when the server has left, or says too much. */
+static bool has_left(struct probe_talk *talk)
+{
+    char rubbish[16384];
+
+    ssize_t n = recv(talk->fd, rubbish, sizeof rubbish, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    talk->drained += n > 0 ? (size_t)n : 0;
+    return n <= 0 || talk->drained >= DRAIN_BYTES;
+}
+
+/* Most servers have left when their answer is read. */
 static void leave_with(struct probe_talk *talk, enum probe_talk_end how, const char *text)
 {
+    bool answered = talk->phase == PHASE_TALKING;
+
     talk->phase = PHASE_DRAINING;
     talk->drained = 0;
-    loop_watch_set(talk->watch, LOOP_READ);
-    loop_timer_arm(talk->drain_timer, talk->drain_ms);
+    if (answered && has_left(talk)) {
+        probe_talk_hang_up(talk);
+    } else {
+        loop_watch_set(talk->watch, LOOP_READ);
+        loop_timer_arm(talk->drain_timer, talk->drain_ms);
+    }
     talk->end(talk->context, how, text);
 }
 
@@ -104,13 +123,7 @@ static void fail_sys(struct probe_talk *talk, int error)
 
 static void drain(struct probe_talk *talk)
 {
-    char rubbish[16384];
-
-    ssize_t n = recv(talk->fd, rubbish, sizeof rubbish, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    talk->drained += n > 0 ? (size_t)n : 0;
-    if (n <= 0 || talk->drained >= DRAIN_BYTES)
+    if (has_left(talk))
         probe_talk_hang_up(talk);
 }
 
@@ -274,7 +287,12 @@ static bool ask(struct probe_talk *talk)
     bool all = send_all(talk);
 
     loop_watch_set(talk->watch, all ? LOOP_READ : LOOP_READ | LOOP_WRITE);
-    return (all || talk->grpc) && read_answer(talk);
+    return all;
+}
+
+static bool converse(struct probe_talk *talk)
+{
+    return (ask(talk) || talk->grpc) && read_answer(talk);
 }
 
 /* True when it was the end. */
@@ -294,21 +312,34 @@ static bool begin_grpc(struct probe_talk *talk)
 
 /* A port of the ephemeral range that nobody listens on may be given to us as our own, and then we
  * talk to ourselves. */
-static bool is_ourselves(int fd)
+static bool is_ourselves(int fd, const struct addr *there)
 {
-    struct addr here = { .len = sizeof here.at }, there = { .len = sizeof there.at };
-    char a[ADDR_TEXT_MAX], b[ADDR_TEXT_MAX];
+    struct addr here = { .len = sizeof here.at };
 
-    if (getsockname(fd, (struct sockaddr *)&here.at, &here.len) != 0 ||
-        getpeername(fd, (struct sockaddr *)&there.at, &there.len) != 0 ||
-        here.at.ss_family == AF_UNIX)
-        return false;
-    return strcmp(addr_text(&here, a), addr_text(&there, b)) == 0;
+    return there->at.ss_family != AF_UNIX &&
+           getsockname(fd, (struct sockaddr *)&here.at, &here.len) == 0 && here.len == there->len &&
+           memcmp(&here.at, &there->at, here.len) == 0;
+}
+
+/* 0, -EINPROGRESS, or why not. */
+static int connection(int fd)
+{
+    struct addr there = { .len = sizeof there.at };
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (getpeername(fd, (struct sockaddr *)&there.at, &there.len) == 0)
+        return is_ourselves(fd, &there) ? -ECONNREFUSED : 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
+        error = errno;
+    return error ? -error : -EINPROGRESS;
 }
 
 static void on_watch(void *context, unsigned events);
+static bool connected(struct probe_talk *talk);
 
-/* Begins with talk->address and goes on with the next while one refuses at once. */
+/* Begins with talk->address and goes on with the next while one refuses at once.  On this host a
+ * connection is there at once: it is not waited for. */
 static bool dial(struct probe_talk *talk)
 {
     int fd = -EDESTADDRREQ;
@@ -329,19 +360,17 @@ static bool dial(struct probe_talk *talk)
     buf_init(&talk->answer, ANSWER_MAX);
     talk->sent = 0;
     talk->phase = PHASE_CONNECTING;
-    loop_watch_set(talk->watch, LOOP_WRITE);
-    return false;
+    return connected(talk);
 }
 
 static bool connected(struct probe_talk *talk)
 {
-    int error = 0;
-    socklen_t len = sizeof error;
+    int error = -connection(talk->fd);
 
-    if (getsockopt(talk->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
-        error = errno;
-    if (error == 0 && is_ourselves(talk->fd))
-        error = ECONNREFUSED;
+    if (error == EINPROGRESS) {
+        loop_watch_set(talk->watch, LOOP_WRITE);
+        return false;
+    }
     if (error != 0 && talk->address + 1 < talk->naddrs) {
         probe_talk_hang_up(talk);
         talk->address++;
@@ -355,7 +384,8 @@ static bool connected(struct probe_talk *talk)
         return true;
     if (talk->asks.authority || talk->asks.request[0]) {
         talk->phase = PHASE_TALKING;
-        return ask(talk);
+        ask(talk);
+        return false;
     }
     shutdown(talk->fd, SHUT_WR);
     leave_with(talk, PROBE_TALK_OK, "connected");
@@ -368,7 +398,7 @@ static bool step(struct probe_talk *talk)
     case PHASE_CONNECTING:
         return connected(talk);
     case PHASE_TALKING:
-        return ask(talk);
+        return converse(talk);
     case PHASE_DRAINING:
         drain(talk);
         break;
