@@ -14,6 +14,8 @@ struct verb {
 static const struct verb verb_start = { "start", "started", "did not start" };
 static const struct verb verb_stop = { "stop", "stopped", "did not stop" };
 static const struct verb verb_restart = { "restart", "restarted", "did not restart" };
+static const struct verb verb_reload = { "service.reload", "has read its files again",
+                                         "has not read its files again" };
 
 static int need_names(const struct cli *cli, size_t before)
 {
@@ -50,11 +52,15 @@ static int print_results(const struct verb *verb, const json_t *answer, bool wai
     {
         const char *name = jsonx_text(row, "instance", "?");
         const char *state = jsonx_text(row, "state", "");
+        const char *reason = jsonx_text(row, "reason", NULL);
 
         if (!jsonx_bool(row, "ok", false))
             print_failure(verb, row);
         else if (!waited)
-            printf("%s: %s ordered, is %s\n", name, verb->method, state);
+            printf("%s: %s ordered, is %s\n", name, verb == &verb_reload ? "reload" : verb->method,
+                   state);
+        else if (verb == &verb_reload && reason)
+            printf("%s %s\n", name, reason);
         else if (strcmp(state, "exited") == 0 && verb != &verb_stop)
             printf("%s done\n", name);
         else
@@ -117,6 +123,7 @@ static int run_verb(struct cli *cli, const struct verb *verb)
 int cmd_start(struct cli *cli) { return run_verb(cli, &verb_start); }
 int cmd_stop(struct cli *cli) { return run_verb(cli, &verb_stop); }
 int cmd_restart(struct cli *cli) { return run_verb(cli, &verb_restart); }
+int cmd_reload_services(struct cli *cli) { return run_verb(cli, &verb_reload); }
 
 int cmd_signal(struct cli *cli)
 {

@@ -34,8 +34,10 @@ static const struct cli_option order_options[] = {
     { "no-wait", 0, NULL, "Give the order and leave." }, OPTION_JSON, OPTION_END
 };
 static const struct cli_option reload_options[] = {
-    { "plan", 0, NULL, "Only show what each change would do." },
+    { "plan", 0, NULL, "Only show what would happen, to each instance; changes nothing." },
+    { "no-restart", 0, NULL, "What takes a restart waits for the next one." },
     { "undo", 0, NULL, "Back to the configuration before the last reload." },
+    { "no-wait", 0, NULL, "With names: give the order and leave." },
     OPTION_JSON,
     OPTION_END
 };
@@ -148,11 +150,20 @@ static const struct cli_command commands[] = {
     { .name = "scale", .words = "NAME=N...", .min_words = 1,
       .run = cmd_scale, .complete = complete_scale,
       .help = "Set the number of instances; kept across restarts." },
-    { .name = "reload", .words = "", .options = reload_options, .run = cmd_reload,
-      .help = "Apply changed files.\n\n"
-              "With errors in them nothing is changed and the exit code is 1. --undo leaves the files "
-              "as they are and applies what they said before; --undo again takes that back. Scales "
-              "stay." },
+    { .name = "reload", .words = "[NAME...]", .options = reload_options, .run = cmd_reload,
+      .complete = complete_names,
+      .help = "Apply changed files; or ask services to read their own files again.\n\n"
+              "Without a name: what has changed in the files is applied to what runs where that is "
+              "possible, and only what was started with something else is restarted ('supervisor "
+              "options KEY' tells which). What an order has stopped stays stopped. With errors in "
+              "the files nothing is changed. --undo leaves the files as they are and applies what "
+              "they said before; --undo again takes that back. Scales stay. After --no-restart the "
+              "next reload without it, or a restart, catches up.\n\n"
+              "With names: sends their reload_signal (systemctl reload), and with ready = notify "
+              "waits until they are ready again.\n\n"
+              "Exit code: 0 done (with --plan: there are no errors), 1 errors in the files, or some "
+              "of it could not be done, 4 unknown name or no supervisor. For scripts: \"interrupts\" "
+              "of --plan --json is the number of processes that would be ended." NAMES_NOTE },
     { .name = "logs", .words = "NAME...", .options = logs_options, .min_words = 1,
       .run = cmd_logs, .complete = complete_names,
       .help = "Print the output of services.\n\n"

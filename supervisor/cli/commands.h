@@ -17,6 +17,7 @@ int cmd_restart(struct cli *cli);
 int cmd_signal(struct cli *cli);
 int cmd_scale(struct cli *cli);
 int cmd_reload(struct cli *cli);
+int cmd_reload_services(struct cli *cli); /* cmd_orders.c: reload NAME... */
 int cmd_logs(struct cli *cli);
 int cmd_events(struct cli *cli);
 int cmd_top(struct cli *cli);

@@ -98,7 +98,7 @@ static json_t *value_of(const struct opt *row, const void *target, const char *t
     case OPT_CHOICE:
         return json_string(row->choices[*(const int *)field]);
     case OPT_SIGNAL:
-        return json_string(signals_name(*(const int *)field));
+        return *(const int *)field ? json_string(signals_name(*(const int *)field)) : json_null();
     case OPT_TEXT:
         return text_value(*(const char *const *)field);
     case OPT_NAMES:

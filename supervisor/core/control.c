@@ -275,6 +275,7 @@ static const struct route routes[] = {
     { "start",            ACCESS_START,    ABOUT_NAMES, true,  do_orders,   ORDERS_START },
     { "stop",             ACCESS_STOP,     ABOUT_NAMES, true,  do_orders,   ORDERS_STOP },
     { "restart",          ACCESS_RESTART,  ABOUT_NAMES, true,  do_orders,   ORDERS_RESTART },
+    { "service.reload",   ACCESS_SIGNAL,   ABOUT_NAMES, true,  do_orders,   ORDERS_RELOAD },
     { "signal",           ACCESS_SIGNAL,   ABOUT_NAMES, true,  do_signal,   0 },
     { "scale",            ACCESS_SCALE,    ABOUT_NAME,  true,  do_scale,    0 },
     { "release.switch",   ACCESS_SWITCH,   ABOUT_SET,   true,  do_release,  CONTROL_SWITCH },

@@ -23,7 +23,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/host/users.h"
 
-static const char scale_file[] = "scale.json", undo_name[] = "plan.undo";
+static const char scale_file[] = "scale.json", plan_name[] = "plan", undo_name[] = "plan.undo";
 enum { SCALE_FILE_MAX = 1024 * 1024 };
 
 static void warn_all(const struct err_list *warnings)
@@ -32,7 +32,7 @@ static void warn_all(const struct err_list *warnings)
         log_warn(warnings->lines[i], NULL);
 }
 
-static struct plan *make(const struct plan_source *source, struct err_list *errors)
+struct plan *core_plan_make(const struct plan_source *source, struct err_list *errors)
 {
     struct err_list warnings;
 
@@ -156,7 +156,7 @@ static int load_kept(struct core *core, int fd, struct err_list *errors)
 
     if (rc != 0)
         return rc;
-    core->plan = make(core->source, errors);
+    core->plan = core_plan_make(core->source, errors);
     return core->plan ? 0 : ERR_INVALID;
 }
 
@@ -166,17 +166,17 @@ static int load_disk(struct core *core, struct err_list *errors)
 
     if (plan_source_read(core->config, environ, core->source, errors) != 0)
         return ERR_INVALID;
-    core->plan = make(core->source, errors);
+    core->plan = core_plan_make(core->source, errors);
     if (!core->plan)
         return ERR_INVALID;
     read_scales(core->plan, core->source);
     if (core->source->nscales > 0) {
         plan_free(core->plan);
-        core->plan = make(core->source, errors);
+        core->plan = core_plan_make(core->source, errors);
         if (!core->plan)
             return ERR_INVALID;
     }
-    if (keep_source(core, core->source, "plan", &err) != 0) {
+    if (keep_source(core, core->source, plan_name, &err) != 0) {
         err_list_add(errors, "keeping the plan: %s", err.text);
         return (int)err.code;
     }
@@ -185,7 +185,7 @@ static int load_disk(struct core *core, struct err_list *errors)
 
 int core_plan_load(struct core *core, struct err_list *errors)
 {
-    int kept = store_get(&core->store, "plan");
+    int kept = store_get(&core->store, plan_name);
 
     core->source = calloc(1, sizeof *core->source);
     if (!core->source) {
@@ -290,79 +290,6 @@ static void control_again(const struct core *core, struct err_list *problems)
         err_list_add(problems, "%s", err.text);
 }
 
-static json_t *names_json(const struct opt_names *names)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < names->count; i++)
-        json_array_append_new(list, json_string(names->names[i]));
-    return list;
-}
-
-/* Names alone, and with what was and will be. */
-static void set_keys(json_t *object, const char *names, const char *values,
-                     const struct plan_diff_keys *keys)
-{
-    json_t *short_list = json_array(), *list = json_array();
-
-    for (size_t i = 0; i < keys->count; i++) {
-        const struct plan_diff_key *key = &keys->list[i];
-        json_t *line = json_object();
-
-        json_array_append_new(short_list, json_string(key->key));
-        jsonx_set_text(line, "key", key->key);
-        jsonx_set_text(line, "takes", plan_change_name(key->takes));
-        if (key->variables) {
-            jsonx_set_text(line, "variables", key->variables);
-        } else {
-            jsonx_set_text(line, "old", key->before[0] ? key->before : NULL);
-            jsonx_set_text(line, "new", key->after[0] ? key->after : NULL);
-        }
-        json_array_append_new(list, line);
-    }
-    json_object_set_new(object, names, short_list);
-    json_object_set_new(object, values, list);
-}
-
-static json_t *diff_json(const struct plan_diff *diff, bool applied)
-{
-    json_t *result = json_object(), *rows = json_array();
-
-    for (size_t i = 0; i < diff->count; i++) {
-        const struct plan_diff_row *row = &diff->rows[i];
-        json_t *line = json_object();
-
-        jsonx_set_text(line, "service", row->service);
-        jsonx_set_text(line, "change", plan_change_name(row->change));
-        set_keys(line, "keys", "changes", &row->keys);
-        json_array_append_new(rows, line);
-    }
-    json_object_set_new(result, "services", rows);
-    set_keys(result, "supervisor_keys", "supervisor_changes", &diff->supervisor);
-    json_object_set_new(result, "sockets", names_json(&diff->sockets));
-    json_object_set_new(result, "access", names_json(&diff->access));
-    jsonx_set_bool(result, "applied", applied);
-    return result;
-}
-
-static json_t *lines_json(const struct err_list *list)
-{
-    json_t *lines = json_array();
-
-    for (size_t i = 0; i < list->count; i++)
-        json_array_append_new(lines, json_string(list->lines[i]));
-    return lines;
-}
-
-static json_t *errors_json(const struct err_list *errors)
-{
-    json_t *data = json_object();
-
-    json_object_set_new(data, "errors", lines_json(errors));
-    jsonx_set_int(data, "total", (json_int_t)errors->total);
-    return data;
-}
-
 int core_plan_releases(struct core *core, enum releases_start start, struct err_list *problems,
                        struct err *err)
 {
@@ -380,19 +307,35 @@ int core_plan_releases(struct core *core, enum releases_start start, struct err_
     return rc;
 }
 
-/* Commits: the new texts are in the store before anything is done, so a crash in the middle carries
- * on towards the new plan.  From here on nothing is refused. */
-static int apply(struct core *core, struct plan_source *source, struct plan *plan,
-                 struct err_list *problems, struct err *err)
+static void configure(struct core *core, struct keeper_next *next, struct plan *before,
+                      struct err_list *problems)
+{
+    struct err err = { 0 };
+
+    core_plan_settings(core);
+    control_again(core, problems);
+    core_cgroup_begin(core);
+    sockets_configure(core, core->plan, problems);
+    keeper_configure(core->keeper, next, before, problems);
+    if (core_plan_releases(core, RELEASES_RELOAD, problems, &err) != 0) {
+        err_list_add(problems, "%s", err.text);
+        log_error("applying the new plan", "error", err.text, NULL);
+    }
+}
+
+int core_plan_apply(struct core *core, struct plan_source *source, struct plan *plan,
+                    enum core_plan_restarts restarts, struct err_list *problems, struct err *err)
 {
     struct plan *before = core->plan;
     struct keeper_next *next = keeper_prepare(core->keeper, plan, err);
 
     if (!next)
         return err_wrap(err, "nothing was changed");
+    if (restarts == CORE_PLAN_LEAVE)
+        keeper_leave_outdated(next);
     struct rights *rights = make_rights(plan);
     core->ledger.header->applying = 1;
-    if (!rights || keep_source(core, source, "plan", err) != 0) {
+    if (!rights || keep_source(core, source, plan_name, err) != 0) {
         core->ledger.header->applying = 0;
         if (!rights)
             err_set(err, ERR_MEMORY, "no memory for the rights");
@@ -406,17 +349,10 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
     core->plan = plan;
     rights_free(core->rights);
     core->rights = rights;
-    core_plan_settings(core);
-    control_again(core, problems);
-    core_cgroup_begin(core);
-    sockets_configure(core, plan, problems);
-    struct err later = { 0 };
-    keeper_configure(core->keeper, next, before, problems);
-    if (core_plan_releases(core, RELEASES_RELOAD, problems, &later) != 0) {
-        err_list_add(problems, "%s", later.text);
-        log_error("applying the new plan", "error", later.text, NULL);
-    }
+    configure(core, next, before, problems);
     core->ledger.header->applying = 0;
+    if (restarts == CORE_PLAN_RESTART)
+        keeper_leave_nobody(core->keeper);
     keeper_outdated(core->keeper);
     keeper_autostart(core->keeper);
     give_memory_back();
@@ -425,7 +361,7 @@ static int apply(struct core *core, struct plan_source *source, struct plan *pla
 }
 
 /* From the disk; or, to undo, the texts of before the last reload.  Scales stay what they are. */
-static struct plan_source *read_again(struct core *core, bool undo, struct err_list *errors)
+struct plan_source *core_plan_read(const struct core *core, bool undo, struct err_list *errors)
 {
     struct plan_source *source = calloc(1, sizeof *source);
 
@@ -447,89 +383,11 @@ static struct plan_source *read_again(struct core *core, bool undo, struct err_l
     return NULL;
 }
 
-/* Does all of it; returns the answer (new reference) or NULL with err and maybe *ret_data. */
-static json_t *reload(struct core *core, bool only_plan, bool undo, json_t **ret_data,
-                      struct err *err)
+bool core_plan_can_undo(const struct core *core) { return store_get(&core->store, undo_name) >= 0; }
+
+int core_plan_keep_for_undo(struct core *core, struct err *err)
 {
-    struct err_list errors, problems;
-    struct arena arena;
-    struct plan_diff diff = { 0 };
-    json_t *result = NULL;
-
-    err_list_init(&errors);
-    err_list_init(&problems);
-    arena_init(&arena);
-    struct plan_source *source = read_again(core, undo, &errors);
-    struct plan *plan = source ? make(source, &errors) : NULL;
-    if (plan) /* all names of [access:NAME] must be there when somebody is there to mend it */
-        rights_free(rights_make(plan, &errors));
-    if (errors.total > 0 || !plan) {
-        *ret_data = errors_json(&errors);
-        err_set(err, ERR_INVALID, "%zu error%s in the configuration, nothing was changed",
-                errors.total, errors.total == 1 ? "" : "s");
-    } else if (plan->nservices == 0 && core->plan->nservices > 0) {
-        /* A file cut short or an empty folder must not stop everything. */
-        err_set(err, ERR_INVALID,
-                "there is no service at all in %s, nothing was changed; to stop everything use "
-                "\"supervisor stop all\"",
-                core->config);
-    } else if (plan_diff(core->plan, plan, core->tunes, &arena, &diff) != 0) {
-        err_set(err, ERR_MEMORY, "no memory to compare the plans");
-    } else if (only_plan) {
-        result = diff_json(&diff, false);
-    } else if (keep_source(core, core->source, undo_name, err) == 0 &&
-               apply(core, source, plan, &problems, err) == 0) {
-        source = NULL;
-        plan = NULL;
-        result = diff_json(&diff, true);
-        json_object_set_new(result, "problems", lines_json(&problems));
-    }
-    plan_free(plan);
-    if (source)
-        plan_source_free(source);
-    free(source);
-    err_list_done(&errors);
-    err_list_done(&problems);
-    arena_done(&arena);
-    return result;
-}
-
-void core_plan_reload(struct core *core, struct rpc_call *call, json_t *params)
-{
-    struct err err = { 0 };
-    json_t *data = NULL;
-    bool only_plan = jsonx_bool(params, "plan", false), undo = jsonx_bool(params, "undo", false);
-    json_t *result = NULL;
-
-    if (undo && store_get(&core->store, undo_name) < 0)
-        err_set(&err, ERR_NOT_FOUND, "there is no reload to undo");
-    else
-        result = reload(core, only_plan, undo, &data, &err);
-
-    if (!result) {
-        rpc_fail(call, &err, data);
-        return;
-    }
-    if (!only_plan)
-        events_publish(core->events, "reload", json_deep_copy(result));
-    rpc_reply(call, result);
-}
-
-void core_plan_reload_signal(struct core *core)
-{
-    struct err err = { 0 };
-    json_t *data = NULL, *line;
-    json_t *result = reload(core, false, false, &data, &err);
-    size_t i;
-
-    if (result) {
-        events_publish(core->events, "reload", result);
-        return;
-    }
-    log_error("reload refused", "error", err.text, NULL);
-    json_array_foreach(json_object_get(data, "errors"), i, line)
-        log_error(json_string_value(line), NULL);
-    events_publish(core->events, "reload-refused", data);
+    return keep_source(core, core->source, undo_name, err);
 }
 
 /* --- scale --- */
@@ -561,11 +419,11 @@ static int scale_to(struct core *core, const char *name, int64_t count, struct e
     int rc = plan_source_scale(source, name, count)
                  ? 0
                  : err_set(err, ERR_MEMORY, "no memory for the scale");
-    struct plan *plan = rc == 0 ? make(source, &errors) : NULL;
+    struct plan *plan = rc == 0 ? core_plan_make(source, &errors) : NULL;
     if (rc == 0 && !plan)
         rc = err_set(err, ERR_INVALID, "%s", errors.count ? errors.lines[0] : "it does not fit");
     if (rc == 0)
-        rc = apply(core, source, plan, &errors, err);
+        rc = core_plan_apply(core, source, plan, CORE_PLAN_AS_BEFORE, &errors, err);
     if (rc != 0) {
         plan_free(plan);
         plan_source_free(source);

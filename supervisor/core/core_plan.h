@@ -19,10 +19,26 @@ int core_plan_control(const struct core *core, struct listen_options *ret, struc
 /* Tells the releases which services and instances there are; the keeper must be configured. */
 int core_plan_releases(struct core *core, enum releases_start start, struct err_list *problems,
                        struct err *err);
-/* Answer the calls "reload" {"plan": bool} and "scale" {"name", "count"}. */
-void core_plan_reload(struct core *core, struct rpc_call *call, json_t *params);
+/* A plan; its warnings are logged. */
+struct plan *core_plan_make(const struct plan_source *source, struct err_list *errors);
+/* From the disk; or, to undo, the texts of before the last reload.  Scales stay what they are.
+ * malloc'ed, or NULL with errors. */
+struct plan_source *core_plan_read(const struct core *core, bool undo, struct err_list *errors);
+bool core_plan_can_undo(const struct core *core);
+int core_plan_keep_for_undo(struct core *core, struct err *err);
+
+/* Who runs with settings that the new plan does not have any more. */
+enum core_plan_restarts {
+    CORE_PLAN_RESTART,   /* is restarted, also where that has failed before */
+    CORE_PLAN_LEAVE,     /* goes on, until it is restarted for another reason */
+    CORE_PLAN_AS_BEFORE, /* is restarted, unless it was left or has failed */
+};
+/* Takes over source and plan.  The new texts are in the store before anything is done, so a crash
+ * in the middle carries on towards the new plan; from there on nothing is refused, and what could
+ * not be done is in `problems`.  On failure nothing was changed, and they stay the caller's. */
+int core_plan_apply(struct core *core, struct plan_source *source, struct plan *plan,
+                    enum core_plan_restarts restarts, struct err_list *problems, struct err *err);
+/* Answers the call "scale" {"name", "count"}. */
 void core_plan_scale(struct core *core, struct rpc_call *call, json_t *params);
-/* Reload ordered by a signal: nobody waits for an answer. */
-void core_plan_reload_signal(struct core *core);
 
 #endif

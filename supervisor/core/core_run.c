@@ -23,6 +23,7 @@
 #include "supervisor/core/core.h"
 #include "supervisor/core/core_cgroup.h"
 #include "supervisor/core/core_plan.h"
+#include "supervisor/core/core_reload.h"
 #include "supervisor/core/core_store.h"
 #include "supervisor/core/core_upgrade.h"
 #include "supervisor/core/events.h"
@@ -284,11 +285,11 @@ static void on_reload(void *context, struct rpc_call *call, json_t *params)
     struct run *run = context;
 
     if (jsonx_bool(params, "plan", false)) {
-        core_plan_reload(&run->core, call, params);
+        core_reload(&run->core, call, params);
         return;
     }
     announce_reloading(run->announce);
-    core_plan_reload(&run->core, call, params);
+    core_reload(&run->core, call, params);
     announce_reloaded(run->announce);
 }
 
@@ -337,7 +338,7 @@ static void take_signal_orders(struct run *run)
         header->reload_seen = header->reload_orders;
         audit_note(run->core.audit, "reload", "a signal to the supervisor");
         announce_reloading(run->announce);
-        core_plan_reload_signal(&run->core);
+        core_reload_signal(&run->core);
         announce_reloaded(run->announce);
     }
 }

@@ -90,6 +90,11 @@ void keeper_free(struct keeper *keeper);
  * Users that cannot be found are kept as the reason why their services do not start. */
 struct keeper_next *keeper_prepare(struct keeper *keeper, const struct plan *plan, struct err *err);
 void keeper_discard(struct keeper_next *next);
+/* Before it comes into force: who runs with other settings than those of this plan goes on with
+ * them, also when a core dies. */
+void keeper_leave_outdated(struct keeper_next *next);
+void keeper_leave_nobody(struct keeper *keeper); /* takes that back; and what has failed counts no
+                                                  * more */
 /* Takes the prepared plan, which is core->plan by now, into force; cannot fail, but some of it may
  * apply later than it should (`problems`, may be NULL).  Instances that are
  * gone are marked as removed (and stopped), the others point at their new settings.  `before` (the
@@ -120,9 +125,13 @@ bool keeper_all_down(const struct keeper *keeper);
 /* Makes the instance run this release ("" = the one it has): overlapped when its restart_mode says
  * so and it runs, else stop first.  One instance of a service after another. */
 void keeper_replace(struct keeper *keeper, struct slot *slot, const char *release);
-/* Those that run with other settings than the plan's are replaced; also by the next core if this
- * one dies. */
+/* Sends reload_signal, which there is, to its main process. */
+void keeper_reread(struct keeper *keeper, struct unit *unit);
+/* Those that run with other settings than the plan's are replaced, unless they are left; also by
+ * the next core if this one dies. */
 void keeper_outdated(struct keeper *keeper);
+/* Whether it has a process that was started with other settings than the plan's. */
+bool keeper_runs_outdated(const struct keeper *keeper, const struct unit *unit);
 /* The first release is undone: all instances stop and wait. */
 void keeper_empty(struct keeper *keeper, size_t service);
 void keeper_probe_faster(struct keeper *keeper, size_t service, bool on);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "io/jsonx.h"
 #include "supervisor/core/events.h"
@@ -152,10 +153,13 @@ static void take_state(struct unit *unit, const struct notify_message *message)
 {
     struct unit_said *said = &unit->said;
 
-    if (message->reloading && !said->reloading) {
+    if (message->reloading) {
+        bool first = !said->reloading;
         said->reloading = true;
-        said->reload_us = message->monotonic_us;
-        publish(unit, "RELOADING=1", NULL, 0);
+        said->reload_us =
+            message->monotonic_us > 0 ? message->monotonic_us : clock_mono_ms() * 1000 + 999;
+        if (first)
+            publish(unit, "RELOADING=1", NULL, 0);
     }
     if (message->ready && said->reloading && !message->reloading) {
         said->reloading = false;

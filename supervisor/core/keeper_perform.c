@@ -210,6 +210,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->body.oom_kills = 0;
     unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
     unit->body.left = 0;
+    unit->body.env_sum = unit->body.files_sum = 0;
     keeper_tuned(unit);
     unit->body.told = 0;
     unit->body.exit_event = 0;

@@ -134,10 +134,15 @@ void keeper_replace(struct keeper *keeper, struct slot *slot, const char *releas
 static void tell_replaced(struct keeper *keeper, struct slot *slot, const char *release, bool ok,
                           const char *reason)
 {
+    struct unit *unit = slot->main;
+
     /* Tried is done: what failed is not tried for ever. */
-    slot->main->body.outdated = false;
-    if (!slot->removed && slot->main->body.settings != 0)
-        slot->main->body.settings = keeper->digests[slot->service];
+    unit->body.outdated = false;
+    if (!slot->removed && unit->body.settings != 0) {
+        unit->body.left = keeper->digests[slot->service];
+        if (keeper_pid(keeper, unit) <= 0)
+            unit->body.settings = unit->body.left;
+    }
     keeper_save(slot->main);
     keeper->hands.replaced(keeper->hands.context, slot, release, ok, reason);
 }
@@ -267,7 +272,27 @@ void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct uni
 
 static bool is_outdated(const struct keeper *keeper, const struct unit *unit)
 {
-    return plan_digest_differs(unit->body.settings, keeper->digests[unit->slot->service]);
+    uint64_t planned = keeper->digests[unit->slot->service];
+
+    return plan_digest_differs(unit->body.settings, planned) && unit->body.left != planned;
+}
+
+bool keeper_runs_outdated(const struct keeper *keeper, const struct unit *unit)
+{
+    return !unit->slot->removed && keeper_pid(keeper, unit) > 0 &&
+           plan_digest_differs(unit->body.settings, keeper->digests[unit->slot->service]);
+}
+
+void keeper_leave_nobody(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->nslots; i++) {
+        struct unit *unit = keeper->slots[i]->main;
+
+        if (unit->body.left == 0)
+            continue;
+        unit->body.left = 0;
+        keeper_save(unit);
+    }
 }
 
 static void replace_outdated(struct keeper *keeper, struct slot *slot)

@@ -330,6 +330,20 @@ struct keeper_next *keeper_prepare(struct keeper *keeper, const struct plan *pla
     return next;
 }
 
+void keeper_leave_outdated(struct keeper_next *next)
+{
+    for (size_t i = 0; i < next->plan->nservices; i++) {
+        for (size_t k = next->first[i]; k < next->first[i + 1]; k++) {
+            struct unit *unit = next->list[k]->main;
+
+            if (!plan_digest_differs(unit->body.settings, next->digests[i]))
+                continue;
+            unit->body.left = next->digests[i];
+            keeper_save(unit);
+        }
+    }
+}
+
 /* --- taking it into force --- */
 
 static void point_slots(const struct keeper_next *next)

@@ -1,4 +1,4 @@
-/* keeper_tune.c - limits and priorities of what runs follow the plan.
+/* keeper_tune.c - what runs follows the plan: limits and priorities, and its own files.
  *
  * What a process has is told by two numbers in its record: a core that dies between the commit of a
  * reload and this leaves it to the next.
@@ -10,6 +10,7 @@
 
 #include "base/auto.h"
 #include "base/log.h"
+#include "supervisor/core/spawn.h"
 #include "supervisor/host/tuning.h"
 
 enum { PIDS_MAX = 4096, BIT_NICE = SPEC_NLIMITS, BIT_OOM = SPEC_NLIMITS + 1 };
@@ -108,4 +109,16 @@ void keeper_tune(struct keeper *keeper, struct unit *unit, struct err_list *prob
     if (problems)
         err_list_add(problems, "%s: %s; it applies at its next start", unit->slot->name,
                      first.text);
+}
+
+void keeper_reread(struct keeper *keeper, struct unit *unit)
+{
+    uint32_t variables;
+    struct err err = { 0 };
+
+    /* First what it is going to read: what changes from here on is news. */
+    if (spawn_files(keeper->core, unit, &variables, &unit->body.files_sum, &err) != 0)
+        log_warn("cannot look at its files", "instance", unit->slot->name, "error", err.text, NULL);
+    keeper_save(unit);
+    keeper_signal(keeper, unit, unit->slot->spec->set->reload_signal, false);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/near.h"
 #include "base/signals.h"
@@ -13,7 +14,12 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/spawn.h"
 
-enum { TAIL_LINES = 10, TAIL_BYTES = 4096, DRAIN_WAIT_MS = 500 };
+enum {
+    TAIL_LINES = 10,
+    TAIL_BYTES = 4096,
+    DRAIN_WAIT_MS = 500,
+    RELOADING_MS = 2000, /* for RELOADING=1; most never say it */
+};
 
 enum item_state { ITEM_WAITING, ITEM_DRAINING, ITEM_DONE };
 
@@ -27,6 +33,9 @@ struct item {
     char reason[UNIT_REASON_MAX + 64];
     char log[1024];    /* path of its output */
     const char *final; /* name of the state it ended in */
+    /* ORDERS_RELOAD: whom it was told when, and until when that is waited for. */
+    int32_t pid;
+    int64_t told_us, until_ms;
 };
 
 struct wait {
@@ -35,7 +44,7 @@ struct wait {
     struct rpc_call *call;
     struct item *items;
     size_t count;
-    struct loop_timer *drain_timer;
+    struct loop_timer *drain_timer, *reload_timer;
     struct wait *next;
 };
 
@@ -68,6 +77,7 @@ struct orders *orders_new(struct core *core, struct err *err)
 static void wait_free(struct wait *wait)
 {
     loop_timer_free(wait->drain_timer);
+    loop_timer_free(wait->reload_timer);
     free(wait->items);
     free(wait);
 }
@@ -255,7 +265,8 @@ static void item_done(struct wait *wait, struct item *item, bool ok, const char 
     item->final = item->slot ? lifecycle_state_name(keeper_state(item->slot)) : "stopped";
     item->state = ITEM_DONE;
     wait->orders->due = true;
-    if (ok || !item->slot)
+    bool untold = wait->verb == ORDERS_RELOAD && item->told_us == 0;
+    if (ok || !item->slot || untold)
         return;
     if (find_log(wait->orders->core, item->slot->main, item->log, sizeof item->log)) {
         /* Its last words may still be in the pipe. */
@@ -349,6 +360,53 @@ static bool waits_in_vain(struct orders *orders, const struct slot *slot)
            slot->main->reason[0] != '\0';
 }
 
+static void wait_until(struct wait *wait, struct item *item, int64_t ms)
+{
+    item->until_ms = loop_now_ms(wait->orders->core->loop) + ms;
+    loop_timer_arm(wait->reload_timer, ms + 1);
+}
+
+static void judge_reload(struct wait *wait, struct item *item)
+{
+    const struct unit *unit = item->slot->main;
+    const struct spec_settings *set = unit->slot->spec->set;
+    bool begun = unit->said.reload_us >= item->told_us;
+    bool late = loop_now_ms(wait->orders->core->loop) >= item->until_ms;
+    char text[UNIT_REASON_MAX + 64];
+
+    if (keeper_pid(wait->orders->core->keeper, unit) != item->pid) {
+        snprintf(text, sizeof text, "it ended meanwhile: %s", unit->reason);
+        item_done(wait, item, false, text);
+    } else if (begun && !unit->said.reloading) {
+        item_done(wait, item, true, NULL);
+    } else if (begun && !item->touched) {
+        item->touched = true;
+        wait_until(wait, item, set->ready_timeout_ms);
+    } else if (begun && late) {
+        snprintf(text, sizeof text, "READY=1 did not come within ready_timeout (%lld ms)",
+                 (long long)set->ready_timeout_ms);
+        item_done(wait, item, false, text);
+    } else if (late) {
+        snprintf(text, sizeof text, "was sent %s", signals_name(set->reload_signal));
+        item_done(wait, item, true, text);
+    }
+}
+
+/* Only makes a turn of the loop, which judges. */
+static void on_reload_time(void *context)
+{
+    struct wait *wait = context;
+    int64_t now = loop_now_ms(wait->orders->core->loop), next = 0;
+
+    for (size_t i = 0; i < wait->count; i++) {
+        int64_t until = wait->items[i].until_ms;
+        if (wait->items[i].state == ITEM_WAITING && until > now && (next == 0 || until < next))
+            next = until;
+    }
+    if (next > 0)
+        loop_timer_arm(wait->reload_timer, next - now + 1);
+}
+
 static void judge(struct wait *wait, struct item *item)
 {
     struct slot *slot = item->slot;
@@ -361,6 +419,10 @@ static void judge(struct wait *wait, struct item *item)
         item->replacing = false;
     if (item->replacing)
         return;
+    if (wait->verb == ORDERS_RELOAD) {
+        judge_reload(wait, item);
+        return;
+    }
     if (wait->verb == ORDERS_STOP) {
         if (!slot->twin && !slot->in_stop && lifecycle_settled(keeper_state(slot)))
             item_done(wait, item, true, NULL);
@@ -521,6 +583,31 @@ static void give_restart(struct orders *orders, struct item *item, const char *w
     keeper_order(orders->core->keeper, slot->main, LIFECYCLE_EV_RESTART, who);
 }
 
+/* Without `ready = notify` nobody would ever say that it is done. */
+static void give_reload(struct orders *orders, struct wait *wait, struct item *item)
+{
+    struct keeper *keeper = orders->core->keeper;
+    struct unit *unit = item->slot->main;
+    const struct spec_settings *set = item->slot->spec->set;
+    bool speaks = set->ready.target && strcmp(set->ready.target, "notify") == 0;
+    char text[64];
+
+    item->pid = keeper_pid(keeper, unit);
+    if (set->reload_signal == 0) {
+        item_done(wait, item, false, "it has no reload_signal, restart it instead");
+    } else if (item->pid <= 0) {
+        item_done(wait, item, false, "it does not run");
+    } else {
+        item->told_us = clock_mono_ms() * 1000;
+        keeper_reread(keeper, unit);
+        snprintf(text, sizeof text, "was sent %s", signals_name(set->reload_signal));
+        if (speaks)
+            wait_until(wait, item, RELOADING_MS);
+        else
+            item_done(wait, item, true, text);
+    }
+}
+
 static void give(struct orders *orders, struct wait *wait, const char *who)
 {
     for (size_t i = 0; i < wait->count; i++) {
@@ -532,6 +619,9 @@ static void give(struct orders *orders, struct wait *wait, const char *who)
             break;
         case ORDERS_RESTART:
             give_restart(orders, item, who);
+            break;
+        case ORDERS_RELOAD:
+            give_reload(orders, wait, item);
             break;
         case ORDERS_STOP:
             keeper_stop_ordered(item->slot, true);
@@ -545,7 +635,10 @@ static void give(struct orders *orders, struct wait *wait, const char *who)
 }
 
 static const char *const verb_names[] = {
-    [ORDERS_START] = "start", [ORDERS_STOP] = "stop", [ORDERS_RESTART] = "restart"
+    [ORDERS_START] = "start",
+    [ORDERS_STOP] = "stop",
+    [ORDERS_RESTART] = "restart",
+    [ORDERS_RELOAD] = "reload",
 };
 
 static void who_text(char *text, size_t size, const char *verb, const struct rpc_peer *peer)
@@ -585,6 +678,7 @@ static struct wait *wait_new(struct orders *orders, enum orders_verb verb, struc
     wait->items = items;
     wait->count = count;
     wait->drain_timer = loop_timer_new(orders->core->loop, on_drain_timeout, wait);
+    wait->reload_timer = loop_timer_new(orders->core->loop, on_reload_time, wait);
     for (size_t i = 0; i < count; i++) {
         items[i].slot = slots[i];
         snprintf(items[i].name, sizeof items[i].name, "%s", slots[i]->name);
@@ -611,7 +705,7 @@ void orders_run(struct orders *orders, enum orders_verb verb, struct rpc_call *c
     }
     struct wait *wait = wait_new(orders, verb, call, slots, count);
     free(slots);
-    if (!wait || !wait->drain_timer) {
+    if (!wait || !wait->drain_timer || !wait->reload_timer) {
         if (wait)
             wait_free(wait);
         err_set(&err, ERR_MEMORY, "no memory for the order");
@@ -623,6 +717,8 @@ void orders_run(struct orders *orders, enum orders_verb verb, struct rpc_call *c
     give(orders, wait, who);
     if (!jsonx_bool(params, "wait", true)) {
         for (size_t i = 0; i < wait->count; i++) {
+            if (wait->items[i].state != ITEM_WAITING)
+                continue;
             wait->items[i].ok = true;
             wait->items[i].state = ITEM_DONE;
             wait->items[i].final = lifecycle_state_name(keeper_state(wait->items[i].slot));

@@ -21,10 +21,12 @@ void orders_free(struct orders *orders); /* who still waits is told that the cor
 int orders_select(struct orders *orders, json_t *names, struct slot ***ret, size_t *ret_count,
                   struct err *err);
 
-enum orders_verb { ORDERS_START, ORDERS_STOP, ORDERS_RESTART };
+enum orders_verb { ORDERS_START, ORDERS_STOP, ORDERS_RESTART, ORDERS_RELOAD };
 /* Carries the verb out for params {"names": [...], "wait": bool} and answers the call, now or
  * later, with
- * {"results": [{"instance", "ok", "state", "reason", "output"}], "ok": bool}. */
+ * {"results": [{"instance", "ok", "state", "reason", "output"}], "ok": bool}.
+ * ORDERS_RELOAD sends reload_signal; with ready = notify it waits for RELOADING=1 and then READY=1,
+ * of one that says neither it is only known that it was told. */
 void orders_run(struct orders *orders, enum orders_verb verb, struct rpc_call *call,
                 json_t *params);
 /* Sends a signal to the main processes; answers the call. */

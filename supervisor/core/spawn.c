@@ -19,6 +19,7 @@
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn_box.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/host/filesum.h"
 
 enum {
     LISTEN_FIRST_FD = 3,
@@ -153,6 +154,33 @@ const struct instance *spawn_look(const struct core *core, const struct unit *un
     if (!made || make(core, unit, unit->slot->user, false, &release_fd, arena, made, &err) != 0)
         return NULL;
     return made;
+}
+
+static uint32_t sum_of_files(const struct instance *made)
+{
+    return made->reload_files ? filesum(made->reload_files) : 0;
+}
+
+int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_variables,
+                uint32_t *ret_own, struct err *err)
+{
+    const struct spec_service *spec = unit->slot->spec;
+    AUTO_CLOSE int release_fd = -1;
+    struct instance made;
+    struct arena arena;
+    int rc = 0;
+
+    *ret_variables = *ret_own = 0;
+    if (!spec->environment_file && !spec->set->reload_files)
+        return 0;
+    arena_init(&arena);
+    rc = make(core, unit, unit->slot->user, true, &release_fd, &arena, &made, err);
+    if (rc == 0) {
+        *ret_variables = made.file_sum;
+        *ret_own = sum_of_files(&made);
+    }
+    arena_done(&arena);
+    return rc;
 }
 
 static int add_variable(struct start *start, const char *text, struct err *err)
@@ -534,9 +562,12 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     start_init(&start);
     ledger_rearm(&core->ledger, unit->record, next_generation(core, unit));
     int rc = prepare(core, unit, user, &start.release_fd, err);
-    if (rc == 0)
+    if (rc == 0) {
+        unit->body.env_sum = unit->made->file_sum;
+        unit->body.files_sum = sum_of_files(unit->made);
         rc = spawn_box_make(core, unit, user, start.release_fd, release_dir_of(unit), false,
                             &start.box, err);
+    }
     if (rc == 0)
         rc = copy_environment(core, unit, &start, record->generation, err);
     if (rc == 0)

@@ -26,6 +26,10 @@ void spawn_forget(struct unit *unit); /* frees unit->made; twice is fine */
 const struct instance *spawn_look(const struct core *core, const struct unit *unit,
                                   struct arena *arena);
 
+/* What its environment_file and its reload_files say now, as unit->body.env_sum and files_sum. */
+int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_variables,
+                uint32_t *ret_own, struct err *err);
+
 /* What a hook's record says from before it exists, so that a new core knows what it is. */
 enum spawn_hook {
     SPAWN_NO_HOOK, /* an exec: check */

@@ -84,6 +84,8 @@ void status_note(const json_t *instance, struct buf *out)
             buf_puts(out, words);
         else if (json_is_integer(json_object_get(instance, "twin_pid")))
             buf_puts(out, "is being replaced");
+        else if (jsonx_bool(instance, "outdated", false))
+            buf_puts(out, "runs with older settings, a restart applies the new ones");
         else if (!jsonx_bool(instance, "ready", false))
             buf_puts(out, *reason ? reason : "not ready");
     } else {

@@ -17,6 +17,7 @@
 #include "supervisor/host/users.h"
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/plan/instance.h"
+#include "supervisor/plan/plan_fate.h"
 
 enum { SLOT_NAME_MAX = SPEC_NAME_MAX * 2 };
 enum {
@@ -67,7 +68,8 @@ struct unit_body {
                           * none yet */
     uint64_t left;       /* settings of a plan that it is not replaced for: that failed, or was not
                           * to be; likewise */
-    uint64_t files;      /* sum of the files it was started with or last told of, 0 = none */
+    uint32_t env_sum;    /* of the pairs of environment_file at its start, 0 = none */
+    uint32_t files_sum;  /* of its reload_files when it read them last; likewise */
     uint64_t exit_event; /* number of the event about the end of this process; 0 = it lives */
     uint64_t oom_base;   /* OOM kills that were counted when it started */
     uint32_t restarts;   /* starts beyond the first, of this unit's instance */
@@ -164,6 +166,8 @@ struct slot {
     const struct spec_service *spec; /* in the plan in force; of a removed one: in a retired plan */
     const struct users_identity *user;
     struct unit *main, *twin;    /* twin may be NULL */
+    enum plan_fate fate;         /* of the reload under way; means nothing outside of it, ... */
+    bool files_changed;          /* ... likewise */
     struct sockets_watch *watch; /* waits for a connection (start_on = socket), or NULL */
     bool watch_news;             /* which who waits for it was not told yet */
     bool removed;                /* not in the plan any more: goes when it has stopped */

@@ -131,6 +131,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     jsonx_set_bool(row, "expected", lc->state == LIFECYCLE_EXITED && lc->expected);
     if (keeper_listening(slot))
         jsonx_set_bool(row, "listening", true);
+    if (keeper_runs_outdated(keeper, unit))
+        jsonx_set_bool(row, "outdated", true);
     jsonx_set_bool(row, "oneshot", slot->spec->set->type == SPEC_TYPE_ONESHOT);
     jsonx_set_int(row, "probes", unit->body.probes);
     jsonx_set_int(row, "probe_failures", unit->body.probe_failures);
@@ -269,7 +271,7 @@ static bool is_unremarkable(const struct core *core, const struct slot *slot)
     const struct unit *unit = slot->main;
 
     return keeper_state(slot) == LIFECYCLE_RUNNING && unit->body.lc.ready && !slot->twin &&
-           !unit->status[0] && core->log_troubles == 0;
+           !unit->status[0] && core->log_troubles == 0 && !keeper_runs_outdated(core->keeper, unit);
 }
 
 static void add_running(const struct core *core, const struct slot *slot, int64_t now,

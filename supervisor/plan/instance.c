@@ -495,6 +495,34 @@ static char **make_marks(struct maker *m)
     return marks;
 }
 
+/* In whatever order they are; never 0. */
+static uint32_t sum_of_pairs(char *const *pairs)
+{
+    uint32_t all = 0;
+
+    for (; pairs && *pairs; pairs++) {
+        uint32_t sum = 0x811c9dc5u; /* FNV-1a */
+        for (const char *at = *pairs; *at; at++)
+            sum = (sum ^ (unsigned char)*at) * 0x01000193u;
+        all += sum;
+    }
+    return all ? all : 1;
+}
+
+static void make_reload_files(struct maker *m)
+{
+    struct err err;
+
+    m->ret->reload_files = make_words(m, "reload_files", m->service->set->reload_files);
+    for (char **word = m->ret->reload_files; word && *word; word++) {
+        if (**word == '/')
+            continue;
+        err_set(&err, ERR_INVALID, "\"%.64s\" is relative, try an absolute path", *word);
+        failed(m, "reload_files", &err);
+        return;
+    }
+}
+
 static void make_envp(struct maker *m, char *const *user_environment, bool read_files)
 {
     char *const *user = m->service->kind == SPEC_PROGRAM ? NULL : user_environment;
@@ -506,6 +534,8 @@ static void make_envp(struct maker *m, char *const *user_environment, bool read_
     if (file_path(m, &path, &optional) && read_files &&
         instance_file_read(path, optional, m->arena, &from_file, &err) < 0)
         failed(m, "environment_file", &err);
+    if (m->service->environment_file && read_files)
+        m->ret->file_sum = sum_of_pairs(from_file);
     char **marks = make_marks(m);
     envp = instance_overlay((char *const *)m->plan->environment, user, m->arena);
     if (envp)
@@ -544,6 +574,7 @@ static int make(struct maker *m, char *const *user_environment, bool read_files)
     ret->pre_stop = make_words(m, "pre_stop", service->set->pre_stop);
     ret->post_stop = make_words(m, "post_stop", service->set->post_stop);
     ret->on_failed = make_words(m, "on_failed", service->set->on_failed);
+    make_reload_files(m);
     if (going_on(m))
         make_envp(m, user_environment, read_files);
     if (m->rc == 0 && !ret->argv)

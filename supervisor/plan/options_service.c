@@ -66,7 +66,8 @@ static const struct opt rows[] = {
     { .key = "environment_file", .type = OPT_TEXT, FIELD(environment_file), .flags = INSTANCE,
       .example = "-/etc/default/web",
       .help = "A file of KEY=VALUE lines, read before each start; a leading - allows it to be "
-              "missing. environment wins over it." },
+              "missing. environment wins over it. A reload restarts those that were started with "
+              "other contents." },
     { .key = "numprocs", .type = OPT_INTEGER, FIELD(numprocs), .initial = "1", .min = 0,
       .max = SPEC_NUMPROCS_MAX, .flags = LIVE | PER_RELEASE | DERIVED,
       .help = "How many instances run; supervisor scale changes it at once." },
@@ -154,6 +155,15 @@ static const struct opt rows[] = {
       .help = "How long each of these commands may take before it is killed. They know "
               "SUPERVISOR_HOOK, SUPERVISOR_SERVICE, SUPERVISOR_INSTANCE, and of the last end "
               "SUPERVISOR_EXIT_CODE or SUPERVISOR_EXIT_SIGNAL, and SUPERVISOR_REASON." },
+    { .key = "reload_signal", .type = OPT_SIGNAL, SET(reload_signal), .flags = LIVE,
+      .example = "HUP",
+      .help = "Signal upon which it reads its own files again while it runs: sent by supervisor "
+              "reload NAME, and by supervisor reload when its reload_files have changed. With ready "
+              "= notify the end is waited for (RELOADING=1, then READY=1)." },
+    { .key = "reload_files", .type = OPT_TEXT, SET(reload_files), .flags = LIVE | INSTANCE,
+      .example = "/etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf",
+      .help = "Files of its own, patterns too: when their contents have changed, supervisor reload "
+              "sends reload_signal, or restarts it if there is none." },
     { .key = "requires", .type = OPT_NAMES, SET(requires), .flags = LIVE, .example = "database",
       .help = "Services that must be ready before this one starts; while one of them has failed "
               "this one waits." },

@@ -195,6 +195,8 @@ struct spec_settings {
     int standard_input; /* enum spec_stdin */
     const char *pre_start, *post_start, *pre_stop, *post_stop, *on_failed;
     int64_t hook_timeout_ms;
+    int reload_signal; /* 0 = none */
+    const char *reload_files;
     struct opt_names requires, wants, after, before, sockets;
     struct spec_check ready, startup, live;
     int64_t ready_timeout_ms;

@@ -402,14 +402,15 @@ def test_reload(host):
     s.write(f"[service:web]\ncommand = sleep 2000\nstartsecs = 0\n[service:new]\n{SLEEPER}")
     pid = s.instance("web:0")["pid"]
     text = s.run("reload", "--plan").stdout
-    assert re.search(r"^web +would restart +command$", text, re.M)
-    assert re.search(r"^old +would be stopped and removed", text, re.M)
-    assert re.search(r"^new +would be added", text, re.M)
+    would, would_not = text.split("would not be interrupted:\n")
+    assert re.search(r"^  web +restarts\n    command: sleep 1000 -> sleep 2000$", would, re.M), text
+    assert re.search(r"^  old +is stopped and removed$", would, re.M)
+    assert re.search(r"^  new +is new, and starts$", would_not, re.M)
     assert s.instance("web:0")["pid"] == pid
     plan = json.loads(s.run("reload", "--plan", "--json").stdout)
     assert plan["applied"] is False
     text = s.run("reload").stdout
-    assert re.search(r"^web +restarts +command$", text, re.M)
+    assert text.startswith("interrupted:\n") and re.search(r"^  web +restarts$", text, re.M)
     s.wait_state("new:0", "running")
     s.wait_instance("web:0", lambda row: row["pid"] not in (None, pid), "another process")
     wait_for(lambda: "old:0" not in s.instances(), "the end of old")
@@ -419,6 +420,33 @@ def test_reload(host):
     assert f"{s.config}:" in done.stderr and "nothing was changed" in done.stderr
     assert len(re.findall(rf"^{re.escape(s.config)}:\d+: ", done.stderr, re.M)) >= 2
     assert {name: row["pid"] for name, row in s.instances().items()} == pids
+
+
+def test_wrong_uses_of_reload(host):
+    s = host(f"[service:web]\n{SLEEPER}")
+    for words, hint in ((("web", "--plan"), "leave the name out"),
+                        (("web", "a", "--undo"), "leave the names out"),
+                        (("--no-wait",), "goes with names"), (("--pla",), "--plan")):
+        done = s.run("reload", *words, code=2)
+        assert hint in done.stderr and not done.stdout, done
+    assert "did you mean" in s.run("reload", "wev", code=4).stderr
+    assert "has no reload_signal" in s.run("reload", "web", code=1).stderr
+
+
+def test_plan_at_eighty_columns_shows_no_secret(host):
+    s = host(f"[service:web]\n{SLEEPER}environment = PASSWORD=hunter1,GONE=2\n")
+    s.wait_state("web:0", "running")
+    s.write(f"[service:web]\n{SLEEPER.replace('1000', '1000 ' + 'x' * 300)}"
+            "environment = PASSWORD=hunter2,NEW=3\n")
+    done = subprocess.run(
+        ["script", "-qec", f"stty cols 80; {s.binary} reload --plan -s {s.socket}", "/dev/null"],
+        capture_output=True, text=True, env=dict(s.environment, NO_COLOR="1"))
+    lines = done.stdout.replace("\r", "").splitlines()
+    assert max(map(len, lines)) == 80 and any(line.endswith("...") for line in lines)
+    assert "    environment: PASSWORD -GONE +NEW" in lines
+    for text in (done.stdout, s.run("reload", "--plan", "--json").stdout, s.run("reload").stdout):
+        assert "hunter" not in text
+    assert "hunter" not in json.dumps(s.events())
 
 
 def test_logs(host):

@@ -1,5 +1,6 @@
 """reload and scale: what changes, what stays, and that a wrong file changes nothing."""
 import os
+import re
 import signal
 import socket
 import time
@@ -315,7 +316,7 @@ def test_undo_goes_back_and_forth(host):
     s.run("scale", "b=3")  # is no reload, and stays
     s.kill_core()
     out = s.run("reload", "--undo", "--plan").stdout
-    assert "would restart" in out and "would be stopped and removed" in out
+    assert "restarts" in out and "is stopped and removed" in out
     assert up(s)["a:0"] == second["a:0"]
     s.write("[service:wrong")  # what is on the disk does not matter
     answer = s.call("reload", undo=True)
@@ -331,3 +332,255 @@ def test_undo_goes_back_and_forth(host):
     s.wait_ready("c:0")
     s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != now["a:0"])
     wait_for(lambda: "2000" in words_of(s, "a:0"), "sleep 2000")
+
+
+# --- three ways: the files, the plan in force, and what runs ---
+
+def fates(answer):
+    return {i["id"]: i["fate"] for row in answer["services"] for i in row["instances"]}
+
+
+def test_the_plan_tells_what_happens_to_each_instance(host):
+    s = host(BASE + "[service:c]\ncommand = sleep 1002\nstartsecs = 0\nnumprocs = 3\n"
+             "[service:gone]\ncommand = sleep 1\nautostart = no\n"
+             "[service:leaves]\ncommand = sleep 1003\nstartsecs = 0\n")
+    for name in ("a:0", "b:0", "b:1", "c:0", "c:1", "c:2", "leaves:0"):
+        s.wait_ready(name)
+    s.call("stop", names=["a", "b:1"])
+    before = {name: row["pid"] for name, row in s.instances().items()}
+    s.write(BASE.replace("sleep 100", "sleep 200") + "[service:c]\ncommand = sleep 1002\n"
+            "startsecs = 0\nnumprocs = 2\npriority = 3\n[service:new]\ncommand = sleep 5\n"
+            "startsecs = 0\n[service:idle]\ncommand = sleep 5\nautostart = no\n")
+    expected = {"a:0": "later", "b:0": "restarts", "b:1": "later", "c:0": "live", "c:1": "live",
+                "c:2": "stops", "gone:0": "removed", "leaves:0": "stops", "new:0": "starts",
+                "idle:0": "added"}
+    plan = s.call("reload", plan=True)
+    assert fates(plan) == expected and plan["interrupts"] == 3
+    assert {name: row["pid"] for name, row in s.instances().items()} == before
+    answer = s.call("reload")
+    assert fates(answer) == expected and answer["interrupts"] == 3
+    wait_for(lambda: not any(alive(before[n]) for n in ("b:0", "c:2", "leaves:0")), "their end")
+    s.wait_ready("new:0")
+    s.wait_ready("b:0")
+    rows = s.instances()
+    assert rows["c:0"]["pid"] == before["c:0"] and rows["c:1"]["pid"] == before["c:1"]
+    for name in ("a:0", "b:1"):  # an operator has stopped them, and a reload starts nothing
+        assert rows[name]["state"] == "stopped"
+    s.call("start", names=["a"])
+    s.wait_ready("a:0")
+    wait_for(lambda: "2000" in words_of(s, "a:0"), "what it applies then")
+
+
+def test_no_restart_leaves_what_runs_until_it_is_asked(host):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE.replace("1000", "2000").replace("startsecs = 0\nnum", "stopwaitsecs = 7\n"
+                                                 "startsecs = 0\nnum"))
+    assert fates(s.call("reload", no_restart=True)) == {"a:0": "left", "b:0": "live", "b:1": "live"}
+    assert up(s) == before
+    s.kill_core()  # the next one leaves it too
+    assert up(s) == before and s.instance("a:0")["outdated"]
+    assert "runs with older settings" in s.run("status").stdout
+    s.run("scale", "b=3")
+    assert s.instance("a:0")["pid"] == before["a:0"]
+    plan = s.call("reload", plan=True)
+    assert fates(plan) == {"a:0": "restarts"}
+    assert "settings of before an earlier reload" in str(plan)
+    s.call("restart", names=["a"])
+    row = s.wait_ready("a:0")
+    assert row["pid"] != before["a:0"] and "outdated" not in row
+    wait_for(lambda: "2000" in words_of(s, "a:0"), "sleep 2000")
+    assert fates(s.call("reload", plan=True)) == {}
+
+
+def test_a_reload_catches_up_with_what_was_left(host):
+    s = host(BASE)
+    before = up(s)
+    s.write(BASE.replace("1000", "2000"))
+    s.call("reload", no_restart=True)
+    assert fates(s.call("reload")) == {"a:0": "restarts"}
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != before["a:0"])
+    assert fates(s.call("reload", plan=True)) == {}
+
+
+def test_a_reload_that_failed_is_told_and_tried_again(host):
+    """An overlapped restart that never becomes ready leaves the old process; it is not forgotten."""
+    text = ("[service:a]\ncommand = sleep 1000\nrestart_mode = overlap\nready_timeout = 300ms\n"
+            "ready = {}\nenvironment = A={}\n")
+    s = host(text.format("exec:true", 1))
+    before = up(s)
+    s.write(text.format("exec:false", 2))
+    answer = s.call("reload")
+    assert fates(answer) == {"a:0": "restarts"} and answer["interrupts"] == 0  # it overlaps
+    s.wait_event(lambda e: e["event"] == "state" and e.get("twin") and e["to"] == "failed")
+    wait_for(lambda: "twin_pid" not in s.instance("a:0"), "the end of the trial")
+    assert s.instance("a:0")["pid"] == before["a:0"] and s.instance("a:0")["outdated"]
+    s.kill_core()  # tried once is enough for a core that only takes over
+    assert s.instance("a:0")["pid"] == before["a:0"]
+    s.write(text.format("exec:true", 2))
+    assert re.search(r"not be interrupted:\n  a +is replaced, the new one first",
+                     s.run("reload", "--plan").stdout)
+    assert fates(s.call("reload")) == {"a:0": "restarts"}
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != before["a:0"]
+                    and "twin_pid" not in row)
+
+
+def test_a_reload_without_changes_keeps_what_can_be_undone(host):
+    s = host(BASE)
+    first = up(s)
+    s.write(BASE.replace("1000", "2000"))
+    s.call("reload")
+    s.wait_instance("a:0", lambda row: row["ready"] and row["pid"] != first["a:0"])
+    s.call("reload")  # as logrotate has it done
+    s.process.send_signal(signal.SIGHUP)
+    s.wait_event(lambda e: e["event"] == "reload" and not e["services"])
+    assert changes(s.call("reload", undo=True)) == {"a": "restart"}
+    wait_for(lambda: "1000" in words_of(s, "a:0"), "sleep 1000")
+
+
+def test_contents_of_environment_file_count(host):
+    s = host(start=False)
+    file = s.path("variables")
+
+    def put(text):
+        with open(file, "w") as out:
+            out.write(text)
+    put("A=1\nB=2\n")
+    s.write(BASE + f"environment_file = {file}\n[service:c]\ncommand = sleep 1\nautostart = no\n"
+            f"environment_file = {file}\n")
+    s.start()
+    before = up_of(s, "a", "b")
+    put("# the same in other words\nB='2'\nA=1\n")
+    assert fates(s.call("reload")) == {}
+    put("A=1\nB=3\n")
+    plan = s.call("reload", plan=True)
+    assert fates(plan) == {"b:0": "restarts", "b:1": "restarts"}
+    assert "contents of environment_file" in str(plan)
+    assert fates(s.call("reload", no_restart=True)) == {"b:0": "left", "b:1": "left"}
+    assert up_of(s, "a", "b") == before
+    s.call("reload")
+    for name in ("b:0", "b:1"):
+        s.wait_instance(name, lambda row: row["ready"] and row["pid"] != before[name])
+    assert s.instance("a:0")["pid"] == before["a:0"]
+    assert fates(s.call("reload")) == {}
+    os.unlink(file)  # what runs goes on, and the trouble is told
+    answer = s.call("reload")
+    assert fates(answer) == {} and "variables" in str(answer["problems"])
+
+
+def up_of(s, *names):
+    def all_ready():
+        rows = s.instances(*names)
+        return all(r["ready"] for r in rows.values()) and rows
+    return {name: row["pid"] for name, row in wait_for(all_ready, "all ready", 10).items()}
+
+
+READER = """import os, signal, socket, sys, time
+def say(*words):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.sendto("\\n".join(words).encode(), os.environ["NOTIFY_SOCKET"])
+def reread(*_):
+    if "quiet" in sys.argv:
+        return
+    say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    open("%(folder)s/reading", "a").write("x")
+    while os.path.exists("%(folder)s/hold"):
+        time.sleep(0.01)
+    if "die" in sys.argv:
+        os._exit(3)
+    say("READY=1")
+signal.signal(signal.SIGHUP, reread)
+say("READY=1")
+while True:
+    time.sleep(1000)
+"""
+
+
+def reader(s, *words, more=""):
+    with open(s.path("reader.py"), "w") as file:
+        file.write(READER % {"folder": s.folder})
+    return (f"[service:r]\ncommand = /usr/bin/python3 {s.path('reader.py')} {' '.join(words)}\n"
+            f"ready = notify\nreload_signal = HUP\n{more}")
+
+
+def test_reload_of_a_service_waits_until_it_says_so(host):
+    s = host(start=False)
+    s.write(reader(s))
+    s.start()
+    pid = s.wait_ready("r:0")["pid"]
+    open(s.path("hold"), "w").close()
+    waiting = s.connect()
+    number = waiting.send("service.reload", names=["r"])
+    wait_for(lambda: s.text_of("reading") == "x", "the reading")
+    wait_for(lambda: s.instance("r:0").get("reloading"), "RELOADING=1")
+    os.unlink(s.path("hold"))
+    answer = waiting.answer(number)
+    assert answer["ok"] and answer["results"][0]["reason"] is None
+    assert s.instance("r:0")["pid"] == pid and "reloading" not in s.instance("r:0")
+    assert s.run("reload", "r").stdout == "r:0 has read its files again\n"
+    assert s.text_of("reading") == "xx"
+    open(s.path("hold"), "w").close()
+    assert s.run("reload", "--no-wait", "r").stdout == "r:0: reload ordered, is running\n"
+    os.unlink(s.path("hold"))
+    assert any(e["event"] == "order" and e["order"] == "reload" for e in s.events())
+
+
+def test_reload_of_a_service_that_fails_says_so(host):
+    s = host(start=False)
+    s.write(reader(s, "die", more="ready_timeout = 700ms\n"))
+    s.start()
+    s.wait_ready("r:0")
+    open(s.path("hold"), "w").close()
+    done = s.run("reload", "r", code=1)
+    assert "READY=1 did not come within ready_timeout" in done.stderr
+    os.unlink(s.path("hold"))
+    s.wait_instance("r:0", lambda row: row["restarts"] == 1 and row["ready"])
+    done = s.run("reload", "r", code=1)
+    assert "it ended meanwhile" in done.stderr
+    s.call("stop", names=["r"])
+    assert "does not run" in s.run("reload", "r", code=1).stderr
+
+
+def test_reload_of_a_service_that_says_nothing(host):
+    s = host(start=False)
+    s.write(reader(s, "quiet"))
+    s.start()
+    s.wait_ready("r:0")
+    assert s.run("reload", "r").stdout == "r:0 was sent HUP\n"
+
+
+def test_files_of_a_service_are_read_again_when_they_change(host):
+    s = host(start=False)
+    os.mkdir(s.path("conf"))
+
+    def put(text, name="a.conf"):
+        with open(s.path("conf", name), "w") as file:
+            file.write(text)
+    put("one\n")
+    text = (reader(s, more=f"reload_files = {s.folder}/conf/*.conf\n")
+            + f"[service:p]\ncommand = sleep 1000\nstartsecs = 0\nreload_files = {s.folder}/conf/a.conf\n")
+    s.write(text)
+    s.start()
+    before = up(s)
+    put("one\n")
+    assert fates(s.call("reload")) == {}
+    put("two\n")
+    plan = s.call("reload", plan=True)
+    assert fates(plan) == {"r:0": "signalled", "p:0": "restarts"} and plan["interrupts"] == 1
+    assert s.text_of("reading") == ""
+    s.call("reload")
+    wait_for(lambda: s.text_of("reading") == "x", "the reading")
+    s.wait_instance("p:0", lambda row: row["ready"] and row["pid"] != before["p:0"])
+    assert s.instance("r:0")["pid"] == before["r:0"]
+    assert fates(s.call("reload")) == {}
+    put("x\n", "b.conf")  # a new file that the pattern matches
+    assert fates(s.call("reload", plan=True)) == {"r:0": "signalled"}
+    s.kill_core()
+    assert fates(s.call("reload", plan=True)) == {"r:0": "signalled"}
+    s.run("reload", "r")  # has read it by now
+    assert fates(s.call("reload", plan=True)) == {}
+    s.write(text.replace("reload_signal = HUP\n", "reload_signal = HUP\nreload_files = x\n", 1)
+            .replace(f"reload_files = {s.folder}/conf/*.conf\n", ""))
+    with pytest.raises(Failed) as refused:
+        s.call("reload")
+    assert "is relative" in str(refused.value.data["errors"])

@@ -1,0 +1,99 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "supervisor/host/filesum.h"
+
+static char folder[64];
+
+static void put(const char *name, const char *text)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static uint32_t sum_of(const char *pattern)
+{
+    char path[128];
+    char *patterns[] = { path, NULL };
+
+    snprintf(path, sizeof path, "%s/%s", folder, pattern);
+    return filesum(patterns);
+}
+
+static void contents_and_names_count(void **state)
+{
+    (void)state;
+    uint32_t nothing = sum_of("*.conf");
+    assert_int_not_equal(nothing, 0);
+    put("a.conf", "one\n");
+    uint32_t one = sum_of("*.conf");
+    assert_int_not_equal(one, nothing);
+    put("a.conf", "one\n"); /* written again: another time, the same contents */
+    put("b.other", "x");
+    assert_int_equal(sum_of("*.conf"), one);
+    put("a.conf", "two\n");
+    assert_int_not_equal(sum_of("*.conf"), one);
+    put("a.conf", "one\n");
+    put("b.conf", "");
+    assert_int_not_equal(sum_of("*.conf"), one);
+    char from[128], to[128];
+    snprintf(from, sizeof from, "%s/b.conf", folder);
+    assert_int_equal(unlink(from), 0);
+    assert_int_equal(sum_of("*.conf"), one);
+    snprintf(from, sizeof from, "%s/a.conf", folder);
+    snprintf(to, sizeof to, "%s/c.conf", folder);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_not_equal(sum_of("*.conf"), one);
+}
+
+/* A FIFO without a writer must not hold anybody, a folder and what is missing are nothing. */
+static void only_files_are_read(void **state)
+{
+    char path[128];
+
+    (void)state;
+    uint32_t before = sum_of("*.odd");
+    snprintf(path, sizeof path, "%s/fifo.odd", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    snprintf(path, sizeof path, "%s/dir.odd", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(sum_of("*.odd"), before);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/filesum-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command); /* NOLINT(cert-env33-c): a test */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(contents_and_names_count),
+                                        cmocka_unit_test(only_files_are_read) };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
