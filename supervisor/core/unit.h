@@ -52,7 +52,7 @@ struct unit_exit {
     int64_t uptime_ms;
     int32_t code;   /* exit code, or -1 */
     int32_t error;  /* of a start that failed before exec, 0 = none; */
-    uint8_t step;   /* it failed at */
+    int32_t step;   /* it failed at, as in the child's report */
     uint8_t signal; /* or 0 */
     uint8_t known;  /* 0: the kernel told nobody */
     uint8_t dumped;
