@@ -144,9 +144,11 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet():
     fleet = Fleet()
-    fleet.run("release")
-    yield fleet
-    fleet.close()
+    try:
+        fleet.run("release")
+        yield fleet
+    finally:
+        fleet.close()
 
 
 def read_until(process, pattern):
