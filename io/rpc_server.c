@@ -27,6 +27,7 @@ enum {
     LINES_PER_TURN = 32,      /* of one peer; then others, and the work that this is all about */
     QUEUE_PAUSE = 256 * 1024, /* a peer with so much unread is not listened to until it has read */
     STRANGERS_MAX = RPC_CLIENTS_MAX / 2, /* the rest is for root and ourselves */
+    OF_ONE_MAX = STRANGERS_MAX / 2,      /* of one other user */
     IN_MAX = RPC_MESSAGE_MAX + 64 * 1024,
 };
 
@@ -287,6 +288,23 @@ static void turn_away(int fd, const char *why)
     close(fd);
 }
 
+static size_t count_of(const struct rpc_server *server, uid_t uid)
+{
+    const struct rpc_conn *conn;
+    size_t count = 0;
+
+    LIST_FOREACH(conn, &server->conns, link)
+    count += conn->peer.uid == uid;
+    return count;
+}
+
+static bool is_full(const struct rpc_server *server, const struct rpc_conn *newcomer)
+{
+    return server->nclients == RPC_CLIENTS_MAX ||
+           (newcomer->stranger && (server->nstrangers == STRANGERS_MAX ||
+                                   count_of(server, newcomer->peer.uid) >= OF_ONE_MAX));
+}
+
 /* Takes over fd. */
 static void welcome(struct rpc_server *server, int fd)
 {
@@ -302,8 +320,7 @@ static void welcome(struct rpc_server *server, int fd)
     conn->server = server;
     conn->holds = 1;
     conn->stranger = conn->peer.uid != 0 && conn->peer.uid != geteuid();
-    if (server->nclients == RPC_CLIENTS_MAX ||
-        (conn->stranger && server->nstrangers == STRANGERS_MAX)) {
+    if (is_full(server, conn)) {
         free(conn);
         turn_away(fd, "too many connections; close some or try again later");
         return;

@@ -5,6 +5,9 @@
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/config.h"
 #include "supervisor/cli/explain.h"
+#include "supervisor/host/rights.h"
+
+enum { ACCESS_MAX = 4 * 1024 * 1024 };
 
 /* "FILE:LINE: warning: ...", as editors know it from compilers. */
 static void print_warning(const char *line)
@@ -45,6 +48,21 @@ static int print_json(const struct config *config)
     return rc;
 }
 
+static int print_access(const struct config *config, const char *user)
+{
+    struct err_list ignored = { 0 }; /* there were none */
+    struct rights *rights = rights_make(config->plan, &ignored);
+    struct err err = { .code = ERR_MEMORY, .text = "no memory for the rights" };
+    struct buf out;
+
+    buf_init(&out, ACCESS_MAX);
+    int rc = rights ? rights_print(rights, config->plan, user, &out, &err) : ERR_MEMORY;
+    int code = rc == 0 ? client_print(buf_text(&out)) : client_tell(&err);
+    buf_done(&out);
+    rights_free(rights);
+    return code;
+}
+
 int cmd_check(struct cli *cli)
 {
     char path[PLACES_PATH_MAX];
@@ -60,7 +78,10 @@ int cmd_check(struct cli *cli)
     if (config_load(path, &config))
         config_look_around(&config);
     bool ok = config.errors.total == 0;
-    int told = cli_flag(cli, "json") ? print_json(&config) : print_lines(&config);
+    const char *user = ok ? cli_value(cli, "access") : NULL;
+    int told = user                    ? print_access(&config, user)
+               : cli_flag(cli, "json") ? print_json(&config)
+                                       : print_lines(&config);
     config_done(&config);
     return ok ? told : CLIENT_FAILED;
 }

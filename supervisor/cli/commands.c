@@ -28,7 +28,13 @@ static const struct cli_option globals[] = {
 static const struct cli_option run_options[] = { OPTION_CONFIG,
                                                  { "verbose", 'v', NULL, "Log more." },
                                                  OPTION_END };
-static const struct cli_option check_options[] = { OPTION_CONFIG, OPTION_JSON, OPTION_END };
+static const struct cli_option check_options[] = {
+    { "access", 0, "USER", "Tell what this user may do, when there are no errors." },
+    OPTION_CONFIG,
+    OPTION_JSON,
+    OPTION_END
+};
+static const struct cli_option doctor_options[] = { OPTION_CONFIG, OPTION_JSON, OPTION_END };
 static const struct cli_option json_options[] = { OPTION_JSON, OPTION_END };
 static const struct cli_option order_options[] = {
     { "no-wait", 0, NULL, "Give the order and leave." }, OPTION_JSON, OPTION_END
@@ -116,8 +122,9 @@ static const struct cli_command commands[] = {
       .help = "Validate a configuration without running it.\n\n"
               "Every error is a line FILE:LINE: message; warnings are what works but is most "
               "likely not meant. With --json every service with the value of each key, and where "
-              "it was given. Exit code: 0 no errors, 1 errors." },
-    { .name = "doctor", .words = "", .options = check_options, .run = cmd_doctor,
+              "it was given. With --access what a user may do by [access:NAME], control_group and "
+              "control_read. Exit code: 0 no errors, 1 errors." },
+    { .name = "doctor", .words = "", .options = doctor_options, .run = cmd_doctor,
       .help = "Tell which guarantees hold here, which do not, why, and what to do about it.\n\n"
               "Asks the supervisor that runs; without one, or with -c, it looks as if one were "
               "started here. Exit code: 0 all that the configuration needs is there, 1 some of it "

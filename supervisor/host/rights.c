@@ -111,6 +111,83 @@ struct rights *rights_make(const struct plan *plan, struct err_list *problems)
     return NULL;
 }
 
+/* --- telling --- */
+
+static uint32_t wide_verbs(void)
+{
+    uint32_t ret = 0;
+
+    for (int v = 0; v < ACCESS_NVERBS; v++)
+        if (access_verb_is_wide((enum access_verb)v))
+            ret |= 1u << v;
+    return ret;
+}
+
+/* The services that are like the first in `of`, on one line. */
+static void print_like(const struct plan *plan, const uint32_t *of, size_t first, struct buf *out)
+{
+    const char *between = ": ";
+
+    buf_puts(out, "  ");
+    access_print(of[first], out);
+    for (size_t i = first; i < plan->nservices; i++) {
+        if (of[i] != of[first])
+            continue;
+        buf_printf(out, "%s%s", between, plan->services[i].name);
+        between = ", ";
+    }
+    buf_putc(out, '\n');
+}
+
+static bool is_first(const uint32_t *of, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (of[i] == of[index])
+            return false;
+    return true;
+}
+
+static void print_peer(const struct rights *rights, const struct plan *plan,
+                       const struct access_peer *peer, uint32_t *of, struct buf *out)
+{
+    uint32_t host = access_verbs(&rights->rules, peer, ACCESS_HOST) & wide_verbs();
+
+    for (size_t i = 0; i < plan->nservices; i++)
+        of[i] = access_verbs(&rights->rules, peer, i) & ~wide_verbs();
+    for (size_t i = 0; i < plan->nservices; i++)
+        if (is_first(of, i))
+            print_like(plan, of, i, out);
+    if (host) {
+        buf_puts(out, "  ");
+        access_print(host, out);
+        buf_puts(out, ": the supervisor itself\n");
+    }
+}
+
+int rights_print(const struct rights *rights, const struct plan *plan, const char *user,
+                 struct buf *out, struct err *err)
+{
+    uint32_t *of = calloc(plan->nservices + 1, sizeof *of);
+    struct users_identity who;
+    struct arena arena;
+
+    arena_init(&arena);
+    int rc = of ? users_look(user, &arena, &who, err)
+                : err_set(err, ERR_MEMORY, "no memory for the rights");
+    if (rc == 0) {
+        const struct access_peer peer = { .absolute = who.uid == 0 || who.uid == geteuid(),
+                                          .uid = who.uid,
+                                          .gid = who.gid,
+                                          .groups = who.groups,
+                                          .ngroups = who.ngroups };
+        buf_printf(out, "%s (uid %u):\n", user, (unsigned)who.uid);
+        print_peer(rights, plan, &peer, of, out);
+    }
+    arena_done(&arena);
+    free(of);
+    return rc;
+}
+
 void rights_free(struct rights *rights)
 {
     if (!rights)

@@ -22,4 +22,9 @@ struct rights {
 struct rights *rights_make(const struct plan *plan, struct err_list *problems);
 void rights_free(struct rights *rights);
 
+/* What a user (name or number) may do, as lines "start, stop: web, worker": for
+ * `supervisor check --access`.  ERR_NOT_FOUND: no such user. */
+int rights_print(const struct rights *rights, const struct plan *plan, const char *user,
+                 struct buf *out, struct err *err);
+
 #endif

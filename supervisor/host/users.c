@@ -331,6 +331,17 @@ int users_find(const char *user, const char *group, struct arena *arena, struct 
     return 0;
 }
 
+int users_look(const char *user, struct arena *arena, struct users_identity *ret, struct err *err)
+{
+    struct person person;
+    int rc = find_person(user, arena, &person, err);
+
+    if (rc != 0)
+        return rc;
+    *ret = (struct users_identity){ .uid = person.uid, .gid = person.gid };
+    return fill_groups(&person, person.gid, arena, ret, err);
+}
+
 /* --- others --- */
 
 static int find_owner(char *user, char *group, struct arena *arena, uid_t *ret_uid, gid_t *ret_gid,

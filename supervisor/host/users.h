@@ -24,6 +24,8 @@ struct users_identity {
  * it is somebody else. */
 int users_find(const char *user, const char *group, struct arena *arena, struct users_identity *ret,
                struct err *err);
+/* As users_find(user), for a question: it works for everybody, and nothing runs as that user. */
+int users_look(const char *user, struct arena *arena, struct users_identity *ret, struct err *err);
 int users_group(const char *group, gid_t *ret, struct err *err);
 /* "user", "user:group" or ":group" of a socket; without a group the user's primary one, without a
  * user (uid_t)-1, which chown(2) takes as "unchanged". */

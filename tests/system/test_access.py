@@ -247,6 +247,51 @@ def test_what_people_are_told(host):
     assert [line.split()[0] for line in run("status").stdout.splitlines()[1:2]] == ["web:0"]
 
 
+def test_check_tells_what_a_user_may(host):
+    s = host(start=False)
+    s.write(SERVICES + access("start read", "web db", "nobody") + access("all", "all", groups="daemon", name="d")
+            + access("stop", "db", "nobody", name="more"))
+
+    def may(user, code=0):
+        done = subprocess.run([BINARY, "check", "--access", user, "-c", s.config],
+                              capture_output=True, text=True)
+        assert done.returncode == code, done
+        if code != 0:
+            return done.stderr
+        head, *rest = done.stdout.splitlines()
+        assert head.startswith(f"{user} (uid ")
+        return {verbs.strip(): set(names.split(", "))
+                for verbs, names in (line.split(": ") for line in rest)}
+    assert may("nobody") == {"status, why, events, start, stop": {"db"},
+                             "status, why, events, start": {"web"}, "nothing": {"worker"}}
+    assert may("daemon") == {
+        "status, why, events, logs, start, stop, restart, signal, scale, switch, confirm, "
+        "rollback": {"db", "web", "worker"},
+        "doctor, reload, shutdown, upgrade": {"the supervisor itself"}}
+    assert may("root") == may("daemon")
+    assert may("61234") == {"nothing": {"db", "web", "worker"}}
+    assert 'there is no user "nobdy"' in may("nobdy", 4)
+
+
+def test_one_user_leaves_room_for_others(host, user):
+    s = host(SERVICES + access("stop", "web"))
+    hoard = ("import socket, sys\nheld = []\nfor _ in range(200):\n    s = socket.socket(socket.AF_UNIX)"
+             "\n    s.connect(sys.argv[1])\n    held.append(s)\nprint('held', flush=True)\n"
+             "sys.stdin.read()")
+    hoarder = subprocess.Popen(["setpriv", f"--reuid={EVE}", "--regid=9999", "--clear-groups",
+                                "/usr/bin/python3", "-c", hoard, s.socket], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert hoarder.stdout.readline() == "held\n"
+        assert s.call("version")
+        assert user(s, BOB).ok("stop", names=["web"])["ok"]
+        assert user(s, EVE).ask("version")["kind"] != "denied"  # it is not even listened to
+    finally:
+        hoarder.kill()
+        hoarder.wait(20)
+        hoarder.stdin.close(), hoarder.stdout.close()
+
+
 def test_a_release_set_wants_all_its_services(host, user):
     s = host(start=False)
     folder = s.path("app")
