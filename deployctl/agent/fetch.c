@@ -13,7 +13,7 @@
 #include "io/listen.h"
 #include "io/stream.h"
 
-enum { REQUEST_MAX = 1024 };
+enum { REQUEST_MAX = 1024, DIGITS_MAX = 15 };
 
 struct fetch {
     struct stream *stream;
@@ -56,12 +56,14 @@ static int check_status(const char *text, size_t len, struct err *err)
 /* -1: not told; -2: not understood. */
 static long long content_length(const char *head, size_t len)
 {
-    const char *text = header(head, len, "Content-Length");
-    char *end;
+    const char *text = header(head, len, "Content-Length"), *end = head + len;
+    long long length = 0;
     if (!text)
         return -1;
-    long long length = strtoll(text, &end, 10);
-    return end == text || !isdigit((unsigned char)*text) ? -2 : length;
+    const char *at = text;
+    for (; at < end && isdigit((unsigned char)*at) && at - text < DIGITS_MAX; at++)
+        length = 10 * length + (*at - '0');
+    return at == text || (at < end && isdigit((unsigned char)*at)) ? -2 : length;
 }
 
 int fetch_parse(const char *text, size_t len, bool ended, const char **ret_body, size_t *ret_len,

@@ -19,6 +19,7 @@ enum {
     ROWS_KEPT = 4, /* of the terminal, for the bar and the prompt */
     NAME_MOST = 30,
     BAR_WIDTH = 24,
+    BAR_SHORT = 10, /* beside counts, which need the room */
     LINE_BYTES = 1024,
     STAGE_WIDTH = 9,
 };
@@ -141,13 +142,15 @@ static void draw_bar(struct progress *p, size_t columns)
                             : (p->lines[i].total ? 1000 * p->lines[i].done / p->lines[i].total : 0);
         }
     }
-    size_t full = total ? (size_t)(BAR_WIDTH * done / total) : 0;
-    for (size_t i = 0; i < BAR_WIDTH; i++)
+    bool counts = baking && p->counts[0];
+    size_t width = counts ? BAR_SHORT : BAR_WIDTH;
+    size_t full = total ? (size_t)(width * done / total) : 0;
+    for (size_t i = 0; i < width; i++)
         bar[i] = i < full ? '#' : '.';
     unit_duration_text(p->at_ms, time);
     snprintf(text, sizeof text, "[%s] %3llu%%  %-*s %s  %s", bar,
              (unsigned long long)(total ? 100 * done / total : 0), STAGE_WIDTH, p->stage, time,
-             baking && p->counts[0] ? p->counts : p->what);
+             counts ? p->counts : p->what);
     put_line(p, "", text, columns);
 }
 

@@ -14,7 +14,8 @@ enum {
     DRIVER_TOKEN_MAX = OPENED_NAME_MAX + 24,
     DRIVER_SAY_MAX = 640,
     DRIVER_SAMPLE_ERROR_MAX = 240,
-    DRIVER_QUICK_MS = 60000, /* for acts that only touch small files */
+    DRIVER_UNCOUNTED_MAX = 5, /* hosts that are warned of one by one */
+    DRIVER_QUICK_MS = 60000,  /* for acts that only touch small files */
     DRIVER_SLACK_MS = 120000,
     DRIVER_PRUNE_MS = 600000,
     DRIVER_REJOIN_MS = 20000, /* how long a lost connection is tried again */
@@ -113,6 +114,7 @@ struct driver {
     bool judging;      /* the bake is on, and counts are read */
     bool judged;       /* they were: `verdict` is what they said */
     bool checked;      /* whether the counts can be read was asked before the release */
+    size_t uncounted;  /* warnings that were told of hosts without counts */
     size_t round_left; /* hosts that this round waits for; 0 = none is open */
     int64_t round_ms;  /* when it began */
 };

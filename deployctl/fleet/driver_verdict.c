@@ -36,8 +36,13 @@ static void refused(struct driver_host *host, const struct err *err)
     if (strcmp(text, host->sample_error) == 0)
         return;
     snprintf(host->sample_error, sizeof host->sample_error, "%s", text);
-    driver_tell(host->driver, DRIVER_NEWS_WARNING, host, NULL,
-                "no counts of requests from here: %s", text);
+    size_t told = host->driver->uncounted++;
+    if (told < DRIVER_UNCOUNTED_MAX)
+        driver_tell(host->driver, DRIVER_NEWS_WARNING, host, NULL,
+                    "no counts of requests from here: %s", text);
+    else if (told == DRIVER_UNCOUNTED_MAX)
+        driver_tell(host->driver, DRIVER_NEWS_WARNING, NULL, NULL,
+                    "no counts of requests from more hosts, for this or another reason");
 }
 
 static bool read_sample(struct driver_host *host, const json_t *answer)
@@ -271,7 +276,7 @@ static void begin(struct driver *driver)
         struct driver_host *host = &driver->hosts[i];
         const struct rollout_host *part = &driver->rollout.hosts[i];
         bool rest = part->state == ROLLOUT_HOST_OLD && !part->away && !part->canary &&
-                    host->link == DRIVER_LINK_OPEN && host->from;
+                    host->link == DRIVER_LINK_OPEN && host->from && host->glance.healthy;
         bool canary = part->canary && part->state == ROLLOUT_HOST_NEW && !part->skip;
         host->counted = (canary || rest) && host->metrics;
         host->rounds = (struct rounds_host){ 0 };

@@ -10,12 +10,14 @@
  *     GET /health    200, or 503 when this release is sick
  *     GET /crash     the process ends with code 7
  *     GET /fail      500, as if something that it needs were down
- *     GET /metrics   how many requests there were of / and /fail, in Prometheus' text format
+ *     GET /metrics   how many requests there were of / and /fail and how long they took, in
+ *                    Prometheus' text format
  *
  * A release can be bad on purpose: a file `crash` makes it exit at once, `never-ready` makes it
  * never say that it is ready and /health say 503, and `sick-after` holds a number: so many health
  * checks are answered well, then 503.  With `deaf` it never accepts a connection.  `fails-every`
- * holds a number: so many requests, and the last of them is answered with 500.
+ * holds a number: so many requests, and the last of them is answered with 500; with `slow-every`
+ * the last of them takes 30 ms.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +40,7 @@ enum {
     CLIENTS_MAX = 1024,
     REQUEST_MAX = 4096,
     DEFAULT_PORT = 8080,
+    SLOW_MS = 30,
     DRAIN_MS = 3000, /* how long an idle connection may still bring a request */
 };
 
@@ -54,6 +57,7 @@ struct hello {
     char version[64];
     long sick_after, health_checks;
     long fails_every, well, failed; /* requests of / and /fail */
+    long slow_every, slow;          /* of them, over 10 ms */
     long long started;              /* seconds since 1970 */
     bool draining, deaf;
     long long drain_until_ms;
@@ -137,13 +141,19 @@ static bool is_healthy(struct hello *hello)
     return hello->sick_after < 0 || hello->health_checks <= hello->sick_after;
 }
 
+static bool is_due(long number, long every) { return every > 0 && number % every == 0; }
+
 /* True when the request is answered well. */
 static bool count(struct hello *hello, const char *request)
 {
-    long every = hello->fails_every;
-    bool well = strncmp(request, "GET /fail", 9) != 0 &&
-                (every <= 0 || (hello->well + hello->failed + 1) % every != 0);
+    const struct timespec pause = { .tv_nsec = SLOW_MS * 1000000L };
+    long number = hello->well + hello->failed + 1;
+    bool well = strncmp(request, "GET /fail", 9) != 0 && !is_due(number, hello->fails_every);
 
+    if (is_due(number, hello->slow_every)) {
+        nanosleep(&pause, NULL);
+        hello->slow++;
+    }
     *(well ? &hello->well : &hello->failed) += 1;
     return well;
 }
@@ -155,15 +165,19 @@ static void metrics(const struct hello *hello, char *body, size_t size)
              "# TYPE http_requests_total counter\n"
              "http_requests_total{code=\"200\"} %ld\n"
              "http_requests_total{code=\"500\"} %ld\n"
+             "# TYPE http_request_duration_seconds histogram\n"
+             "http_request_duration_seconds_bucket{le=\"0.01\"} %ld\n"
+             "http_request_duration_seconds_bucket{le=\"+Inf\"} %ld\n"
              "# TYPE process_start_time_seconds gauge\n"
              "process_start_time_seconds %lld\n",
-             hello->well, hello->failed, hello->started);
+             hello->well, hello->failed, hello->well + hello->failed - hello->slow,
+             hello->well + hello->failed, hello->started);
 }
 
 /* Answers one request; false when the connection is to be closed. */
 static bool answer(struct hello *hello, struct client *client)
 {
-    char body[512], head[1024];
+    char body[768], head[1024];
     const char *trouble = "503 Service Unavailable";
     bool healthy = true, close_it = hello->draining || strstr(client->request, "onnection: close");
 
@@ -265,6 +279,7 @@ int main(int argc, char **argv)
         strcpy(hello.version, "an unnamed version");
     hello.sick_after = read_line("sick-after", text, sizeof text) ? atol(text) : -1;
     hello.fails_every = read_line("fails-every", text, sizeof text) ? atol(text) : 0;
+    hello.slow_every = read_line("slow-every", text, sizeof text) ? atol(text) : 0;
     hello.started = time(NULL);
     if (access("crash", F_OK) == 0) {
         fprintf(stderr, "version %s cannot start: this release is broken on purpose\n",

@@ -73,11 +73,12 @@ def fleet():
 
 def test_the_plan_says_what_the_verdict_needs(fleet):
     fleet.change()
-    fleet.judge("max_error_ratio = 1%\nlatency = 100ms")
+    fleet.judge("max_error_ratio = 1%\nlatency = 100ms\n"
+                "metrics_latency = request_seconds")
     text = fleet.run("plan")
     assert "compared with the other hosts" in text and "at least 382 requests" in text
     assert "slower than 100ms" in text
-    assert "no histogram called http_request_duration_seconds" in text  # of the page as it is
+    assert "no histogram called request_seconds" in text  # of the page as it is
     verdict = json.loads(fleet.run("plan", "--json").splitlines()[-1])["verdict"]
     assert verdict["by"] == "metrics" and verdict["requests_needed"] == 382
 
@@ -126,6 +127,45 @@ def test_ten_percent_are_stopped_soon(fleet):
     assert "h1 (canary), h2, h3" in text
     fleet.judge()
     assert "judged bad before" in fleet.run("release", code=1)
+
+
+def test_a_slow_canary_is_stopped(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.put("slow-every", "5\n")
+    fleet.judge("latency = 10ms", bake="60s")
+    with Load(fleet.hosts):
+        text = fleet.run("release", code=1)
+    assert "were slow on the canary" in text
+    assert fleet.one_release() == before
+    latency = fleet.why()["verdicts"][-1]["numbers"]["latency"]
+    assert latency["evidence"] >= latency["evidence_limit"] and latency["latency_ms"] == 10
+    text = fleet.run("why")
+    assert "requests were slow" in text and "slower than 10ms" in text
+
+
+def test_an_access_log_is_evidence_too(fleet):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge(bake="60s", kind="log")
+    logs = []
+    with open(fleet.recipe, "a") as file:
+        for host in fleet.hosts:
+            logs.append(os.path.join(fleet.folder, f"{host.name}.log"))
+            open(logs[-1], "w").close()
+            file.write(f"[host:{host.name}]\nmetrics = log:{logs[-1]}\n")
+        file.write(f"[canary]\nmetrics = log:{logs[0]}\n")
+    story = Story(fleet.start("release", "--json"))
+    story.until(lambda e: e["event"] == "verdict", "a first look at the logs")
+    line = '::1 - - [x] "GET / HTTP/1.1" %d 5\n'
+    while story.process.poll() is None:
+        for log in logs:
+            with open(log, "a") as file:
+                file.write(line % 200 * 9 + line % (502 if log == logs[0] else 200))
+        story.until(lambda e: e["event"] in ("verdict", "end"), "what they say")
+    assert story.end() == 1, story.text
+    assert "failed on the canary" in story.text
+    assert fleet.one_release() == before
 
 
 def test_an_outage_of_both_sides_does_not_blame_the_canary(fleet):

@@ -136,6 +136,7 @@ static void what_is_no_count_is_refused(void **unused)
         { "# TYPE aa counter\n", "a", "a", ERR_NOT_FOUND, "no metric called a" },
         { "a NaN\n", "a", "a", ERR_PROTOCOL, "not a count" },
         { "a -1\n", "a", "a", ERR_PROTOCOL, "not a count" },
+        { "a 5\na{x=\"1\"} -1\n", "a", "a", ERR_PROTOCOL, "not a count" },
         { "a +Inf\n", "a", "a", ERR_PROTOCOL, "not a count" },
         { "a 1e300\n", "a", "a", ERR_PROTOCOL, "not a count" },
         { "a 1\na{x=\"1\"} 12", "a", "a", ERR_PROTOCOL, "line 2 is cut off" },
