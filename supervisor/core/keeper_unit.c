@@ -309,14 +309,15 @@ static int on_exec(void *context, char *const *argv, size_t *ret_token, struct e
     return rc;
 }
 
-/* The record stays claimed until the exit was seen; nobody is told then. */
-static void on_exec_kill(void *context, size_t token)
+/* The record stays claimed until the exit was seen. */
+static void on_exec_kill(void *context, size_t token, bool gone)
 {
     struct unit *unit = context;
     struct keeper *keeper = unit->keeper;
     pid_t pid = keeper->core->ledger.pids[token];
 
-    keeper->by_record[token] = NULL;
+    if (gone)
+        keeper->by_record[token] = NULL;
     if (pid > 0 && keeper->core->ledger.records[token].exited == LEDGER_LIVING)
         kill(-pid, SIGKILL);
 }

@@ -39,11 +39,11 @@ static int exec_start(void *context, char *const *argv, size_t *ret_token, struc
     return checks->hands.exec_start(checks->hands.context, argv, ret_token, err);
 }
 
-static void exec_kill(void *context, size_t token)
+static void exec_kill(void *context, size_t token, bool gone)
 {
     struct checks *checks = ((struct check *)context)->owner;
 
-    checks->hands.exec_kill(checks->hands.context, token);
+    checks->hands.exec_kill(checks->hands.context, token, gone);
 }
 
 static void tell(struct checks *checks, enum checks_verdict verdict, const char *reason)

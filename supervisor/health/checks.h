@@ -30,7 +30,7 @@ struct checks_hands {
     void (*excused)(void *context, const char *reason); /* the first of those in a row that do not
                                                          * count, because the host is starved */
     int (*exec_start)(void *context, char *const *argv, size_t *ret_token, struct err *err);
-    void (*exec_kill)(void *context, size_t token);
+    void (*exec_kill)(void *context, size_t token, bool gone);
 };
 struct checks;
 

@@ -270,7 +270,7 @@ static void fail_timeout(struct probe *probe)
         break;
     case PHASE_EXEC:
         probe->exec_killed = true;
-        probe->hands.exec_kill(probe->hands.context, probe->token);
+        probe->hands.exec_kill(probe->hands.context, probe->token, false);
         finish(probe, false, "still running after %s, killed", within);
         break;
     case PHASE_TALKING:
@@ -388,8 +388,8 @@ void probe_free(struct probe *probe)
 {
     if (!probe)
         return;
-    if (probe->exec_running && !probe->exec_killed)
-        probe->hands.exec_kill(probe->hands.context, probe->token);
+    if (probe->exec_running)
+        probe->hands.exec_kill(probe->hands.context, probe->token, true);
     probe_talk_free(probe->talk);
     loop_timer_free(probe->next);
     loop_timer_free(probe->limit);

@@ -30,7 +30,9 @@ struct probe_hands {
     void (*done)(void *context, const struct probe_result *result);
     /* Starts an exec: check; the end comes by probe_exec_ended().  0 and a token, or err. */
     int (*exec_start)(void *context, char *const *argv, size_t *ret_token, struct err *err);
-    void (*exec_kill)(void *context, size_t token); /* time-out, or the probe is freed */
+    /* At a time-out, whose end comes as any other; or `gone`: the probe is freed, nobody is left
+     * who could be told. */
+    void (*exec_kill)(void *context, size_t token, bool gone);
 };
 
 /* `check` and `timing` must outlive the probe.  The first attempt

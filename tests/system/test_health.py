@@ -90,6 +90,20 @@ def test_on_exit_seen_by_a_core_that_dies_then(host):
     assert "core has taken over" in s.text_of("supervisor.log")
 
 
+def test_a_check_that_hung_once_is_asked_again(host):
+    s = host(start=False)
+    s.write(f"[service:a]\ncommand = sleep 1000\nready = exec:sh {s.folder}/check\n"
+            "ready_interval = 100ms\nready_timeout = 300ms\n")
+    with open(s.path("check"), "w") as file:
+        file.write(f"test ! -e {s.folder}/slow || exec sleep 1000\n")
+    s.start()
+    s.wait_ready("a:0")
+    open(s.path("slow"), "w").close()
+    s.wait_instance("a:0", lambda row: not row["ready"], "not ready")
+    os.unlink(s.path("slow"))
+    s.wait_ready("a:0")
+
+
 # --- sd_notify ---
 
 def renew(supervisor, name):

@@ -65,7 +65,8 @@ struct rig {
 
     int exec_rc;
     struct err exec_err;
-    size_t started, killed, token;
+    size_t started, killed, token, killed_token;
+    bool gone;
     bool end_soon, end_signalled, end_on_kill;
     int end_status;
 };
@@ -268,12 +269,14 @@ static int on_exec_start(void *context, char *const *argv, size_t *ret_token, st
     return 0;
 }
 
-static void on_exec_kill(void *context, size_t token)
+static void on_exec_kill(void *context, size_t token, bool gone)
 {
     struct rig *rig = context;
 
     assert_int_equal(token, rig->token);
-    rig->killed++;
+    rig->killed += token != rig->killed_token; /* again, when it is freed meanwhile */
+    rig->killed_token = token;
+    rig->gone = gone;
     if (rig->end_on_kill)
         loop_timer_arm(rig->soon, 0);
 }
@@ -567,6 +570,7 @@ static void an_exec_that_hangs_is_killed(void **state)
     rig->timing.timeout_ms = 20;
     expect(rig, false, "still running after 20ms, killed");
     assert_int_equal(rig->killed, 1);
+    assert_false(rig->gone); /* its end is waited for */
     /* It does not go: no second one is started beside it. */
     rig->want = 2;
     loop_run(rig->loop, NULL, NULL);
@@ -581,6 +585,7 @@ static void an_exec_that_hangs_is_killed(void **state)
     probe_free(rig->probe);
     rig->probe = NULL;
     assert_int_equal(rig->killed, 2);
+    assert_true(rig->gone);
 }
 
 static void a_running_exec_dies_with_its_probe(void **state)
@@ -605,6 +610,7 @@ static void a_running_exec_dies_with_its_probe(void **state)
     probe_free(rig->probe);
     rig->probe = NULL;
     assert_int_equal(rig->killed, 2);
+    assert_true(rig->gone);
 }
 
 /* --- when --- */
