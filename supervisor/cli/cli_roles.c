@@ -2,9 +2,13 @@
 #include "supervisor/cli/cli_roles.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "supervisor/core/core_run.h"
+#include "supervisor/guardian/early.h"
 #include "supervisor/guardian/guardian.h"
+#include "supervisor/guardian/leave.h"
+#include "supervisor/guardian/rescue.h"
 #include "supervisor/ledger/store.h"
 #include "supervisor/logger/logger.h"
 
@@ -39,7 +43,12 @@ static int run_guardian(int argc, char **argv)
                                               .socket = value_of(argc, argv, "--socket"),
                                               .verbose = has(argc, argv, "--verbose") };
 
-    return guardian_resume(&options, STORE_INVENTORY_FD, has(argc, argv, "--takeover"));
+    int code = guardian_resume(&options, STORE_INVENTORY_FD, has(argc, argv, "--takeover"));
+    if (!early_is_host_init())
+        return code;
+    rescue_shell(); /* the init of a host never leaves: begin again, with what there is now */
+    execl("/proc/self/exe", "supervisor", "run", (char *)NULL);
+    return code;
 }
 
 static int run_logger(int argc, char **argv)
@@ -58,10 +67,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } roles[] = {
-    { "core", run_core },
-    { "logger", run_logger },
-    { "guardian", run_guardian },
-    { "self-test", run_self_test },
+    { "core", run_core },           { "logger", run_logger }, { "guardian", run_guardian },
+    { "self-test", run_self_test }, { "leave", leave_main },
 };
 
 bool cli_roles_run(int argc, char **argv, int *ret_code)

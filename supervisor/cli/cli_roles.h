@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* If argv[1] is core, logger, guardian or self-test: runs it, *ret_code is the exit code, true. */
+/* If argv[1] is core, logger, guardian, self-test or leave: runs it, *ret_code is the exit code,
+ * true. */
 bool cli_roles_run(int argc, char **argv, int *ret_code);
 
 #endif

@@ -7,16 +7,23 @@
 
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/config.h"
+#include "supervisor/guardian/early.h"
 #include "supervisor/guardian/guardian.h"
+#include "supervisor/guardian/leave.h"
 
 static int run_alone(struct cli *cli)
 {
+    int code;
+
     if (cli_value(cli, "config") || cli_value(cli, "socket")) {
         client_say(
             "run -- COMMAND has no configuration and no control socket; leave out -c and -s");
         return CLIENT_USAGE;
     }
-    return guardian_alone(cli->words);
+    code = guardian_alone(cli->words);
+    if (early_is_host_init())
+        leave_host(LEAVE_POWEROFF);
+    return code;
 }
 
 /* -s and $SUPERVISOR_SOCKET go before `socket` in the configuration, that before the default. */
@@ -40,6 +47,11 @@ int cmd_run(struct cli *cli)
 
     if (cli->nwords > 0)
         return run_alone(cli);
+    if (access("/proc/self/exe", X_OK) != 0) {
+        client_say("/proc is not mounted, and without it nothing can be supervised; mount it, or "
+                   "use \"supervisor run -- COMMAND\", which needs none");
+        return CLIENT_FAILED;
+    }
     places_init(&places, NULL);
     if (places_config(&places, cli_value(cli, "config"), config, &err) < 0) {
         client_tell(&err);

@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervisor/guardian/alone.h"
+#include "supervisor/guardian/early.h"
+#include "supervisor/guardian/leave.h"
 #include "supervisor/guardian/orders.h"
 #include "supervisor/guardian/phase.h"
 #include "supervisor/guardian/state.h"
@@ -294,9 +296,10 @@ static int run_loop(struct state *state)
     loop(state);
     int code = state->exit_code;
     int signum = (int)atomic_load(&state->ledger.header->shutdown_signal);
+    bool ordered = orders_shutting_down(state->ledger.header);
     state_done(state, !state->spare_strangers);
-    if (orders_host_init())
-        orders_leave_host(signum);
+    if (ordered && early_is_host_init())
+        leave_host(leave_how_of(signum));
     return code;
 }
 

@@ -33,7 +33,8 @@ struct guardian_options {
 };
 
 /* `supervisor run`.  Returns the exit code of the process: the shutdown's, 1 when the configuration
- * cannot be used or another supervisor has this socket (the reason is on stderr). */
+ * cannot be used or another supervisor has this socket (the reason is on stderr).  As the init of a
+ * host a shutdown ends the machine (leave.h), so only a start that failed returns. */
 int guardian_run(const struct guardian_options *options);
 
 /* `supervisor guardian`: entered by exec with the whole store at inventory_fd (taken over).

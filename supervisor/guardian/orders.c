@@ -2,13 +2,7 @@
 #include "supervisor/guardian/orders.h"
 
 #include <errno.h>
-#include <sys/reboot.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-/* The kernel's fixed inode number of the initial pid namespace. */
-static const ino_t initial_pid_namespace = 0xEFFFFFFCu;
 
 enum orders_kind orders_of(int signum)
 {
@@ -51,22 +45,4 @@ int orders_listen(sigset_t *ret_before)
     signal(SIGCHLD, SIG_DFL);
     int fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     return fd < 0 ? -errno : fd;
-}
-
-bool orders_host_init(void)
-{
-    struct stat st;
-    return getpid() == 1 && stat("/proc/self/ns/pid", &st) == 0 &&
-           st.st_ino == initial_pid_namespace;
-}
-
-void orders_leave_host(int signum)
-{
-    int how = RB_AUTOBOOT;
-    if (signum == SIGPWR || signum == SIGUSR2 || signum == SIGRTMIN + 4)
-        how = RB_POWER_OFF;
-    else if (signum == SIGUSR1 || signum == SIGRTMIN + 3)
-        how = RB_HALT_SYSTEM;
-    sync();
-    reboot(how);
 }

@@ -18,10 +18,4 @@ bool orders_shutting_down(const struct ledger_header *header);
  * (close-on-exec, non-blocking) to read them from, or -errno.  *ret_before: the mask before. */
 int orders_listen(sigset_t *ret_before);
 
-/* PID 1 of the initial pid namespace, where leaving means a kernel panic. */
-bool orders_host_init(void);
-/* The last act on a host: power off, halt or reboot as the signal says.  Returns only on failure.
- */
-void orders_leave_host(int signum);
-
 #endif
