@@ -25,6 +25,21 @@ static const struct manual_part after_commands[] = {
                  "Everywhere else all of these stop the services in order and leave.\n"
                  "A second TERM hurries.\n"
                  "HUP reloads the configuration.\n" },
+    { "AS INIT OF A HOST",
+      "As process 1 of a host it mounts what is missing of\n.Pa /proc , /sys , /dev , /run\nand\n"
+      ".Pa /sys/fs/cgroup ,\nand leaves the rest of a boot to services of type\n"
+      ".Ic oneshot .\n"
+      ".Pp\nIt never leaves: where it cannot start, the reason and a shell\n(sulogin, else sh)\n"
+      "come on the console, and at the end of the shell it tries again.\n"
+      "The word\n.Li single , emergency\nor\n.Li rescue\non the kernel's command line asks for "
+      "that shell before anything is started.\n"
+      ".Pp\nAt the end all processes are killed, disks synced, file systems unmounted or, as the "
+      "root,\nmade read-only; after at most 60 seconds the machine goes down without.\n"
+      "A kernel loaded by kexec is what a reboot starts.\n"
+      ".Pp\nUnder the names poweroff, reboot, halt, shutdown and telinit (links) it does what "
+      "these "
+      "do;\neach knows\n.Fl -help .\n"
+      "A shutdown that is to come later is waited for in the foreground.\n" },
     { "EXIT STATUS",
       ".Bl -tag -width Ds\n"
       ".It 0\nDone; all that was asked for is so.\n"

@@ -209,6 +209,8 @@ static const struct cli_command commands[] = {
     { .name = "options", .words = "[KEY]", .options = options_options, .max_words = 1,
       .run = cmd_options, .complete = complete_keys,
       .help = "Explain every key of the configuration, or one." },
+    { .name = "utmp", .words = "boot", .min_words = 1, .max_words = 1, .run = cmd_utmp,
+      .hidden = true, .help = "Write the record of a boot (utmp, wtmp); for a oneshot service." },
     { .name = "manual", .words = "8|5", .min_words = 1, .max_words = 1, .run = cmd_manual,
       .hidden = true, .help = "Print a manual page: supervisor(8) or supervisor.ini(5)." },
     /* clang-format on */

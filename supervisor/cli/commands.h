@@ -29,6 +29,7 @@ int cmd_shutdown(struct cli *cli);
 int cmd_upgrade(struct cli *cli);
 int cmd_recover(struct cli *cli);
 int cmd_options(struct cli *cli);
+int cmd_utmp(struct cli *cli);
 int cmd_manual(struct cli *cli);
 
 #endif
