@@ -205,8 +205,8 @@ check-fleet: deps-check all examples
 
 ## check-boot    a real kernel in qemu: SLOW_TESTS=1 asks for it, otherwise skipped loudly
 .PHONY: check-boot
-check-boot: all
-	@[ "$$SLOW_TESTS" != 1 ] || { tools/deps $(PACKAGES_BOOT) && tests/boot/kernel; }
+check-boot: all examples
+	@[ "$$SLOW_TESTS" != 1 ] || { tools/deps $(PACKAGES_BOOT) && tests/boot/kernel && tests/boot/debian; }
 	B=$(abspath $(B)) $(PYTEST) $(PYTEST_ARGS) tests/boot
 
 .PHONY: tests-built
@@ -268,6 +268,12 @@ $(B)/tools/%: tools/%.c $(call archives_below,supervisor/plan)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call archives_below,supervisor/plan) $(LIBS_BASE)
 
+## install-init  the links by which it is the init of a host: init, poweroff, reboot, ...
+.PHONY: install-init
+install-init:
+	for name in init telinit poweroff reboot halt shutdown; do \
+	  ln -sf $(sbindir)/supervisor $(DESTDIR)/sbin/$$name || exit 1; done
+
 COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
 ## install       honours DESTDIR, prefix, sbindir, bindir, sysconfdir
 .PHONY: install
@@ -298,7 +304,7 @@ PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansso
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist python3-grpcio zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
   mandoc zsh fish
-PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio
+PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)
