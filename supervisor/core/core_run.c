@@ -16,13 +16,13 @@
 #include "io/durable.h"
 #include "io/jsonx.h"
 #include "io/listen.h"
-#include "io/pidns.h"
 #include "io/reserve.h"
 #include "supervisor/core/announce.h"
 #include "supervisor/core/audit.h"
 #include "supervisor/core/control.h"
 #include "supervisor/core/core.h"
 #include "supervisor/core/core_cgroup.h"
+#include "supervisor/core/core_leave.h"
 #include "supervisor/core/core_plan.h"
 #include "supervisor/core/core_reload.h"
 #include "supervisor/core/core_store.h"
@@ -304,45 +304,13 @@ static void on_upgrade(void *context, struct rpc_call *call, json_t *params)
     upgrade_run(((struct run *)context)->upgrade, call, params);
 }
 
-/* The signal by which the guardian of a host knows what comes after the shutdown, 0 = none such. */
-static uint32_t signal_for(const char *action)
-{
-    return strcmp(action, "reboot") == 0     ? SIGTERM
-           : strcmp(action, "poweroff") == 0 ? SIGUSR2
-           : strcmp(action, "halt") == 0     ? SIGUSR1
-                                             : 0;
-}
-
-static bool accept_action(struct run *run, const char *action, struct err *err)
-{
-    struct ledger_header *header = run->core.ledger.header;
-    bool is_host = header->guardian_pid == 1 && pidns_is_initial();
-    uint32_t signum = signal_for(action);
-
-    if (signum == 0 && strcmp(action, "exit") != 0)
-        err_set(err, ERR_INVALID, "\"%.32s\" is not an action of a shutdown", action);
-    else if (is_host && signum == 0)
-        err_set(err, ERR_STATE,
-                "this supervisor is the init of its host, which cannot be without "
-                "one: say --poweroff, --reboot or --halt");
-    else if (!is_host && signum != 0)
-        err_set(err, ERR_STATE, "this supervisor is not the init of a host: it cannot %s it",
-                action);
-    else {
-        if (signum != 0)
-            header->shutdown_signal = signum;
-        return true;
-    }
-    return false;
-}
-
 static void on_shutdown(void *context, struct rpc_call *call, json_t *params)
 {
     struct run *run = context;
     const char *action = jsonx_text(params, "action", "exit");
     struct err err = { 0 };
 
-    if (!accept_action(run, action, &err)) {
+    if (core_leave_accept(&run->core, action, &err) != 0) {
         rpc_fail(call, &err, NULL);
         return;
     }
