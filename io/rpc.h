@@ -2,11 +2,11 @@
  *
  * Server: peers are known by SO_PEERCRED and SO_PEERGROUPS.  Limits: RPC_MESSAGE_MAX bytes a
  * message, RPC_CLIENTS_MAX connections (a quarter of them for any one user other than root and
- * ourselves), RPC_QUEUE_MAX bytes waiting for a slow reader (then it is dropped). Who asks and does
- * not read its answers is not listened to meanwhile, and nobody who asks a lot at once keeps the
- * others waiting. A call may be answered later; if its peer goes away in between the answer is
- * discarded. Errors on the wire: {"code": N, "message": text, "data":
- * {"kind": "stale", ...}}.
+ * ourselves), RPC_QUEUE_MAX bytes waiting for a slow reader (then it is dropped).
+ * Who asks and does not read its answers is not listened to meanwhile, and nobody who asks a lot at
+ * once keeps the others waiting.
+ * A call may be answered later; if its peer goes away in between the answer is discarded.
+ * Errors on the wire: {"code": N, "message": text, "data": {"kind": "stale", ...}}.
  */
 #ifndef IO_RPC_H
 #define IO_RPC_H

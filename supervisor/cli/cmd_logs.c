@@ -15,6 +15,7 @@
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/lines.h"
+#include "supervisor/cli/logs_told.h"
 #include "supervisor/core/table.h"
 #include "supervisor/cli/tail.h"
 #include "supervisor/cli/when.h"
@@ -461,7 +462,9 @@ int cmd_logs(struct cli *cli)
     code = client_call(cli, "logs", json_pack("{s:o}", "names", client_names(cli)), CLIENT_READ_MS,
                        &answer);
     if (code == CLIENT_OK) {
-        code = run_logs(cli, json_object_get(answer, "logs"), &logs);
+        const json_t *rows = json_object_get(answer, "logs");
+        code = logs_told_needed(rows) ? logs_told(cli, logs.limited ? logs.lines : LINES_DEFAULT)
+                                      : run_logs(cli, rows, &logs);
         json_decref(answer);
     }
     free_logs(&logs);

@@ -177,7 +177,8 @@ static const struct cli_command commands[] = {
               "Reads the log files, also rotated and compressed ones. Lines of several instances "
               "are put in the order of their times, each behind the name of its instance. --since "
               "needs the times that log_format = plain and json write; of raw logs it prints the "
-              "files that were written to since then." NAMES_NOTE },
+              "files that were written to since then. Who has the right to logs, but may not read "
+              "the files, is told the last lines by the supervisor." NAMES_NOTE },
     { .name = "events", .words = "[-- COMMAND...]", .options = events_options, .run = cmd_events,
       .help = "Print what happened as JSON lines.\n\n"
               "Without options all that is still recorded.\n\n"

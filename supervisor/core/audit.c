@@ -245,8 +245,12 @@ static bool put_object(json_t *object, struct buf *line)
 static void write_object(struct audit *audit, json_t *object)
 {
     struct buf *line = &audit->line;
-    int rc = put_object(object, line) ? put_lost(audit) : -ENOMEM;
 
+    if (!audit->where) { /* a reload has switched it off since the order that this ends */
+        json_decref(object);
+        return;
+    }
+    int rc = put_object(object, line) ? put_lost(audit) : -ENOMEM;
     json_decref(object);
     if (rc == 0)
         rc = put_line(audit, line);
@@ -379,6 +383,15 @@ void audit_call(struct audit *audit, struct rpc_call *call, const char *verb, co
         return;
     *audited = (struct audited){ audit, audit->number };
     rpc_call_watch(call, on_end, audited);
+}
+
+void audit_untold(struct audit *audit, uint64_t count)
+{
+    if (!audit->where)
+        return;
+    json_t *line = begin_line(audit, "refused", ++audit->number);
+    jsonx_set_int(line, "not_told", (json_int_t)count);
+    write_object(audit, line);
 }
 
 void audit_note(struct audit *audit, const char *verb, const char *by)

@@ -6,6 +6,9 @@
  * "result", "id", "ok", ...} when the call is answered, so an order without a result was given
  * when the supervisor crashed or the asker left.  Orders by signal have no uid.
  *
+ * Of more refusals in one second than control.c tells, only the number is here: {"audit":
+ * "refused", "not_told"}.
+ *
  * Promised: a line that was written survives any death of the supervisor (not a power failure,
  * which may take the last seconds: nothing is synced).  Names from outside are cut and escaped.  A
  * log that cannot be written refuses and delays no order: lines are counted, which is told in the
@@ -17,6 +20,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "io/rpc.h"
@@ -34,6 +38,8 @@ bool audit_wanted(const struct audit *audit);
  * is allowed the end is told by itself when the call is answered. */
 void audit_call(struct audit *audit, struct rpc_call *call, const char *verb, const json_t *params,
                 const char *rule, const struct err *refused);
+/* So many requests were refused that have no line of their own. */
+void audit_untold(struct audit *audit, uint64_t count);
 /* An order that has no call: "reload", by "a signal". */
 void audit_note(struct audit *audit, const char *verb, const char *by);
 

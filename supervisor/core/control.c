@@ -30,7 +30,12 @@ struct control {
     struct rpc_server *server;
     struct orders *orders;
     struct control_hands hands;
+    int64_t second_ms; /* in which so many requests were refused, */
+    unsigned refused;
+    uint64_t untold; /* and these, since then and before, were not told of */
 };
+/* Anybody who may connect can be refused as often as they like: our logs do not grow by that. */
+enum { REFUSALS_TOLD = 50, SECOND_MS = 1000 };
 
 struct route {
     const char *method;
@@ -205,6 +210,33 @@ static void do_logs(struct control *control, struct rpc_call *call, json_t *para
     answer_rows(control, call, params, (enum access_verb)verb, "logs", view_logs);
 }
 
+/* For who has the right and may not read the files: the core reads the end of them. */
+static void do_tail(struct control *control, struct rpc_call *call, json_t *params, int verb)
+{
+    enum { TAIL_INSTANCES_MAX = 50, TAIL_LINES_MAX = 10000, TAIL_BYTES_MAX = 32 * 1024 };
+    int64_t lines = jsonx_int(params, "lines", 10);
+    bool on_err = jsonx_bool(params, "stderr", false);
+    struct err err = { 0 };
+    struct slot **slots;
+    size_t count;
+
+    if (select_shown(control, call, json_object_get(params, "names"), (enum access_verb)verb,
+                     &slots, &count, &err) != 0) {
+        fail(call, &err);
+        return;
+    }
+    json_t *rows = json_array(), *result = json_object();
+    lines = lines < 0 ? 0 : lines > TAIL_LINES_MAX ? TAIL_LINES_MAX : lines;
+    for (size_t i = 0; i < count && i < TAIL_INSTANCES_MAX; i++)
+        json_array_append_new(
+            rows, view_tail(control->core, slots[i], on_err, (size_t)lines, TAIL_BYTES_MAX));
+    free(slots);
+    json_object_set_new(result, "logs", rows);
+    jsonx_set_int(result, "left_out",
+                  count > TAIL_INSTANCES_MAX ? (json_int_t)(count - TAIL_INSTANCES_MAX) : 0);
+    rpc_reply(call, result);
+}
+
 static void do_doctor(struct control *control, struct rpc_call *call, json_t *params, int verb)
 {
     (void)verb;
@@ -272,6 +304,7 @@ static const struct route routes[] = {
     { "doctor",           ACCESS_DOCTOR,   ABOUT_HOST,  false, do_doctor,   0 },
     { "release.state",    ACCESS_STATUS,   ABOUT_SET,   false, do_release,  CONTROL_STATE },
     { "logs",             ACCESS_LOGS,     ABOUT_SHOWN, false, do_logs,     ACCESS_LOGS },
+    { "logs.tail",        ACCESS_LOGS,     ABOUT_SHOWN, false, do_tail,     ACCESS_LOGS },
     { "start",            ACCESS_START,    ABOUT_NAMES, true,  do_orders,   ORDERS_START },
     { "stop",             ACCESS_STOP,     ABOUT_NAMES, true,  do_orders,   ORDERS_STOP },
     { "restart",          ACCESS_RESTART,  ABOUT_NAMES, true,  do_orders,   ORDERS_RESTART },
@@ -313,8 +346,8 @@ static int may_set(const struct core *core, const struct access_peer *peer, enum
     bool found = false;
 
     if (!path) { /* the call itself tells it, to those who may something */
-        struct err denied = { 0 };
-        return control_access_any(core, peer, verb, &denied) != 0 ? (*err = denied, ERR_DENIED) : 0;
+        *err = (struct err){ 0 };
+        return control_access_any(core, peer, verb, err);
     }
     for (size_t i = 0; i < core->plan->nservices; i++) {
         const char *release = core->plan->services[i].release;
@@ -383,6 +416,38 @@ static int may(struct control *control, struct rpc_call *call, const struct rout
     return err_set(err, ERR_DENIED, "no rule for %s", route->method);
 }
 
+static bool tells_refusal(struct control *control)
+{
+    int64_t now = loop_now_ms(control->core->loop);
+
+    if (now - control->second_ms >= SECOND_MS) {
+        control->second_ms = now;
+        control->refused = 0;
+    }
+    if (control->refused++ < REFUSALS_TOLD)
+        return true;
+    control->untold++;
+    return false;
+}
+
+static void tell_refusal(struct control *control, struct rpc_call *call, const char *method,
+                         json_t *params, const struct err *err)
+{
+    char untold[24];
+
+    if (!tells_refusal(control))
+        return;
+    if (control->untold > 0) {
+        snprintf(untold, sizeof untold, "%llu", (unsigned long long)control->untold);
+        log_warn("more was refused in one second than is told", "not_told", untold, NULL);
+        audit_untold(control->core->audit, control->untold);
+        control->untold = 0;
+    }
+    log_warn("refused", "method", method, "command", rpc_call_peer(call)->command, "why", err->text,
+             NULL);
+    audit_call(control->core->audit, call, method, params, NULL, err);
+}
+
 static void on_call(void *context, struct rpc_call *call, const char *method, json_t *params)
 {
     struct control *control = context;
@@ -396,17 +461,15 @@ static void on_call(void *context, struct rpc_call *call, const char *method, js
         return;
     }
     int rc = may(control, call, route, params, &by, &err);
-    bool denied = rc != 0 && err.code == ERR_DENIED;
-    if (denied || (rc == 0 && route->order))
-        audit_call(control->core->audit, call, method, params, by ? by->title : NULL,
-                   denied ? &err : NULL);
-    if (denied)
-        log_warn("refused", "method", method, "command", rpc_call_peer(call)->command, "why",
-                 err.text, NULL);
-    if (rc != 0)
+    if (rc != 0) {
+        if (err.code == ERR_DENIED)
+            tell_refusal(control, call, method, params, &err);
         fail(call, &err);
-    else
-        route->run(control, call, params, route->verb);
+        return;
+    }
+    if (route->order)
+        audit_call(control->core->audit, call, method, params, by ? by->title : NULL, NULL);
+    route->run(control, call, params, route->verb);
 }
 
 /* Events are judged by the rules of the moment at which they are sent. */

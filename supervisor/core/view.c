@@ -333,3 +333,22 @@ json_t *view_logs(const struct core *core, const struct slot *slot)
     arena_done(&arena);
     return row;
 }
+
+json_t *view_tail(const struct core *core, const struct slot *slot, bool err, size_t lines,
+                  size_t max)
+{
+    json_t *row = json_object();
+    struct arena arena;
+
+    arena_init(&arena);
+    const struct instance *made = spawn_look(core, slot->main, &arena);
+    const char *path = made ? made->stdout_log : NULL;
+    if (made && err && made->stderr_log && strcmp(made->stderr_log, "stdout") != 0)
+        path = made->stderr_log;
+    char *text = outputs_tail(path, lines, max);
+    arena_done(&arena);
+    jsonx_set_text(row, "instance", slot->name);
+    jsonx_set_text(row, "text", text ? text : "");
+    free(text);
+    return row;
+}

@@ -216,8 +216,12 @@ void access_explain(const struct access_rules *rules, const struct access_peer *
     }
     put_rule(rule, out);
     if (is_about(rule, service)) {
+        uint32_t told = access_verbs(rules, peer, service);
+        for (int v = 0; v < ACCESS_NVERBS && service != ACCESS_HOST; v++)
+            if (access_verb_is_wide((enum access_verb)v))
+                told &= ~(1u << v);
         buf_puts(out, " allows: ");
-        access_print(access_verbs(rules, peer, service), out);
+        access_print(told, out);
         buf_printf(out,
                    rule->line ? "; add %s to its verbs and reload"
                               : "; an [access:NAME] section with verbs = %s allows more",

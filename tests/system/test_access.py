@@ -292,6 +292,28 @@ def test_one_user_leaves_room_for_others(host, user):
         hoarder.stdin.close(), hoarder.stdout.close()
 
 
+def test_the_right_to_logs_is_enough(host):
+    s = host("[service:web]\ncommand = sh -c 'for i in 1 2 3; do echo line $i; echo err $i >&2; done; "
+             "sleep 1000'\nnumprocs = 2\nlog_format = raw\nredirect_stderr = false\n"
+             "[service:db]\ncommand = sh -c 'echo secret; sleep 1000'\n"
+             + access("logs", "web", "nobody"))
+    wait_for(lambda: s.text_of("log", "web-1.log").count("line") == 3, "the output")
+    wait_for(lambda: s.text_of("log", "web-0.log").count("line") == 3, "the output")
+
+    def logs(*words, code=0):
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY,
+                               "logs", *words, "-s", s.socket], capture_output=True, text=True)
+        assert done.returncode == code, done
+        return done.stdout.splitlines() if code == 0 else done.stderr
+    assert logs("web:0", "-n", "2") == ["line 2", "line 3"]
+    assert logs("web", "-n", "1") == ["web:0 | line 3", "web:1 | line 3"]
+    assert logs("web:1", "--stderr", "-n", "1") == ["err 3"]
+    assert logs("web:1", "--both", "-n", "1") == ["line 3", "err 3"]
+    assert "may not see the logs of db" in logs("db", code=1)
+    assert "last lines" in logs("web", "-f", code=1)
+    assert len(s.call("logs.tail", names=["all"], lines=1 << 40)["logs"]) == 3
+
+
 def test_a_release_set_wants_all_its_services(host, user):
     s = host(start=False)
     folder = s.path("app")

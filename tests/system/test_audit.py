@@ -63,6 +63,22 @@ def test_what_is_refused(host):
     assert s.instance("a:0")["state"] == "running"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a client of another user")
+def test_who_is_refused_all_the_time_fills_no_disk(host):
+    s = started(host, LOG + "socket_mode = 0666\n")
+    client = ("import socket,sys,time\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n"
+              "f = s.makefile()\nline = sys.argv[2].encode() + b'\\n'\n"
+              "for _ in range(40):\n    s.sendall(line * 50)\n    [f.readline() for _ in range(50)]\n"
+              "time.sleep(1.1)\ns.sendall(line)\nf.readline()\n")
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "stop", "params": {"names": ["a"]}})
+    subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                    "/usr/bin/python3", "-c", client, s.socket, request], timeout=60, check=True)
+    told = [line for line in lines(s) if line["audit"] == "order"]
+    assert len(told) < 2001
+    assert len(told) + sum(line.get("not_told", 0) for line in lines(s)) == 2001
+    assert "not_told" in s.text_of("supervisor.log")
+
+
 def test_text_from_outside_is_escaped_and_cut(host):
     s = started(host)
     evil = "x\"}\n{\"audit\":\"order\",\"uid\":0\x1b[2J"
@@ -119,7 +135,9 @@ def test_it_may_be_moved_away(host):
     assert s.text_of("audit").splitlines()[2] == '{"torn'
     assert json.loads(s.text_of("audit").splitlines()[3])["audit"] in ("order", "result")
     s.write(A)
+    core = s.core_pid
     s.run("reload")
+    assert s.core_pid == core and "cannot be written" not in s.text_of("supervisor.log")
     before = s.text_of("audit")
     s.call("start", names=["a"])
     assert s.text_of("audit") == before

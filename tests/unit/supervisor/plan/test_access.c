@@ -168,7 +168,8 @@ static void a_denial_names_the_rule_and_the_remedy(void **state)
                                       .line = 12,
                                       .uids = &users[1],
                                       .nuids = 1,
-                                      .verbs = 1u << ACCESS_START | 1u << ACCESS_RESTART,
+                                      .verbs = 1u << ACCESS_START | 1u << ACCESS_RESTART |
+                                               1u << ACCESS_DOCTOR,
                                       .covers = first_only };
     const struct access_rule built_in = {
         .title = "control_read", .file = "", .everybody = true, .verbs = 1u << ACCESS_STATUS
