@@ -1,6 +1,7 @@
 /* reload_view.c - the contract is in reload_view.h. */
 #include "supervisor/cli/reload_view.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "io/jsonx.h"
@@ -64,7 +65,7 @@ static bool interrupts(const json_t *service)
 
 static bool is_told(const json_t *service)
 {
-    return !is(service, "change", "same") ||
+    return !is(service, "change", "same") || json_object_get(service, "scaled") ||
            json_array_size(json_object_get(service, "instances")) > 0;
 }
 
@@ -135,6 +136,7 @@ static void put_sentence(const json_t *service, struct buf *out)
     if (out->len == 0)
         buf_puts(out, is(service, "change", "removed") ? "is removed"
                       : is(service, "change", "added") ? "is new, without an instance"
+                      : is(service, "change", "same")  ? "stays as it is"
                                                        : "changes");
 }
 
@@ -217,6 +219,13 @@ static void put_reasons(const struct view *view, const json_t *service)
     json_t *instance, *reason;
     size_t i, k;
     unsigned told = 0;
+    long long scaled = (long long)jsonx_int(service, "scaled", -1);
+    char line[128];
+
+    snprintf(line, sizeof line, "numprocs: \"supervisor scale\" has set it to %lld, which stays",
+             scaled);
+    if (scaled >= 0)
+        put_line(view, VALUE_INDENT, line);
 
     json_array_foreach(json_object_get(service, "instances"), i, instance)
     {

@@ -11,6 +11,7 @@
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/spawn.h"
+#include "supervisor/plan/options.h"
 #include "supervisor/plan/plan_fate.h"
 
 struct reload {
@@ -226,6 +227,19 @@ static json_t *errors_json(const struct err_list *errors)
     return data;
 }
 
+/* What the files say of numprocs does not count where an operator has scaled. */
+static void put_scale(const struct reload *reload, const struct spec_service *after, json_t *line)
+{
+    const struct spec_service *before = find_service(reload->core->plan, after->name);
+    size_t row = (size_t)(opt_find(&options_service, "numprocs") - options_service.rows);
+    const char *old = before ? spec_text(before, row) : NULL, *new = spec_text(after, row);
+
+    for (size_t i = 0; i < reload->source->nscales; i++)
+        if (strcmp(reload->source->scales[i].service, after->name) == 0 && before &&
+            strcmp(old ? old : "1", new ? new : "1") != 0)
+            jsonx_set_int(line, "scaled", reload->source->scales[i].count);
+}
+
 /* Looks at everything before anything is done. */
 static int look(struct reload *reload, struct err *err)
 {
@@ -239,6 +253,8 @@ static int look(struct reload *reload, struct err *err)
         jsonx_set_text(line, "change", plan_change_name(row->change));
         set_keys(line, "keys", "changes", &row->keys);
         jsonx_set_int(line, "of", after ? after->numprocs : 0);
+        if (after)
+            put_scale(reload, after, line);
         json_array_append_new(reload->services, line);
         json_object_set_new(line, "instances", instances);
         if (look_at_service(reload, row, instances, err) != 0)

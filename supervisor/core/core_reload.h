@@ -2,12 +2,13 @@
  *
  * The answer of the call "reload" {"plan", "undo", "no_restart": bool}:
  *   {"applied": bool, "interrupts": N,
- *    "services": [{"service", "change", "keys": [...], "of": N,
+ *    "services": [{"service", "change", "keys": [...], "of": N, "scaled": N,
  *                  "changes": [{"key", "takes", "old", "new"} or {..., "variables"}],
  *                  "instances": [{"id", "fate", "state", "interrupts", "signal",
  *                                 "because": [...]}]}],
  *    "supervisor_keys", "supervisor_changes", "sockets", "access", "problems"}
- * `of`: how many it is to have; `interrupts`: its process ends before
+ * `of`: how many it is to have; `scaled`: numprocs was changed in the files, but `supervisor scale`
+ * counts; `interrupts`: its process ends before
  * there is another.  Instances that nothing happens to are left out.  Values of
  * variables are nowhere in it.
  */

@@ -371,6 +371,38 @@ def test_the_plan_tells_what_happens_to_each_instance(host):
     wait_for(lambda: "2000" in words_of(s, "a:0"), "what it applies then")
 
 
+def test_numprocs_in_the_files_does_not_undo_a_scale(host):
+    s = host(BASE)
+    before = up(s)
+    s.run("scale", "b=1")
+    s.write(BASE.replace("numprocs = 2", "numprocs = 4"))
+    out = s.run("reload").stdout
+    assert "stays as it is" in out and '"supervisor scale" has set it to 1' in out, out
+    assert up(s)["b:0"] == before["b:0"] and "b:1" not in s.instances()
+    assert "nothing has changed" in s.run("reload").stdout
+
+
+def test_a_kill_at_the_commit_of_no_restart_restarts_nobody(host):
+    many = "".join(f"[service:x{i}]\ncommand = true\nautostart = no\n" for i in range(300))
+    text = BASE + "environment = MARK=\"{}\"\n" + many
+    s = host(text.format(0))
+    before = up_of(s, "a", "b")
+    for number in range(1, 4):
+        guardian, core, kept = s.pid, s.core_pid, kept_plan(s.pid)
+        s.write(text.format(number))
+        connection = s.connect()
+        connection.send("reload", no_restart=True)
+        end = time.monotonic() + 20
+        while kept_plan(guardian) == kept:
+            assert time.monotonic() < end
+        os.kill(core, signal.SIGKILL)
+        connection.close()
+        s.wait_up()
+        wait_for(lambda: s.core_pid != core, "another core")
+        assert up_of(s, "a", "b") == before
+        assert s.instance("b:0")["outdated"]
+
+
 def test_no_restart_leaves_what_runs_until_it_is_asked(host):
     s = host(BASE)
     before = up(s)
