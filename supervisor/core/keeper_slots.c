@@ -346,13 +346,40 @@ void keeper_leave_outdated(struct keeper_next *next)
 
 /* --- taking it into force --- */
 
-static void point_slots(const struct keeper_next *next)
+/* Of a slot that stays: what is under way goes by its new times. */
+static void point_again(const struct keeper_next *next, struct slot *slot, size_t service)
+{
+    struct unit *const units[] = { slot->main, slot->twin };
+    struct lifecycle_policy before[2];
+    int64_t now = loop_now_ms(next->keeper->core->loop);
+
+    for (size_t i = 0; i < 2; i++)
+        if (units[i])
+            before[i] = keeper_policy(units[i]);
+    point(slot, next, service);
+    for (size_t i = 0; i < 2; i++) {
+        struct lifecycle_policy after;
+        if (!units[i])
+            continue;
+        after = keeper_policy(units[i]);
+        if (!lifecycle_retime(&units[i]->body.lc, &before[i], &after, now))
+            continue;
+        keeper_arm(units[i]);
+        keeper_save(units[i]);
+    }
+}
+
+/* `first`: what was adopted had no settings until now. */
+static void point_slots(const struct keeper_next *next, bool first)
 {
     size_t nservices = next->plan->nservices;
 
     for (size_t i = 0; i < nservices; i++) {
         for (size_t k = next->first[i]; k < next->first[i + 1]; k++) {
-            point(next->list[k], next, i);
+            if (first || next->fresh[k])
+                point(next->list[k], next, i);
+            else
+                point_again(next, next->list[k], i);
             if (!next->fresh[k])
                 claim_again(next->list[k]);
         }
@@ -429,7 +456,7 @@ static void listen_again(struct keeper *keeper, struct slot *slot)
 void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct plan *before,
                       struct err_list *problems)
 {
-    point_slots(next);
+    point_slots(next, before == NULL);
     free(keeper->slots);
     free(keeper->first_slot);
     free(keeper->emptying);

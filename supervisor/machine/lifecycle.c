@@ -514,6 +514,64 @@ bool lifecycle_extend(struct lifecycle *lc, const struct lifecycle_policy *polic
     return true;
 }
 
+static int64_t retimed_start(const struct lifecycle *lc, const struct lifecycle_policy *before,
+                             const struct lifecycle_policy *after, int64_t now_ms)
+{
+    if (after->oneshot || after->start_ms <= 0) /* no limit, or up as soon as it is spawned */
+        return after->delay_ready && !after->oneshot ? now_ms : 0;
+    if (lc->deadline_ms == 0 || before->start_ms <= 0 || before->oneshot)
+        return lc->started_ms + after->start_ms;
+    return lc->deadline_ms + after->start_ms - before->start_ms;
+}
+
+static int64_t retimed_wait(const struct lifecycle *lc, const struct lifecycle_policy *before,
+                            const struct lifecycle_policy *after, int64_t now_ms)
+{
+    bool by_rule = after->rule == LIFECYCLE_RULE_AFTER;
+    int64_t was = by_rule ? before->rule_ms : before->backoff.max_ms;
+    int64_t most = by_rule ? after->rule_ms : after->backoff.max_ms;
+
+    return most < was && lc->deadline_ms > now_ms + most ? now_ms + most : lc->deadline_ms;
+}
+
+static int64_t retimed(const struct lifecycle *lc, const struct lifecycle_policy *before,
+                       const struct lifecycle_policy *after, int64_t now_ms)
+{
+    switch ((enum lifecycle_state)lc->state) {
+    case LIFECYCLE_STARTING:
+        return retimed_start(lc, before, after, now_ms);
+    case LIFECYCLE_PRE_START:
+    case LIFECYCLE_POST_STOP:
+        return lc->deadline_ms + after->hook_ms - before->hook_ms;
+    case LIFECYCLE_STOPPING:
+    case LIFECYCLE_CLEANING:
+        return lc->deadline_ms + after->stop_ms - before->stop_ms;
+    case LIFECYCLE_BACKOFF:
+        return retimed_wait(lc, before, after, now_ms);
+    case LIFECYCLE_STOPPED:
+    case LIFECYCLE_WAITING:
+    case LIFECYCLE_RUNNING:
+    case LIFECYCLE_KILLING:
+    case LIFECYCLE_EXITED:
+    case LIFECYCLE_FAILED:
+    case LIFECYCLE_NSTATES:
+        break;
+    }
+    return lc->deadline_ms;
+}
+
+bool lifecycle_retime(struct lifecycle *lc, const struct lifecycle_policy *before,
+                      const struct lifecycle_policy *after, int64_t now_ms)
+{
+    int64_t deadline = retimed(lc, before, after, now_ms);
+    bool had_none = lc->deadline_ms == 0 && lc->state != LIFECYCLE_STARTING;
+
+    if (had_none || deadline == lc->deadline_ms)
+        return false;
+    lc->deadline_ms = deadline != 0 && deadline < now_ms ? now_ms : deadline;
+    return true;
+}
+
 void lifecycle_forgive(struct lifecycle *lc)
 {
     lc->failures = 0;

@@ -144,6 +144,11 @@ unsigned lifecycle_resume(const struct lifecycle *lc, bool has_process);
  * stop, is not before `until_ms`.  False when nothing changes; else the caller arms its timer. */
 bool lifecycle_extend(struct lifecycle *lc, const struct lifecycle_policy *policy,
                       int64_t until_ms);
+/* Another policy from `now_ms` on, while it is on its way: a start, a stop or a hook ends as much
+ * sooner or later as its time has become shorter or longer, a wait for the next try is not longer
+ * than the longest now.  False when nothing changes; else the caller arms its timer. */
+bool lifecycle_retime(struct lifecycle *lc, const struct lifecycle_policy *before,
+                      const struct lifecycle_policy *after, int64_t now_ms);
 /* It says that it is well (RESTART_RESET=1): earlier failures are forgotten. */
 void lifecycle_forgive(struct lifecycle *lc);
 

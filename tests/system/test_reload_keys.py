@@ -356,6 +356,33 @@ def test_stopping_and_restarting_follow_the_new_values(host):
            "startsecs = 1h\nbackoff_min = 1h\nbackoff_max = 1h\n", "c")
 
 
+def test_what_is_under_way_goes_by_its_new_times(host):
+    """A start, a stop and a wait that would take hours by what they began with."""
+    s = host(start=False)
+    run = ("[service:starts]\ncommand = sleep 1000\nstartsecs = {t}\n"
+           "[service:waits]\ncommand = sleep 1000\nready = exec:false\nready_timeout = {t}\n"
+           "[service:retries]\ncommand = false\nbackoff_min = {t}\nbackoff_max = {t}\n"
+           "[service:rule]\ncommand = sh -c 'exit 75'\nrestart_on = 75: backoff {t}\n"
+           "startsecs = 0\n"
+           "[service:stops]\ncommand = sh -c \"trap '' TERM; echo >&5; exec 5>&-; "
+           "while :; do sleep 0.02; done\"\nready = fd:5\nstopwaitsecs = {t}\n")
+    s.write(run.format(t="1h"))
+    s.start()
+    s.wait_ready("stops:0")
+    s.call("stop", names=["stops"], wait=False)
+    for name, state in (("starts", "starting"), ("waits", "starting"), ("retries", "backoff"),
+                        ("rule", "backoff"), ("stops", "stopping")):
+        s.wait_state(f"{name}:0", state)
+    starts, waits, stops = (s.instance(f"{n}:0")["pid"] for n in ("starts", "waits", "stops"))
+    s.write(run.format(t="200ms"))
+    assert {row["change"] for row in s.call("reload")["services"]} == {LIVE}
+    assert s.wait_ready("starts:0")["pid"] == starts
+    s.wait_state("stops:0", "stopped")
+    wait_for(lambda: not alive(waits) and not alive(stops), "their ends")
+    for name in ("retries:0", "rule:0"):
+        s.wait_instance(name, lambda row: row["restarts"] >= 2, "retries")
+
+
 def test_backoff_of_the_next_restart_is_the_new_one(host):
     s = host(start=False)
     run = "command = sleep 1000\nautorestart = true\n"

@@ -501,9 +501,64 @@ static void more_time_is_given_where_there_is_a_limit(void **unused)
     assert_false(lifecycle_extend(&lc, &policy, 70000)); /* KILL waits for nobody */
 }
 
+static void another_policy_moves_what_is_under_way(void **unused)
+{
+    (void)unused;
+    struct lifecycle_policy before = service(), after = before;
+    struct lifecycle lc = { 0 };
+
+    before.start_ms = 10000;
+    start(&lc, &before, 1000);
+    assert_int_equal(lc.deadline_ms, 11000);
+    assert_false(lifecycle_retime(&lc, &before, &before, 2000));
+    after.start_ms = 3000;
+    assert_true(lifecycle_retime(&lc, &before, &after, 2000));
+    assert_int_equal(lc.deadline_ms, 4000);
+    assert_true(lifecycle_retime(&lc, &after, &before, 2000)); /* and back */
+    assert_int_equal(lc.deadline_ms, 11000);
+    assert_true(lifecycle_retime(&lc, &before, &after, 9000)); /* over by now: at once */
+    assert_int_equal(lc.deadline_ms, 9000);
+    after.start_ms = 0; /* no limit for readiness; but up at once by startsecs */
+    after.delay_ready = false;
+    assert_true(lifecycle_retime(&lc, &before, &after, 9000));
+    assert_int_equal(lc.deadline_ms, 0);
+    assert_true(lifecycle_retime(&lc, &after, &before, 9000));
+    assert_int_equal(lc.deadline_ms, 11000);
+    after.delay_ready = true;
+    assert_true(lifecycle_retime(&lc, &before, &after, 9500));
+    assert_int_equal(lc.deadline_ms, 9500);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &after, 9500);
+    assert_int_equal(lc.state, LIFECYCLE_RUNNING);
+    assert_false(lifecycle_retime(&lc, &before, &after, 9600));
+    after = before;
+    after.stop_ms = before.stop_ms - 4000;
+    at(&lc, LIFECYCLE_EV_STOP, &before, 20000);
+    int64_t due = lc.deadline_ms;
+    assert_true(lifecycle_retime(&lc, &before, &after, 21000));
+    assert_int_equal(lc.deadline_ms, due - 4000);
+    at(&lc, LIFECYCLE_EV_TIMEOUT, &after, due);
+    assert_int_equal(lc.state, LIFECYCLE_KILLING);
+    due = lc.deadline_ms;
+    assert_false(lifecycle_retime(&lc, &after, &before, due)); /* KILL is KILL */
+    /* A wait gets shorter, never longer. */
+    lc = (struct lifecycle){ .state = LIFECYCLE_BACKOFF, .wanted = true, .deadline_ms = 90000 };
+    after = before;
+    before.backoff.max_ms = 60000;
+    after.backoff.max_ms = 5000;
+    assert_true(lifecycle_retime(&lc, &before, &after, 40000));
+    assert_int_equal(lc.deadline_ms, 45000);
+    assert_false(lifecycle_retime(&lc, &after, &before, 40000));
+    assert_false(lifecycle_retime(&lc, &before, &after, 44000));
+    /* At rest there is nothing to be moved. */
+    lc = (struct lifecycle){ .state = LIFECYCLE_STOPPED };
+    assert_false(lifecycle_retime(&lc, &before, &after, 1));
+    assert_int_equal(lc.deadline_ms, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_policy_moves_what_is_under_way),
         cmocka_unit_test(first_restart_is_immediate_then_backoff_grows),
         cmocka_unit_test(a_start_that_never_ran_waits_from_the_first_time),
         cmocka_unit_test(supervisord_launches_four_times),
