@@ -1,4 +1,5 @@
-/* cmd_why.c - deployctl why: the newest rollout as the journals of the hosts tell it.
+/* cmd_why.c - deployctl why: a rollout as the journals of the hosts tell it, the newest one or that
+ * of a release.
  *
  * First one object is made of all lines that belong to it, then that is printed, for programs or
  * for people; so both are told the same.
@@ -10,6 +11,7 @@
 #include "base/buf.h"
 #include "deployctl/cli/app.h"
 #include "deployctl/cli/commands.h"
+#include "deployctl/plan/manifest.h"
 #include "io/jsonx.h"
 
 enum { LINES_MAX = 5000, TEXT_MAX = 1024 * 1024, LABEL_WIDTH = 9 };
@@ -23,8 +25,23 @@ static const char *rollout_of(const json_t *line)
     return colon ? colon + 1 : "";
 }
 
+/* Whether the line is about the release that is asked for: its id, the beginning of it, or its
+ * number; NULL is any. */
+static bool is_about(const json_t *line, const char *wanted)
+{
+    const char *id = jsonx_text(line, "id", jsonx_text(line, "release", NULL));
+    uint64_t number;
+    char *end;
+    if (!wanted)
+        return true;
+    if (!id || !manifest_id_parse(id, &number))
+        return false;
+    unsigned long long asked = strtoull(wanted, &end, 10);
+    return strncmp(id, wanted, strlen(wanted)) == 0 || (*end == '\0' && asked == number);
+}
+
 /* The rollout that was at work last, by epoch: hosts have clocks of their own. */
-static const char *newest(const struct driver *driver)
+static const char *newest(const struct driver *driver, const char *wanted)
 {
     const char *best = NULL;
     long long highest = -1;
@@ -34,7 +51,7 @@ static const char *newest(const struct driver *driver)
         json_array_foreach((json_t *)history, k, line)
         {
             long long epoch = strtoll(jsonx_text(line, "token", "0"), NULL, 10);
-            if (epoch <= highest || !*rollout_of(line))
+            if (epoch <= highest || !*rollout_of(line) || !is_about(line, wanted))
                 continue;
             highest = epoch;
             best = rollout_of(line);
@@ -98,10 +115,10 @@ static void add_line(json_t *why, const char *host, const json_t *line)
         add_reason(why, host, line);
 }
 
-/* New reference; NULL: no host remembers a rollout. */
-static json_t *gather(const struct driver *driver)
+/* New reference; NULL: no host remembers such a rollout. */
+static json_t *gather(const struct driver *driver, const char *wanted)
 {
-    const char *rollout = newest(driver);
+    const char *rollout = newest(driver, wanted);
     if (!rollout)
         return NULL;
     json_t *why = json_object();
@@ -198,14 +215,17 @@ static void put_why(const json_t *why)
     size_t i;
     printf("%-*s %s by %s (rollout %s)\n", LABEL_WIDTH, "Release", jsonx_text(why, "release", "?"),
            jsonx_text(why, "who", "somebody"), jsonx_text(why, "rollout", "?"));
-    json_array_foreach((json_t *)verdicts, i, one) put_verdict(one);
+    json_array_foreach((json_t *)verdicts, i, one) { put_verdict(one); }
     if (json_array_size(verdicts) == 0)
         put("Verdict", "by the hard gates alone (exits, restarts, probes, readiness)");
     if (bad)
         put("Bad", bad);
-    json_array_foreach((json_t *)json_object_get(why, "reasons"), i, one) printf(
-        "%-*s %s %s: %s\n", LABEL_WIDTH, "Host", jsonx_text(one, "host", "?"),
-        jsonx_text(one, "result", jsonx_text(one, "act", "?")), jsonx_text(one, "reason", ""));
+    json_array_foreach((json_t *)json_object_get(why, "reasons"), i, one)
+    {
+        printf("%-*s %s %s: %s\n", LABEL_WIDTH, "Host", jsonx_text(one, "host", "?"),
+               jsonx_text(one, "result", jsonx_text(one, "act", "?")),
+               jsonx_text(one, "reason", ""));
+    }
     put("Outcome", jsonx_text(why, "outcome", "open: `deployctl promote`, `resume` or `abort`"));
 }
 
@@ -228,13 +248,19 @@ int cmd_why_run(struct cli *cli)
         app.order.history_lines = LINES_MAX;
         code = app_run(&app, true, &driver);
     }
-    json_t *why = driver ? gather(driver) : NULL;
-    if (why && app.json)
+    const char *wanted = cli->nwords > 0 ? cli->words[0] : NULL;
+    json_t *why = driver ? gather(driver, wanted) : NULL;
+    if (why && app.json) {
         put_json(why);
-    else if (why)
+    } else if (why) {
         put_why(why);
-    else if (driver && code == APP_DONE)
+    } else if (driver && code == APP_DONE && wanted) {
+        app_error("no host remembers a release %s; `deployctl history` shows what there was",
+                  wanted);
+        code = APP_CONFIG;
+    } else if (driver && code == APP_DONE) {
         printf("No host remembers a release.\n");
+    }
     json_decref(why);
     driver_free(driver);
     app_done(&app);

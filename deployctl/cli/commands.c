@@ -58,9 +58,10 @@ int commands_main(int argc, char **argv)
         { .name = "history", .words = "", .run = cmd_view_history,
           .options = cmd_view_history_options,
           .help = "What happened, from the journals of all hosts." },
-        { .name = "why", .words = "", .run = cmd_why_run,
-          .help = "Why the last release went as it did: its verdict, with every number.\n\nFrom the "
-                  "journals of the hosts, so from any machine. The method: doc/verdict.md." },
+        { .name = "why", .words = "[RELEASE]", .max_words = 1, .run = cmd_why_run,
+          .help = "Why a release went as it did: its verdict, with every number.\n\nOf the last "
+                  "rollout, or of the release that is named. From the journals of the hosts, so "
+                  "from any machine. The method: doc/verdict.md." },
         { .name = "hosts", .words = "", .run = cmd_view_hosts,
           .help = "The hosts, how they are reached, and whether they can take a release." },
         { .name = "options", .words = "[KEY]", .max_words = 1,

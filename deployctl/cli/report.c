@@ -333,18 +333,22 @@ static void plan_table(const struct driver *driver)
 static void plan_verdict(const struct driver *driver)
 {
     const struct evidence *evidence = driver_evidence(driver);
+    const struct rollout_limits *limits = &driver_rollout(driver)->limits;
     struct verdict_rules rules;
-    if (!driver_rollout(driver)->limits.verdict) {
+    if (!limits->verdict) {
         printf("Verdict   hard gates alone (exits, restarts, probes, readiness)%s\n",
-               evidence->metrics ? ", for there is nothing to compare with yet" : "");
+               !evidence->metrics    ? ""
+               : limits->canary == 0 ? ", for there is no canary"
+                                     : ", for there is nothing to compare with yet");
         return;
     }
-    evidence_rules(evidence, false, &rules);
+    bool alone = limits->canary >= driver_count(driver);
+    evidence_rules(evidence, alone, &rules);
     printf(
-        "Verdict   hard gates, and counts of requests (%s) compared with the other hosts; to pass "
-        "with under %.3g %% errors at least %lld requests on the canary, else %s\n",
-        evidence->metrics, 100 * evidence->max_error_ratio,
-        (long long)verdict_needs(&rules, VERDICT_FAILED),
+        "Verdict   hard gates, and counts of requests (%s)%s; to pass with under %.3g %% errors at "
+        "least %lld requests on the canary, else %s\n",
+        evidence->metrics, alone ? ", without other hosts" : " compared with the other hosts",
+        100 * evidence->max_error_ratio, (long long)verdict_needs(&rules, VERDICT_FAILED),
         evidence->promote ? "it goes on all the same (on_inconclusive)" : "it pauses");
     if (rules.latency)
         printf("          and under %.3g %% of at least %lld requests slower than %lldms\n",
