@@ -13,7 +13,8 @@ enum { REPORT_MAX = 256 * 1024 };
 static const char indent[] = "              ";
 
 /* What a core that runs says of itself; NULL = none answers. */
-static json_t *ask(const struct cli *cli)
+/* NULL with CLIENT_OK: there is none to ask. */
+static json_t *ask(const struct cli *cli, int *ret_code)
 {
     char path[PLACES_PATH_MAX];
     struct places places;
@@ -23,7 +24,7 @@ static json_t *ask(const struct cli *cli)
     places_init(&places, cli_value(cli, "socket"));
     struct rpc_client *client = client_connect(&places, path, &err);
     if (client)
-        (void)client_ask(client, "doctor", NULL, CLIENT_READ_MS, &report);
+        *ret_code = client_ask(client, "doctor", NULL, CLIENT_READ_MS, &report);
     if (client)
         rpc_client_close(client);
     return report;
@@ -145,8 +146,11 @@ static int print(const json_t *report)
 
 int cmd_doctor(struct cli *cli)
 {
-    json_t *report = cli_value(cli, "config") ? NULL : ask(cli);
+    int asked = CLIENT_OK;
+    json_t *report = cli_value(cli, "config") ? NULL : ask(cli, &asked);
 
+    if (asked != CLIENT_OK) /* what one that does not run would have says nothing about this one */
+        return asked;
     if (!report)
         report = look(cli);
     if (!report)

@@ -213,9 +213,17 @@ static void look_at_control_group(struct config *config)
 /* A reload would refuse these, so they are errors, unlike other things that a host lacks. */
 static void look_at_rights(struct config *config)
 {
-    struct rights *rights = config->plan ? rights_make(config->plan, &config->errors) : NULL;
+    const struct plan *plan = config->plan;
+    struct rights *rights = plan ? rights_make(plan, &config->errors) : NULL;
+    const int64_t open = 0006;
 
     rights_free(rights);
+    if (plan && plan->naccess > 0 && (plan->supervisor.socket_mode & open) != open)
+        err_list_add(&config->warnings,
+                     "%s:%d: [%s] those who are not in control_group cannot connect: socket_mode "
+                     "is %04o, try 0666",
+                     plan->access[0].file, plan->access[0].line, plan->access[0].title,
+                     (unsigned)plan->supervisor.socket_mode);
 }
 
 void config_look_around(struct config *config)

@@ -273,6 +273,20 @@ def test_check_tells_what_a_user_may(host):
     assert 'there is no user "nobdy"' in may("nobdy", 4)
 
 
+def test_a_socket_that_keeps_them_out_is_told(host):
+    s = host(start=False)
+    s.write(SERVICES + access("start", "web", "nobody"), settings="socket_mode = 0660")
+    done = subprocess.run([BINARY, "check", "-c", s.config], capture_output=True, text=True)
+    assert done.returncode == 0 and "try 0666" in done.stdout and "[access:deploy]" in done.stdout
+    s.write(SERVICES + access("start", "web", "nobody"))
+    done = subprocess.run([BINARY, "check", "-c", s.config], capture_output=True, text=True)
+    assert "try 0666" not in done.stdout
+    s.start()
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY,
+                           "doctor", "-s", s.socket], capture_output=True, text=True)
+    assert done.returncode == 1 and "may not ask doctor" in done.stderr and not done.stdout
+
+
 def test_one_user_leaves_room_for_others(host, user):
     s = host(SERVICES + access("stop", "web"))
     hoard = ("import socket, sys\nheld = []\nfor _ in range(200):\n    s = socket.socket(socket.AF_UNIX)"
