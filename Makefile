@@ -303,8 +303,8 @@ PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansso
   libseccomp-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist python3-grpcio zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
-  mandoc zsh fish
-PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap tzdata
+  mandoc zsh fish tzdata
+PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)

@@ -71,7 +71,7 @@ static const struct field fields[NFIELDS] = {
 
 static int wrong(const struct field *field, const char *part, struct err *err)
 {
-    return err_set(err, ERR_INVALID, "\"%.40s\" is not a %s, try %d to %d%s, *, 1-5 or */5", part,
+    return err_set(err, ERR_INVALID, "\"%.40s\" is no %s, try %d to %d%s, *, 1-5 or */5", part,
                    field->name, field->min, field->max,
                    !field->names                 ? ""
                    : field->names == month_names ? ", jan to dec"

@@ -18,8 +18,8 @@ enum { ZONE_NAME_MAX = 64, ZONE_BYTES_MAX = 256 * 1024 };
 struct zone;
 
 /* "UTC"; "local" (TZ in the environment, else /etc/localtime, else UTC); or a name of the zone
- * database ("Europe/Berlin").  NULL with err: ERR_NOT_FOUND when there is no such zone, ERR_CORRUPT,
- * ERR_MEMORY, or what reading it said. */
+ * database ("Europe/Berlin").  NULL with err: ERR_NOT_FOUND when there is no such zone,
+ * ERR_CORRUPT, ERR_MEMORY, or what reading it said. */
 struct zone *zone_open(const char *name, struct err *err);
 /* From the bytes of a file, or from a rule.  Any bytes will do: what is wrong is ERR_CORRUPT or
  * ERR_INVALID. */

@@ -67,8 +67,9 @@ static bool ended_well(const json_t *instance)
 
 static bool is_ready(const json_t *instance)
 {
-    return ended_well(instance) ||
-           (is_state(instance, "running") && jsonx_bool(instance, "ready", false));
+    bool well = is_state(instance, "running") || is_state(instance, "scheduled");
+
+    return ended_well(instance) || (well && jsonx_bool(instance, "ready", false));
 }
 
 bool gate_ready(const json_t *instances)

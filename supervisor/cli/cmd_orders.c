@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/unit.h"
 #include "io/jsonx.h"
 #include "supervisor/cli/client.h"
@@ -61,6 +62,8 @@ static int print_results(const struct verb *verb, const json_t *answer, bool wai
                    state);
         else if (verb == &verb_reload && reason)
             printf("%s %s\n", name, reason);
+        else if (strcmp(state, "scheduled") == 0)
+            printf("%s is scheduled\n", name);
         else if (strcmp(state, "exited") == 0 && verb != &verb_stop)
             printf("%s done\n", name);
         else
@@ -71,9 +74,11 @@ static int print_results(const struct verb *verb, const json_t *answer, bool wai
     return jsonx_bool(answer, "ok", false) ? CLIENT_OK : CLIENT_FAILED;
 }
 
-static json_t *order_params(const struct cli *cli, bool wait)
+/* `asked_ms`: when it was first asked for, of one that asks again; else 0. */
+static json_t *order_params(const struct cli *cli, bool wait, int64_t asked_ms)
 {
-    return json_pack("{s:o,s:b}", "names", client_names(cli), "wait", (int)wait);
+    return json_pack("{s:o,s:b,s:I}", "names", client_names(cli), "wait", (int)wait, "asked_ms",
+                     (json_int_t)asked_ms);
 }
 
 /* A core that dies while we wait is replaced, and what was ordered stands.  Asking for the same end
@@ -84,18 +89,20 @@ static int order(const struct cli *cli, const struct verb *verb, bool wait, json
     char path[PLACES_PATH_MAX];
     struct rpc_client *client = client_open(cli, path);
     struct err err = { 0 };
+    int64_t began_ms = clock_wall_us() / 1000, asked_ms = 0;
     int rc = 0;
 
     if (!client)
         return CLIENT_UNKNOWN;
     while (client) {
         err = (struct err){ 0 };
-        rc = rpc_client_call(client, method, order_params(cli, wait), wait ? -1 : CLIENT_READ_MS,
-                             ret, NULL, &err);
+        rc = rpc_client_call(client, method, order_params(cli, wait, asked_ms),
+                             wait ? -1 : CLIENT_READ_MS, ret, NULL, &err);
         rpc_client_close(client);
         if (rc != ERR_UNREACHABLE || !wait)
             break;
         client = client_reopen(cli);
+        asked_ms = began_ms;
         method = verb == &verb_restart ? verb_start.method : method;
     }
     if (rc == ERR_UNREACHABLE)

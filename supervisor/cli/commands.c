@@ -134,7 +134,8 @@ static const struct cli_command commands[] = {
       .help = "Show what runs.\n\n"
               "Exit code: 0 all that is wanted is running and ready, 3 some of it is not, 4 "
               "unknown name or no supervisor. What was stopped by an order is not wanted; what "
-              "ended as it should counts as well." NAMES_NOTE },
+              "ended as it should counts as well, and a scheduled service counts by how its last "
+              "run ended." NAMES_NOTE },
     { .name = "top", .words = "", .options = top_options, .run = cmd_top,
       .help = "Show what instances use: processor, memory, processes.\n\n"
               "On a terminal it is a live table; q leaves. CPU% is per cent of one core. A process "
@@ -144,10 +145,15 @@ static const struct cli_command commands[] = {
       .help = "Explain the state of a service: reason, last exits, orders, output." NAMES_NOTE },
     { .name = "start", .words = "NAME...", .options = order_options,
       .run = cmd_start, .complete = complete_names,
-      .help = "Start services and what they require." ORDER_NOTE NAMES_NOTE },
+      .help = "Start services and what they require.\n\n"
+              "A scheduled service that is asked for by its name runs now, and its times count "
+              "again if it was stopped; as one of all or of a group only its times count "
+              "again." ORDER_NOTE NAMES_NOTE },
     { .name = "stop", .words = "NAME...", .options = order_options,
       .run = cmd_stop, .complete = complete_names,
-      .help = "Stop services, with all of their processes." ORDER_NOTE NAMES_NOTE },
+      .help = "Stop services, with all of their processes.\n\n"
+              "A scheduled service is suspended as well: its times do not count until it is "
+              "started." ORDER_NOTE NAMES_NOTE },
     { .name = "restart", .words = "NAME...", .options = order_options,
       .run = cmd_restart, .complete = complete_names,
       .help = "Restart services, as their restart_mode says." ORDER_NOTE NAMES_NOTE },

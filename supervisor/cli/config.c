@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/zone.h"
 #include "io/child.h"
 #include "supervisor/host/rights.h"
 #include "supervisor/host/users.h"
@@ -146,6 +147,18 @@ static void look_at_sandbox(struct config *config, const struct spec_service *se
                      lists[i]->list[k], strerror(errno));
 }
 
+static void look_at_zone(struct config *config, const struct spec_service *service)
+{
+    struct err err = { 0 };
+
+    if (service->set->schedule.count == 0)
+        return;
+    struct zone *zone = zone_open(service->set->schedule_timezone, &err);
+    if (!zone)
+        WARN(config, service, "schedule_timezone", "%s", err.text);
+    zone_free(zone);
+}
+
 static void look_at_service(struct config *config, const struct spec_service *service)
 {
     static const struct instance_release none = { .id = "", .dir = "" };
@@ -154,6 +167,7 @@ static void look_at_service(struct config *config, const struct spec_service *se
     struct err err = { 0 };
 
     look_at_user(config, service);
+    look_at_zone(config, service);
     look_at_environment_file(config, service);
     look_at_sandbox(config, service);
     look_at_folder(config, service, "release", service->release);

@@ -54,10 +54,17 @@ static const char *state_words(const json_t *why)
         { "stopping", "is being stopped" },
         { "backoff", "is down and will be tried again" },
         { "exited", "has ended and is not restarted" },
+        { "scheduled", "is scheduled" },
         { "failed", "is down and was given up" },
     };
+    bool is_job = json_object_get(why, "next_run") != NULL;
     const char *words =
         jsonx_bool(why, "ready", false) ? "runs and is ready" : "runs, but is not ready";
+
+    if (is_job && is(why, "state", "failed"))
+        return "is scheduled, its last run was not good";
+    if (is_job && is(why, "state", "running"))
+        return "has a run under way";
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (is(why, "state", names[i].state))
@@ -69,9 +76,59 @@ static void put_headline(const json_t *why, bool colour, struct buf *out)
 {
     buf_printf(out, "%s ", jsonx_text(why, "id", "?"));
     table_put(out, state_words(why), status_paint(why), colour);
-    if (!is(why, "state", jsonx_text(why, "detail", "")))
+    if (!is(why, "state", jsonx_text(why, "detail", "")) && !json_object_get(why, "next_run"))
         buf_printf(out, " (%s)", jsonx_text(why, "detail", ""));
     buf_putc(out, '\n');
+}
+
+/* "success after 3m, 03:00:12 (5h ago)". */
+static void put_last_run(const json_t *last, int64_t now_us, struct buf *out)
+{
+    int64_t at;
+
+    if (!json_is_object(last))
+        return;
+    put_label(out, "last run");
+    buf_puts(out, jsonx_text(last, "result", "?"));
+    if (jsonx_real(last, "duration_s", -1) >= 0) {
+        buf_puts(out, " after ");
+        put_seconds(out, jsonx_real(last, "duration_s", 0));
+    }
+    if (when_parse(jsonx_text(last, "started", ""), &at)) {
+        buf_puts(out, ", begun ");
+        put_when(out, at, now_us);
+    }
+    buf_printf(out, "%s\n", jsonx_text(last, "due", NULL) ? "" : ", by order");
+}
+
+/* When it runs, how it went, when it runs next. */
+static void put_schedule(const json_t *why, int64_t now_us, struct buf *out)
+{
+    const json_t *runs = json_object_get(why, "runs");
+    const char *lines = jsonx_text(why, "schedule", NULL);
+
+    put_label(out, "runs");
+    if (lines)
+        buf_printf(out, "%s (%s)", lines, jsonx_text(why, "schedule_timezone", "local"));
+    else {
+        buf_puts(out, "every ");
+        put_seconds(out, jsonx_real(why, "every_s", 0));
+    }
+    buf_printf(out, "; %lld so far, %lld failed, %lld missed, %lld skipped\n",
+               (long long)jsonx_int(runs, "total", 0), (long long)jsonx_int(runs, "failed", 0),
+               (long long)jsonx_int(runs, "missed", 0), (long long)jsonx_int(runs, "skipped", 0));
+    put_last_run(json_object_get(why, "last_run"), now_us, out);
+    put_label(out, "next run");
+    struct buf words;
+    buf_init(&words, CHAIN_WORDS_MAX);
+    status_put_next_run(why, &words);
+    const char *text = buf_text(&words);
+    bool known = strncmp(text, "next run ", 9) == 0;
+    buf_printf(out, "%s%s; %s: supervisor start %s\n", known ? text + 9 : text,
+               jsonx_bool(runs, "queued", false) ? ", and one when this one has ended" : "",
+               jsonx_bool(why, "suspended", false) ? "it goes on, and runs now, with" : "now with",
+               jsonx_text(why, "service", "?"));
+    buf_done(&words);
 }
 
 static void put_state(const json_t *why, int64_t now_us, struct buf *out)
@@ -81,7 +138,8 @@ static void put_state(const json_t *why, int64_t now_us, struct buf *out)
     int64_t since = story_since(why, now_us);
     double retry = jsonx_real(why, "next_retry_s", -1);
 
-    if (reason && !json_is_string(json_object_get(why, "waiting_for"))) {
+    if (reason && !json_is_string(json_object_get(why, "waiting_for")) &&
+        !is(why, "state", "scheduled")) {
         put_label(out, "reason");
         buf_wrap(out, reason, LABEL_COLUMNS, BLANK_LABEL);
     }
@@ -96,6 +154,8 @@ static void put_state(const json_t *why, int64_t now_us, struct buf *out)
         put_seconds(out, retry);
         buf_puts(out, "; at once with: supervisor start ");
         buf_printf(out, "%s\n", jsonx_text(why, "id", "?"));
+    } else if (json_object_get(why, "next_run")) {
+        put_schedule(why, now_us, out);
     } else if (is(why, "state", "failed") || is(why, "state", "exited") ||
                is(why, "state", "stopped")) {
         put_label(out, "next try");

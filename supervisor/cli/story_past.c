@@ -180,6 +180,21 @@ static void put_order(const json_t *event, struct buf *out)
     put_who(event, out);
 }
 
+/* One kind of line for all good runs, so that many of them are one line. */
+static void put_job(const json_t *event, struct buf *out)
+{
+    const char *why = jsonx_text(event, "why", NULL), *result = jsonx_text(event, "result", "");
+    int64_t count = jsonx_int(event, "count", 0);
+
+    if (is(event, "event", "job-started"))
+        return; /* its end tells */
+    if (is(event, "event", "job-finished"))
+        buf_printf(out, "a run ended: %s%s%s", result, why ? "; " : "", why ? why : "");
+    else
+        buf_printf(out, "%lld run%s %s: %s", (long long)count, count == 1 ? " was" : "s were",
+                   is(event, "event", "job-missed") ? "missed" : "skipped", why ? why : "?");
+}
+
 /* An event that we have no words for: its members. */
 static void put_other(const json_t *event, struct buf *out)
 {
@@ -217,6 +232,8 @@ static void put_words(const json_t *event, struct buf *out)
         put_end(event, out);
     else if (is(event, "event", "order"))
         put_order(event, out);
+    else if (strncmp(jsonx_text(event, "event", ""), "job-", 4) == 0)
+        put_job(event, out);
     else if (is(event, "event", "core-start"))
         buf_printf(out, "%s",
                    jsonx_int(event, "restarts", 0) > 0 ? "the supervisor's core was restarted"

@@ -60,6 +60,7 @@ struct core {
     struct feeds *feeds;     /* likewise */
     struct events *events;
     struct keeper *keeper;
+    struct jobs *jobs;
     struct releases *releases;
     struct control *control;
 };

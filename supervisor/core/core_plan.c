@@ -17,6 +17,7 @@
 #include "supervisor/core/audit.h"
 #include "supervisor/core/core_cgroup.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/release/releases.h"
@@ -317,6 +318,7 @@ static void configure(struct core *core, struct keeper_next *next, struct plan *
     core_cgroup_begin(core);
     sockets_configure(core, core->plan, problems);
     keeper_configure(core->keeper, next, before, problems);
+    jobs_configure(core->jobs);
     if (core_plan_releases(core, RELEASES_RELOAD, problems, &err) != 0) {
         err_list_add(problems, "%s", err.text);
         log_error("applying the new plan", "error", err.text, NULL);

@@ -9,6 +9,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/core_plan.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/plan/options.h"
@@ -111,6 +112,7 @@ static void look_at_slot(struct reload *reload, const struct plan_diff_row *row,
         .changed = changes_instances(row),
         .outdated = after && plan_digest_differs(unit->body.settings, digest),
         .signal = after && after->set->reload_signal != 0,
+        .scheduled = jobs_is(slot) && after && after->set->type == SPEC_TYPE_SCHEDULED,
         .no_restart = reload->no_restart,
     };
     bool older =
@@ -125,8 +127,9 @@ static void look_at_slot(struct reload *reload, const struct plan_diff_row *row,
     bool interrupts = plan_fate_interrupts(slot->fate) && facts.process &&
                       !(facts.after && overlaps(slot, after->set));
     reload->interrupts += interrupts;
-    json_t *line =
-        put_instance(rows, slot->name, slot->fate, lifecycle_state_name(keeper_state(slot)));
+    json_t *line = put_instance(rows, slot->name, slot->fate,
+                                facts.scheduled ? jobs_state_name(slot)
+                                                : lifecycle_state_name(keeper_state(slot)));
     jsonx_set_bool(line, "interrupts", interrupts);
     if (slot->fate == PLAN_FATE_SIGNALLED)
         jsonx_set_text(line, "signal", signals_name(after->set->reload_signal));

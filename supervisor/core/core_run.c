@@ -28,6 +28,7 @@
 #include "supervisor/core/core_store.h"
 #include "supervisor/core/core_upgrade.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/health/notify.h"
 #include "supervisor/host/tuning.h"
@@ -115,6 +116,8 @@ static void finish(struct run *run)
 
     if (run->finished || !run->shutting_down || !keeper_all_down(core->keeper))
         return;
+    if (!jobs_settle(core->jobs) && !run->hurried)
+        return; /* how the last runs ended is being kept */
     log_info("all services are down", NULL);
     core_cgroup_end(core);
     streams_order_finish(core->streams);
@@ -145,6 +148,7 @@ static void on_changed(void *context, struct slot *slot)
     struct run *run = context;
 
     announce_changed(run->announce);
+    jobs_changed(run->core.jobs, slot);
     if (slot->main->body.ended_all && !run->shutting_down)
         begin_shutdown(run, exit_code_of(slot->main), "a service with on_exit = shutdown ended");
 }
@@ -192,7 +196,10 @@ static void on_replaced(void *context, struct slot *slot, const char *release, b
 
 static void on_removed(void *context, struct slot *slot)
 {
-    orders_removed(((struct run *)context)->orders, slot);
+    struct run *run = context;
+
+    jobs_removed(run->core.jobs, slot);
+    orders_removed(run->orders, slot);
 }
 
 static void releases_replace_hand(void *context, size_t service, size_t instance, const char *id)
@@ -209,6 +216,13 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
     bool same = strcmp(unit->body.release, id) == 0;
     if (run->shutting_down)
         return;
+    if (jobs_is(slot)) { /* its next run takes what is pinned then */
+        if (lifecycle_settled(state))
+            snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
+        keeper_save(unit);
+        releases_ready(run->core.releases, service, instance, id);
+        return;
+    }
     if (stopped_by_order(slot)) { /* which is not taken back here */
         if (state == LIFECYCLE_STOPPED)
             snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
@@ -407,6 +421,7 @@ static void on_turn(void *context)
 
     keeper_turn(run->core.keeper);
     orders_turn(run->orders);
+    jobs_turn(run->core.jobs);
     if (keeper_pending(run->core.keeper)) /* the turn was cut short: come back at once */
         loop_timer_arm(run->lag_timer, 0);
     else if (events_lagging(run->core.events) && !loop_timer_armed(run->lag_timer))
@@ -566,7 +581,8 @@ static int make_parts(struct run *run, struct err *err)
     open_feeds(core);
     core->events = events_new(&core->recorder, core->history);
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
-    run->orders = core->keeper ? orders_new(core, err) : NULL;
+    core->jobs = core->keeper ? jobs_new(core, err) : NULL;
+    run->orders = core->jobs ? orders_new(core, err) : NULL;
     run->upgrade = upgrade_new(core, leave_for_upgrade, run);
     run->notify = notify_new(core->loop, store_get(&core->store, "notify"), on_notify, run, err);
     run->lag_timer = loop_timer_new(core->loop, on_lag, run);
@@ -595,6 +611,8 @@ static int take_up(struct run *run, struct err *err)
     int rc = next ? 0 : err->code;
     if (rc == 0)
         keeper_configure(core->keeper, next, NULL, NULL);
+    if (rc == 0)
+        jobs_configure(core->jobs);
     if (rc == 0 && core->ledger.header->rebuilt) {
         size_t found = keeper_rebuild(core->keeper);
         core->ledger.header->rebuilt = 0;
@@ -616,6 +634,7 @@ static int take_up(struct run *run, struct err *err)
     keeper_resume(core->keeper);
     releases_begin(core->releases);
     keeper_autostart(core->keeper);
+    jobs_begin(core->jobs);
     return 0;
 }
 
@@ -694,6 +713,7 @@ static void run_free(struct run *run)
     control_free(core->control);
     notify_free(run->notify);
     orders_free(run->orders);
+    jobs_free(core->jobs);
     upgrade_free(run->upgrade);
     announce_free(run->announce);
     releases_free(core->releases);

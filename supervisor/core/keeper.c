@@ -15,6 +15,7 @@
 #include "io/jsonx.h"
 #include "supervisor/health/checks.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/kept.h"
 #include "supervisor/core/outputs.h"
@@ -178,6 +179,8 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit)
 
     if (slot->removed || !slot->spec->release || slot->twin == unit || !unit->body.release[0])
         return;
+    if (jobs_is(slot)) /* its next run takes what is pinned then, and proves nothing */
+        return;
     if (keeper->stopping_all) /* whatever ends now says nothing about its release */
         return;
     size_t instance = (size_t)(slot->number - slot->spec->set->numprocs_start);
@@ -258,9 +261,15 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
 
 static void not_ready_in_time(struct unit *unit)
 {
+    const struct spec_settings *set = unit->slot->spec->set;
     char within[UNIT_TEXT_MAX];
 
-    unit_duration_text(unit->slot->spec->set->ready_timeout_ms, within);
+    if (set->type != SPEC_TYPE_SERVICE) {
+        keeper_reason(unit, "not done within %s (run_timeout)",
+                      unit_duration_text(set->run_timeout_ms, within));
+        return;
+    }
+    unit_duration_text(set->ready_timeout_ms, within);
     keeper_reason(unit, "not ready within %s%s%s", within, unit->check[0] ? "; " : "", unit->check);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/host/leftovers.h"
 #include "supervisor/core/remark.h"
@@ -92,7 +93,8 @@ static void adopt_record(struct keeper *keeper, size_t index)
         return;
     }
     struct unit_saved saved;
-    if (ledger_body_get(&keeper->core->ledger, index, &saved, sizeof saved)) {
+    bool known = ledger_body_get(&keeper->core->ledger, index, &saved, sizeof saved);
+    if (known) {
         unit->body = saved.body;
         remark_set(&unit->cause, UNIT_CAUSE_MAX, "%.*s", UNIT_CAUSE_MAX - 1, saved.cause);
         remark_set(&unit->reason, UNIT_REASON_MAX, "%.*s", UNIT_REASON_MAX - 1, saved.reason);
@@ -105,6 +107,8 @@ static void adopt_record(struct keeper *keeper, size_t index)
     }
     slot->number = unit->body.number;
     place(keeper, slot, unit);
+    if (known && saved.schedule.until_ms != 0)
+        jobs_adopt(slot, &saved.schedule);
 }
 
 /* Hooks go on and are waited for; checks are begun anew, so an old attempt is of no use. */
@@ -252,7 +256,9 @@ void keeper_autostart(struct keeper *keeper)
 
         if (slot->removed || !slot->main->body.pristine)
             continue;
-        if (slot->spec->autostart && !keeper->stopping_all) {
+        if (slot->spec->autostart && jobs_is(slot)) {
+            jobs_activate(keeper->core->jobs, slot);
+        } else if (slot->spec->autostart && !keeper->stopping_all) {
             keeper_order(keeper, slot->main, LIFECYCLE_EV_START, NULL);
         } else {
             slot->main->body.pristine = false;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/health/checks.h"
 
 static bool may_overlap(const struct slot *slot)
@@ -310,14 +311,15 @@ void keeper_outdated(struct keeper *keeper)
     for (size_t i = 0; i < keeper->nslots; i++) {
         struct slot *slot = keeper->slots[i];
 
-        if (slot->removed || !slot->main->body.lc.wanted || !is_outdated(keeper, slot->main))
+        if (slot->removed || !slot->main->body.lc.wanted || !is_outdated(keeper, slot->main) ||
+            jobs_is(slot)) /* its next run has what is new */
             continue;
         slot->main->body.outdated = true;
         keeper_save(slot->main);
     }
     for (size_t i = 0; i < keeper->nslots; i++)
         if (keeper->slots[i]->main->body.outdated && keeper->slots[i]->main->body.lc.wanted &&
-            !keeper->slots[i]->removed)
+            !keeper->slots[i]->removed && !jobs_is(keeper->slots[i]))
             replace_outdated(keeper, keeper->slots[i]);
 }
 
@@ -335,8 +337,10 @@ void keeper_empty(struct keeper *keeper, size_t service)
         unit->body.next_release[0] = '\0';
         if (slots[i]->twin)
             keeper_order(keeper, slots[i]->twin, LIFECYCLE_EV_STOP, "its release was undone");
-        if (!lifecycle_settled(keeper_state(slots[i])) ||
-            keeper_state(slots[i]) == LIFECYCLE_FAILED)
+        if (jobs_is(slots[i]))
+            keeper_order(keeper, unit, LIFECYCLE_EV_STOP, "its release was undone");
+        else if (!lifecycle_settled(keeper_state(slots[i])) ||
+                 keeper_state(slots[i]) == LIFECYCLE_FAILED)
             keeper_order(keeper, unit, LIFECYCLE_EV_RESTART, "its release was undone");
         unit->body.release[0] = '\0';
         keeper_save(unit);

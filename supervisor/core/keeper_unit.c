@@ -14,6 +14,7 @@
 #include "io/jsonx.h"
 #include "supervisor/health/checks.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/remark.h"
@@ -137,6 +138,8 @@ void keeper_save(struct unit *unit)
     saved.said = unit->said;
     snprintf(saved.status, sizeof saved.status, "%s", unit->status);
     snprintf(saved.error, sizeof saved.error, "%s", unit->error);
+    if (unit->slot->main == unit)
+        saved.schedule = *jobs_schedule(unit->slot);
     ledger_body_put(&unit->keeper->core->ledger, unit->record, &saved, sizeof saved);
 }
 
@@ -209,7 +212,7 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
     bool at_call = keeper_at_call(unit);
 
     return (struct lifecycle_policy){
-        .oneshot = spec->set->type == SPEC_TYPE_ONESHOT,
+        .oneshot = spec->set->type != SPEC_TYPE_SERVICE,
         .program = spec->kind == SPEC_PROGRAM,
         .once = trial,
         .at_call = at_call,
@@ -221,6 +224,7 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
         .autorestart = again[spec->set->autorestart],
         .startretries = spec->set->startretries,
         .start_ms = is_delay(spec) ? spec->set->startsecs_ms : spec->set->ready_timeout_ms,
+        .run_ms = spec->set->run_timeout_ms,
         .stop_ms = spec->set->stopwaitsecs_ms,
         .hook_ms = spec->set->hook_timeout_ms,
         .backoff_reset_ms = spec->set->backoff_reset_ms,

@@ -11,6 +11,7 @@
 #include "base/signals.h"
 #include "io/jsonx.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/outputs.h"
 #include "supervisor/core/spawn.h"
 
@@ -30,6 +31,7 @@ struct item {
     enum item_state state;
     bool ok, touched; /* touched: it has left the state it was in when ordered */
     bool replacing;
+    bool by_name; /* not as one of all, or of a group */
     char reason[UNIT_REASON_MAX + 64];
     char log[1024];    /* path of its output */
     const char *final; /* name of the state it ended in */
@@ -197,6 +199,20 @@ int orders_select(struct orders *orders, json_t *names, struct slot ***ret, size
     *ret = slots;
     *ret_count = count;
     return 0;
+}
+
+static bool is_named(json_t *names, const struct slot *slot)
+{
+    json_t *name;
+    size_t i;
+
+    json_array_foreach(names, i, name)
+    {
+        const char *text = json_string_value(name);
+        if (text && (strcmp(text, slot->name) == 0 || strcmp(text, slot->spec->name) == 0))
+            return true;
+    }
+    return false;
 }
 
 /* --- waiting --- */
@@ -608,22 +624,52 @@ static void give_reload(struct orders *orders, struct wait *wait, struct item *i
     }
 }
 
-static void give(struct orders *orders, struct wait *wait, const char *who)
+/* Who is asked for by name runs now; as one of many only its times count again: "start all" is not
+ * meant to run every nightly job at noon.  `asked_ms`: whoever asks again after a crash of the core
+ * has asked then, and may have got what was asked for. */
+static void give_job(struct orders *orders, struct wait *wait, struct item *item, int64_t asked_ms,
+                     const char *who)
+{
+    struct slot *slot = item->slot;
+    const struct schedule *s = jobs_schedule(slot);
+    bool done = asked_ms > 0 && s->started_ms >= asked_ms;
+
+    take_stop_back(slot);
+    if (wait->verb == ORDERS_RESTART && s->running && !done) {
+        keeper_order(orders->core->keeper, slot->main, LIFECYCLE_EV_RESTART, who);
+        return;
+    }
+    if (item->by_name && !done)
+        start_needs(orders, slot, who);
+    jobs_start(orders->core->jobs, slot, item->by_name && !done, who);
+    if (item->by_name)
+        return;
+    item_done(wait, item, true, NULL);
+    item->final = "scheduled";
+}
+
+static void give(struct orders *orders, struct wait *wait, int64_t asked_ms, const char *who)
 {
     for (size_t i = 0; i < wait->count; i++) {
         struct item *item = &wait->items[i];
+        bool is_job = jobs_is(item->slot);
 
         switch (wait->verb) {
         case ORDERS_START:
-            give_start(orders, item, who);
-            break;
         case ORDERS_RESTART:
-            give_restart(orders, item, who);
+            if (is_job)
+                give_job(orders, wait, item, asked_ms, who);
+            else if (wait->verb == ORDERS_START)
+                give_start(orders, item, who);
+            else
+                give_restart(orders, item, who);
             break;
         case ORDERS_RELOAD:
             give_reload(orders, wait, item);
             break;
         case ORDERS_STOP:
+            if (is_job)
+                jobs_suspend(orders->core->jobs, item->slot);
             keeper_stop_ordered(item->slot, true);
             if (!lifecycle_settled(keeper_state(item->slot)))
                 keeper_reason(item->slot->main, "%s", who);
@@ -714,7 +760,9 @@ void orders_run(struct orders *orders, enum orders_verb verb, struct rpc_call *c
     }
     who_text(who, sizeof who, verb_names[verb], rpc_call_peer(call));
     record_order(orders, verb_names[verb], call, params);
-    give(orders, wait, who);
+    for (size_t i = 0; i < count; i++)
+        wait->items[i].by_name = is_named(json_object_get(params, "names"), wait->items[i].slot);
+    give(orders, wait, jsonx_int(params, "asked_ms", 0), who);
     if (!jsonx_bool(params, "wait", true)) {
         for (size_t i = 0; i < wait->count; i++) {
             if (wait->items[i].state != ITEM_WAITING)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "base/unit.h"
 #include "io/jsonx.h"
 
@@ -14,8 +15,16 @@ static bool is_state(const json_t *instance, const char *state)
     return strcmp(jsonx_text(instance, "state", ""), state) == 0;
 }
 
+/* Members that only a scheduled service has. */
+static bool is_scheduled(const json_t *instance)
+{
+    return json_object_get(instance, "next_run") != NULL;
+}
+
 bool status_well(const json_t *instance)
 {
+    if (is_scheduled(instance)) /* as its last run was */
+        return jsonx_bool(instance, "ready", false) || !jsonx_bool(instance, "wanted", false);
     if (is_state(instance, "running"))
         return jsonx_bool(instance, "ready", false);
     if (is_state(instance, "exited"))
@@ -47,7 +56,7 @@ enum table_paint status_paint(const json_t *instance)
         return TABLE_BAD;
     if (is_state(instance, "stopped"))
         return TABLE_DIM;
-    if (is_state(instance, "running") && status_well(instance))
+    if ((is_state(instance, "running") || is_state(instance, "scheduled")) && status_well(instance))
         return TABLE_GOOD;
     return status_well(instance) ? TABLE_PLAIN : TABLE_WARN;
 }
@@ -59,6 +68,51 @@ static const char *seconds_text(double seconds, char text[static UNIT_TEXT_MAX])
     return unit_duration_text(ms >= 10000 ? ms / 1000 * 1000 : ms, text);
 }
 
+/* "Mon 03:00" within a week, else "2026-12-24 03:00", of an RFC 3339 time as it stands. */
+static void put_time(const char *at, double in_s, struct buf *out)
+{
+    static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+    enum { WEEK_S = 7 * 24 * 60 * 60 };
+    int year, month, day;
+
+    if (in_s < WEEK_S && sscanf(at, "%4d-%2d-%2d", &year, &month, &day) == 3)
+        buf_printf(out, "%s %.5s", days[calendar_weekday(calendar_day(year, month, day))], at + 11);
+    else
+        buf_printf(out, "%.10s %.5s", at, strlen(at) > 11 ? at + 11 : "");
+}
+
+void status_put_next_run(const json_t *instance, struct buf *out)
+{
+    const json_t *next = json_object_get(instance, "next_run");
+    const char *problem = jsonx_text(instance, "schedule_problem", NULL);
+    double in_s = jsonx_real(next, "in_s", 0);
+    char text[UNIT_TEXT_MAX];
+
+    if (problem)
+        buf_printf(out, "no next run: %s", problem);
+    else if (json_is_object(next)) {
+        buf_printf(out, "next run in %s (", seconds_text(in_s > 0 ? in_s : 0, text));
+        put_time(jsonx_text(next, "at", ""), in_s, out);
+        buf_puts(out, ")");
+    } else
+        buf_puts(out, jsonx_bool(instance, "suspended", false)
+                          ? "suspended, no next run"
+                          : "no next run before the supervisor starts again");
+}
+
+/* Between two runs: how the last one ended if it did not end well, and when the next one comes. */
+static void put_schedule(const json_t *instance, struct buf *out)
+{
+    const json_t *last = json_object_get(instance, "last_run");
+    const char *reason = jsonx_text(instance, "reason", "");
+
+    if (is_state(instance, "failed") && strcmp(jsonx_text(last, "result", ""), "lost") == 0)
+        buf_puts(out, "its last run was lost, the supervisor went down under it; ");
+    else if (is_state(instance, "failed"))
+        buf_printf(out, "its last run failed%s%s; ", *reason ? ": " : "", reason);
+    status_put_next_run(instance, out);
+}
+
 void status_note(const json_t *instance, struct buf *out)
 {
     const char *reason = jsonx_text(instance, "reason", "");
@@ -66,7 +120,10 @@ void status_note(const json_t *instance, struct buf *out)
     const char *words = jsonx_text(instance, "status", NULL), *detail;
     char text[UNIT_TEXT_MAX];
 
-    if (waiting) {
+    if (is_scheduled(instance) && (is_state(instance, "scheduled") ||
+                                   is_state(instance, "failed") || is_state(instance, "stopped")))
+        put_schedule(instance, out);
+    else if (waiting) {
         const json_t *turn = json_object_get(instance, "turn");
         buf_printf(out, "waits for %s", waiting);
         if (turn)

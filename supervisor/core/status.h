@@ -37,6 +37,8 @@ void status_end(struct table *table, const json_t *supervisor, size_t width, boo
                 struct buf *out);
 /* What stands in the last column: what it waits for, why it ended, when it is tried again. */
 void status_note(const json_t *instance, struct buf *out);
+/* "next run in 3h (Mon 03:00)", of a scheduled one. */
+void status_put_next_run(const json_t *instance, struct buf *out);
 enum table_paint status_paint(const json_t *instance);
 
 #endif

@@ -16,6 +16,7 @@
 #include "supervisor/host/leftovers.h"
 #include "supervisor/host/users.h"
 #include "supervisor/machine/lifecycle.h"
+#include "supervisor/machine/schedule.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/plan_fate.h"
 
@@ -95,7 +96,8 @@ struct unit_body {
     char release[UNIT_RELEASE_MAX]; /* the id it runs or will run; "" = none */
     char next_release[UNIT_RELEASE_MAX]; /* what its next start will run, "" = as fresh says */
 };
-/* In the ledger.  Empty texts at the end need no memory there, and may be lost without it. */
+/* In the ledger.  Zeros at the end need no memory there, and what is at the end may be lost without
+ * it. */
 struct unit_saved {
     struct unit_body body;
     char cause[UNIT_CAUSE_MAX];
@@ -103,6 +105,7 @@ struct unit_saved {
     struct unit_said said;
     char status[UNIT_STATUS_MAX];
     char error[UNIT_ERROR_MAX];
+    struct schedule schedule; /* of a scheduled one (jobs.h), else zeros */
 };
 
 /* Remembered as soon as it is heard, whether the startup check has passed or not. */
@@ -112,6 +115,7 @@ enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
 /* What was noted about the present process. */
 enum unit_evidence { UNIT_EVIDENCE_FAULT = 1 << 0, UNIT_EVIDENCE_KILL = 1 << 1 };
 
+struct job;
 struct keeper;
 struct slot;
 struct spawn_box;
@@ -168,6 +172,7 @@ struct slot {
     struct unit *main, *twin;    /* twin may be NULL */
     enum plan_fate fate;         /* of the reload under way; means nothing outside of it, ... */
     bool files_changed;          /* ... likewise */
+    struct job *job;             /* of a scheduled one (jobs.h), or NULL */
     struct sockets_watch *watch; /* waits for a connection (start_on = socket), or NULL */
     bool watch_news;             /* which who waits for it was not told yet */
     bool removed;                /* not in the plan any more: goes when it has stopped */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/signals.h"
 #include "io/jsonx.h"
+#include "supervisor/core/jobs.h"
 #include "supervisor/core/kept.h"
 #include "supervisor/host/doctor.h"
 #include "supervisor/core/outputs.h"
@@ -111,10 +112,12 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     json_t *row = json_object();
 
     jsonx_set_text(row, "id", slot->name);
-    jsonx_set_text(row, "state", lifecycle_state_name(keeper_state(slot)));
+    bool is_job = jobs_is(slot);
+    jsonx_set_text(row, "state",
+                   is_job ? jobs_state_name(slot) : lifecycle_state_name(keeper_state(slot)));
     if (slot->spec->kind == SPEC_PROGRAM)
         jsonx_set_text(row, "supervisord_state", lifecycle_supervisord_name(keeper_state(slot)));
-    jsonx_set_bool(row, "ready", lc->ready);
+    jsonx_set_bool(row, "ready", is_job ? jobs_well(slot) : lc->ready);
     jsonx_set_text(row, "health", health_names[unit->body.health % 3]);
     put_times(keeper, unit, row);
     jsonx_set_text(row, "release", unit->body.release[0] ? unit->body.release : NULL);
@@ -127,7 +130,7 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
     json_object_set_new(row, "last_exit", exit_json(unit));
     jsonx_set_text(row, "reason", unit->reason[0] ? unit->reason : NULL);
     jsonx_set_text(row, "detail", lifecycle_detail_name(keeper_state(slot)));
-    jsonx_set_bool(row, "wanted", lc->wanted);
+    jsonx_set_bool(row, "wanted", lc->wanted || (is_job && jobs_schedule(slot)->active));
     jsonx_set_bool(row, "expected", lc->state == LIFECYCLE_EXITED && lc->expected);
     if (keeper_listening(slot))
         jsonx_set_bool(row, "listening", true);
@@ -151,6 +154,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
         json_object_set_new(row, "log_troubles", troubles);
     put_sandbox(slot, row);
     put_said(keeper, unit, row);
+    if (is_job)
+        jobs_put_json(slot, row);
     return row;
 }
 

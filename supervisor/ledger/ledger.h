@@ -25,7 +25,7 @@
 #include "io/reaper.h"
 
 enum {
-    LEDGER_VERSION = 3,
+    LEDGER_VERSION = 4,
     LEDGER_RECORDS = 16384,
     LEDGER_NAME_MAX = 88,   /* a service's name, a colon and a number */
     LEDGER_BODY_MAX = 1024, /* bytes the core may keep per record */

@@ -67,8 +67,8 @@ static unsigned spawn(const struct step *s)
     lc->ready_since_ms = 0;
     lc->started_ms = s->now.mono_ms;
     lc->starts++;
-    /* A oneshot takes as long as it takes; startsecs = 0 is up as soon as it is spawned. */
-    int64_t limit = s->policy->oneshot ? 0 : s->policy->start_ms;
+    /* A oneshot takes as long as it may; startsecs = 0 is up as soon as it is spawned. */
+    int64_t limit = s->policy->oneshot ? s->policy->run_ms : s->policy->start_ms;
     if (s->policy->delay_ready && limit <= 0 && !s->policy->oneshot)
         limit = 1;
     return enter(s, LIFECYCLE_STARTING, limit, LIFECYCLE_ACT_SPAWN | LIFECYCLE_ACT_CHECKS);
@@ -325,7 +325,8 @@ static unsigned step_starting(const struct step *s, enum lifecycle_event event)
     case LIFECYCLE_EV_READY:
         return s->policy->oneshot ? 0 : become_running(s);
     case LIFECYCLE_EV_TIMEOUT:
-        return s->policy->delay_ready ? become_running(s) : begin_stop(s, LIFECYCLE_BY_FAULT);
+        return s->policy->delay_ready && !s->policy->oneshot ? become_running(s)
+                                                             : begin_stop(s, LIFECYCLE_BY_FAULT);
     case LIFECYCLE_EV_SICK: /* the startup check gave up */
         return begin_stop(s, LIFECYCLE_BY_FAULT);
     case LIFECYCLE_EV_LEAVING:
@@ -505,7 +506,7 @@ unsigned lifecycle_resume(const struct lifecycle *lc, bool has_process)
 
 bool lifecycle_extend(struct lifecycle *lc, const struct lifecycle_policy *policy, int64_t until_ms)
 {
-    bool starting = lc->state == LIFECYCLE_STARTING && !policy->delay_ready;
+    bool starting = lc->state == LIFECYCLE_STARTING && (policy->oneshot || !policy->delay_ready);
 
     if ((!starting && lc->state != LIFECYCLE_STOPPING) || lc->deadline_ms == 0 ||
         until_ms <= lc->deadline_ms)

@@ -102,6 +102,7 @@ struct lifecycle_policy {
     int64_t startretries; /* -1 = unlimited */
     int64_t start_ms;     /* startsecs, or how long readiness may take; 0 = no limit
                            * (with delay_ready: at once) */
+    int64_t run_ms;       /* oneshot: how long it may take; 0 = no limit */
     int64_t stop_ms;      /* stop signal to KILL */
     int64_t hook_ms;      /* a hook may take this long */
     int64_t backoff_reset_ms;

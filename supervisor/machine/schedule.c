@@ -1,7 +1,11 @@
 /* schedule.c - the contract is in schedule.h. */
 #include "supervisor/machine/schedule.h"
 
-enum { SECOND_MS = 1000, COUNT_MAX = 100000 };
+enum {
+    SECOND_MS = 1000,
+    COUNT_MAX = 100000,
+    NOISE_MS = 5, /* two clocks are not read at the same moment */
+};
 
 /* Times of the schedule that have come and are not accounted for. */
 struct dues {
@@ -178,6 +182,8 @@ static void follow_clock(struct schedule *s, const struct schedule_policy *polic
 {
     int64_t ahead = now.wall_ms - now.boot_ms, moved = ahead - s->ahead_ms;
 
+    if (moved >= -NOISE_MS && moved <= NOISE_MS)
+        return;
     s->ahead_ms = ahead;
     if (policy->every_ms > 0) {
         s->until_ms = s->until_ms + moved < now.wall_ms ? s->until_ms + moved : now.wall_ms;
@@ -252,6 +258,8 @@ bool schedule_restore(struct schedule *s, const struct schedule_policy *policy,
         s->result = SCHEDULE_LOST;
     s->failures += lost;
     s->running = 0;
+    if (!s->active) /* it was suspended: what passed then does not count */
+        s->until_ms = now.wall_ms;
     s->active = s->fresh = 1;
     s->ahead_ms = now.wall_ms - now.boot_ms;
     schedule_follow(s, policy, now);

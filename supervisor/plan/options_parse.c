@@ -9,6 +9,7 @@
 
 #include "base/signals.h"
 #include "base/unit.h"
+#include "base/zone.h"
 #include "supervisor/plan/spec.h"
 
 enum {
@@ -370,4 +371,44 @@ int options_parse_limit_processors(const char *text, struct arena *arena, void *
                        "\"%.64s\" is not a share of processors, try 50%%, 1.5 or unlimited", text);
     set_limit(field, (rlim_t)(count * CPU_PERIOD_US + 0.5));
     return 0;
+}
+
+int options_parse_schedule(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    static const char between[] = "|\r\n";
+    struct calendar_line lines[SPEC_SCHEDULE_MAX];
+    size_t count = 0;
+
+    memset(lines, 0, sizeof(lines));
+    for (; *text; text += strspn(text, between)) {
+        size_t len = strcspn(text, between);
+        if (len > 0 && strspn(text, " \t") < len) {
+            if (count == SPEC_SCHEDULE_MAX)
+                return err_set(err, ERR_INVALID, "more than %d lines", SPEC_SCHEDULE_MAX);
+            int rc = calendar_parse(text, len, &lines[count], err);
+            if (rc < 0)
+                return rc;
+            count++;
+        }
+        text += len;
+    }
+    if (count == 0)
+        return err_set(err, ERR_INVALID, "is empty, try 0 3 * * 1-5 or @daily");
+    const struct calendar_line *list = arena_share(arena, lines, count * sizeof(*lines));
+    if (!list)
+        return err_set(err, ERR_MEMORY, "out of memory");
+    *(struct spec_schedule *)field = (struct spec_schedule){ list, count };
+    return 0;
+}
+
+int options_parse_zone(const char *text, struct arena *arena, void *field, struct err *err)
+{
+    int rc = zone_check_name(text, err);
+    const char *name = rc == 0 ? arena_share(arena, text, strlen(text) + 1) : NULL;
+
+    if (rc == 0 && !name)
+        return err_set(err, ERR_MEMORY, "out of memory");
+    if (rc == 0)
+        *(const char **)field = name;
+    return rc;
 }

@@ -31,5 +31,10 @@ int options_parse_limit_processors(const char *text, struct arena *arena, void *
                                    struct err *err);
 /* A duration in whole seconds or "unlimited": struct spec_limit. */
 int options_parse_limit_time(const char *text, struct arena *arena, void *field, struct err *err);
+/* "0 3 * * 1-5 | @reboot", also on several lines: struct spec_schedule. */
+int options_parse_schedule(const char *text, struct arena *arena, void *field, struct err *err);
+/* "Europe/Berlin", "UTC", "local", as it is written: const char *.  Whether there is such a zone is
+ * known where it is used. */
+int options_parse_zone(const char *text, struct arena *arena, void *field, struct err *err);
 
 #endif

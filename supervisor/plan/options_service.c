@@ -21,9 +21,11 @@ enum {
     DERIVED = OPTIONS_DERIVED,
 };
 
-static const char *const types[] = { "service", "oneshot", NULL };
+static const char *const types[] = { "service", "oneshot", "scheduled", NULL };
 static const char *const kill_modes[] = { "mixed", "control-group", "process", NULL };
 static const char *const start_ons[] = { "boot", "socket", NULL };
+static const char *const concurrencies[] = { "forbid", "queue", "replace", NULL };
+static const char *const catch_ups[] = { "none", "once", "all", NULL };
 static const char *const restart_modes[] = { "stop-first", "overlap", NULL };
 static const char *const stdins[] = { "none", "open", "socket", NULL };
 static const char *const live_failures[] = { "restart", "none", NULL };
@@ -47,7 +49,8 @@ static const struct opt rows[] = {
       .help = "The program and its arguments, split into words as a shell would, without a shell; "
               "found through PATH. A relative name with a / is inside the release." },
     { .key = "type", .type = OPT_CHOICE, SET(type), .initial = "service", .choices = types,
-      .help = "service keeps running; oneshot is done when it exits 0." },
+      .help = "service keeps running; oneshot is done when it exits 0; scheduled is a oneshot that "
+              "runs whenever schedule or every says." },
     { .key = "directory", .type = OPT_TEXT, FIELD(directory), .flags = INSTANCE,
       .example = "/var/lib/web",
       .help = "Working directory; a relative one is inside the release." },
@@ -88,6 +91,43 @@ static const struct opt rows[] = {
       .help = "boot: autostart decides. socket: it then waits for the first connection (or datagram) "
               "on one of its sockets, and again whenever it has ended; one that leaves when it "
               "is idle (exit 0) costs nothing until it is called." },
+    { .key = "schedule", .type = OPT_CUSTOM, SET(schedule), .parse = options_parse_schedule,
+      .flags = LIVE, .example = "0 3 * * 1-5",
+      .help = "When a scheduled service runs: five fields as in cron (minute, hour, day of the month, "
+              "month, day of the week; names, lists, ranges and steps), @hourly, @daily, @weekly, "
+              "@monthly, @yearly, or @reboot (each time the supervisor starts); several with | "
+              "between them. When clocks are put forward, a time of day that is left out comes right "
+              "after; one that comes twice counts once. A line whose minute or hour begins with * "
+              "goes by the clock as it runs." },
+    { .key = "every", .type = OPT_DURATION, SET(every_ms), .min = 100, .max = (int64_t)YEARS * DAY,
+      .flags = LIVE, .example = "15m",
+      .help = "Instead of schedule: the time from one start to the next, however long a run takes. The "
+              "first is so long after the supervisor began to count, a restart of it does not begin "
+              "again (but for less than 1m)." },
+    { .key = "schedule_timezone", .type = OPT_CUSTOM, SET(schedule_timezone), .initial = "local",
+      .parse = options_parse_zone, .flags = LIVE, .example = "Europe/Berlin",
+      .help = "The time zone of schedule: a name of the zone database, UTC, or local." },
+    { .key = "schedule_jitter", .type = OPT_DURATION, SET(schedule_jitter_ms), .initial = "0s",
+      .min = 0, .max = 7 * DAY, .flags = LIVE, .example = "10m",
+      .help = "Each time comes later by a part of this, so that a fleet does not start at once: "
+              "always the same one on one host, from its name and that of the instance." },
+    { .key = "concurrency_policy", .type = OPT_CHOICE, SET(concurrency_policy), .initial = "forbid",
+      .choices = concurrencies, .flags = LIVE,
+      .help = "What becomes of a time that comes while the run before is under way: forbid: it is "
+              "skipped, counted and told; queue: one waits for the end of that run; replace: that run "
+              "is stopped." },
+    { .key = "catch_up", .type = OPT_CHOICE, SET(catch_up), .initial = "none", .choices = catch_ups,
+      .flags = LIVE,
+      .help = "What becomes of times that passed while the supervisor was not running: none are made "
+              "up for, the latest once, or all of them one after another (the latest 100)." },
+    { .key = "starting_deadline", .type = OPT_DURATION, SET(starting_deadline_ms), .initial = "0s",
+      .min = 0, .max = (int64_t)YEARS * DAY, .flags = LIVE, .example = "1h",
+      .help = "A run that could only begin later than this after its time is missed; 0 = any is still "
+              "begun." },
+    { .key = "run_timeout", .type = OPT_DURATION, SET(run_timeout_ms), .initial = "0s",
+      .min = 0, .max = (int64_t)YEARS * DAY, .flags = LIVE, .example = "2h",
+      .help = "How long a oneshot, or a run of a scheduled service, may take before it is stopped and "
+              "has failed; 0 = as long as it takes." },
     { .key = "autorestart", .type = OPT_CUSTOM, SET(autorestart), .initial = "true",
       .parse = options_parse_autorestart, .flags = LIVE,
       .help = "Whether it is started again when it ends: true, false, or unexpected (also spelt "
@@ -106,7 +146,8 @@ static const struct opt rows[] = {
     { .key = "startretries", .type = OPT_CUSTOM, SET(startretries), .initial = "unlimited",
       .parse = options_parse_retries, .flags = LIVE,
       .help = "Retries after the first failed start (3 = 4 launches), then it is failed and waits "
-              "for an order; a number or unlimited." },
+              "for an order; a number or unlimited. A scheduled service has none unless it says so, "
+              "and its next time comes all the same." },
     { .key = "backoff_min", .type = OPT_DURATION, SET(backoff_min_ms), .initial = "100ms",
       .min = 1, .max = DAY, .flags = LIVE, .help = "Delay before the first delayed restart." },
     { .key = "backoff_max", .type = OPT_DURATION, SET(backoff_max_ms), .initial = "30s",

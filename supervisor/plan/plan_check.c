@@ -257,6 +257,37 @@ static void check_start_on(struct plan_build *build, size_t index)
         plan_build_service_error(build, index, "start_on", "socket wants type = service");
 }
 
+/* Nobody can wait for what comes and goes by the clock. */
+static void check_not_needed(struct plan_build *build, size_t index)
+{
+    const struct plan *plan = build->plan;
+    const struct spec_service *service = &plan->services[index];
+
+    for (size_t i = 0; i < service->nneeds; i++) {
+        const struct spec_service *on = &plan->services[service->needs[i]];
+        if (service->need_ready[i] && on->set->type == SPEC_TYPE_SCHEDULED)
+            plan_build_service_error(build, index, service->need_hard[i] ? "requires" : "wants",
+                                     "%s is scheduled (%s:%d) and runs at its own times, try "
+                                     "type = oneshot there",
+                                     on->name, on->file, on->line);
+    }
+}
+
+static void check_schedule(struct plan_build *build, size_t index)
+{
+    const struct spec_settings *set = build->plan->services[index].set;
+
+    check_not_needed(build, index);
+    if (set->type != SPEC_TYPE_SCHEDULED)
+        return;
+    if (set->schedule.count > 0 && set->every_ms > 0)
+        plan_build_service_error(build, index, "every",
+                                 "cannot stand beside schedule, take one of them out");
+    if (set->on_exit == SPEC_EXIT_SHUTDOWN)
+        plan_build_service_error(build, index, "on_exit",
+                                 "shutdown would end all with the first run, try type = oneshot");
+}
+
 void plan_check_all(struct plan_build *build)
 {
     struct checking c = { .build = build };
@@ -267,6 +298,7 @@ void plan_check_all(struct plan_build *build)
         c.service = i;
         check_service(&c);
         check_start_on(build, i);
+        check_schedule(build, i);
         check_ports(build, i);
     }
     if (c.nuses)

@@ -25,13 +25,13 @@ static enum plan_fate of_what_stays(const struct plan_fate_facts *facts)
     bool restarts = facts->outdated || (facts->process && facts->files) ||
                     (facts->process && facts->told && !facts->signal);
 
-    if (restarts && facts->wanted)
+    if (restarts && facts->wanted && !facts->scheduled)
         return facts->no_restart ? PLAN_FATE_LEFT : PLAN_FATE_RESTARTS;
-    if (facts->process && facts->told && facts->wanted)
+    if (facts->process && facts->told && facts->wanted && !facts->scheduled)
         return PLAN_FATE_SIGNALLED;
     if (!facts->changed)
         return PLAN_FATE_SAME;
-    return facts->process ? PLAN_FATE_LIVE : PLAN_FATE_LATER;
+    return facts->process && !(facts->scheduled && restarts) ? PLAN_FATE_LIVE : PLAN_FATE_LATER;
 }
 
 enum plan_fate plan_fate(const struct plan_fate_facts *facts)

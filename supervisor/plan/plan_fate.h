@@ -33,6 +33,7 @@ struct plan_fate_facts {
     bool files;         /* environment_file says something else than when it was started */
     bool told;          /* one of its own files does (reload_files) */
     bool signal;        /* it has a reload_signal */
+    bool scheduled;     /* it runs by the clock: what runs is left alone, the next run is another */
     bool no_restart;    /* as the operator asked */
 };
 enum plan_fate plan_fate(const struct plan_fate_facts *facts);

@@ -116,11 +116,39 @@ static void look_at_habits(struct linting *l, const struct spec_service *service
 
     if (set->stopsignal == SIGKILL)
         WARN(l, service, "stopsignal", "KILL leaves it no time to finish, try TERM");
-    if (set->type == SPEC_TYPE_ONESHOT && set->live.target)
+    if (set->type != SPEC_TYPE_SERVICE && set->live.target)
         WARN(l, service, "live",
              "a oneshot is done when it ends, so this restarts what takes long");
     if (set->type == SPEC_TYPE_ONESHOT && set->restart_mode == SPEC_OVERLAP)
         WARN(l, service, "restart_mode", "overlap makes a oneshot run twice at the same time");
+}
+
+static bool is_given(const struct spec_service *service, const char *key)
+{
+    const struct opt *row = opt_find(&options_service, key);
+
+    return row && spec_text(service, (size_t)(row - options_service.rows));
+}
+
+/* Keys that only mean something to what runs by the clock. */
+static void look_at_schedule(struct linting *l, const struct spec_service *service)
+{
+    static const char *const keys[] = { "schedule",           "every",    "schedule_jitter",
+                                        "concurrency_policy", "catch_up", "starting_deadline" };
+    const struct spec_settings *set = service->set;
+    char jitter[UNIT_TEXT_MAX], every[UNIT_TEXT_MAX];
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (set->type != SPEC_TYPE_SCHEDULED && is_given(service, keys[i]))
+            WARN(l, service, keys[i], "has no effect without type = scheduled");
+    if (set->type == SPEC_TYPE_SERVICE && set->run_timeout_ms > 0)
+        WARN(l, service, "run_timeout", "has no effect with type = service, which runs on");
+    if (is_given(service, "schedule_timezone") && set->schedule.count == 0)
+        WARN(l, service, "schedule_timezone", "has no effect without schedule");
+    if (set->every_ms > 0 && set->schedule_jitter_ms >= set->every_ms)
+        WARN(l, service, "schedule_jitter", "%s is no less than the time between two runs, %s",
+             unit_duration_text(set->schedule_jitter_ms, jitter),
+             unit_duration_text(set->every_ms, every));
 }
 
 /* --- addresses --- */
@@ -306,6 +334,7 @@ void plan_lint(const struct plan *plan, const struct plan_source *source, struct
         look_at_overlap(&l, &plan->services[i]);
         look_at_times(&l, &plan->services[i]);
         look_at_habits(&l, &plan->services[i]);
+        look_at_schedule(&l, &plan->services[i]);
         collect_targets(&l, i);
     }
     look_at_targets(&l);

@@ -285,6 +285,12 @@ static void check_rest(const struct filling *f)
                  NULL);
     f->set->backoff_linear = service->kind == SPEC_PROGRAM && !given(f, "backoff_factor");
     f->set->set_oom_score = given(f, "oom_score_adj");
+    if (f->set->type == SPEC_TYPE_SCHEDULED && !plan_sections_key(f->section, "schedule") &&
+        !plan_sections_key(f->section, "every"))
+        complain(f, "type", "wants to know when, try schedule = 0 3 * * * or every = 1h",
+                 "scheduled");
+    if (f->set->type == SPEC_TYPE_SCHEDULED && !given(f, "startretries"))
+        f->set->startretries = 0; /* its next time comes anyway */
     f->set->startup.successes = 1;
     f->set->live.successes = 1;
 }

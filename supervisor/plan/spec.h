@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/addr.h"
+#include "base/calendar.h"
 #include "base/opt.h"
 
 enum { SPEC_UNLIMITED = -1, SPEC_NAME_MAX = 64, SPEC_NUMPROCS_MAX = 1000 };
@@ -40,7 +41,9 @@ struct spec_check {
 };
 
 enum spec_kind { SPEC_SERVICE, SPEC_PROGRAM }; /* [service:] or supervisord's [program:] */
-enum spec_type { SPEC_TYPE_SERVICE, SPEC_TYPE_ONESHOT };
+enum spec_type { SPEC_TYPE_SERVICE, SPEC_TYPE_ONESHOT, SPEC_TYPE_SCHEDULED };
+enum spec_concurrency { SPEC_FORBID, SPEC_QUEUE, SPEC_REPLACE };
+enum spec_catch_up { SPEC_CATCH_UP_NONE, SPEC_CATCH_UP_ONCE, SPEC_CATCH_UP_ALL };
 enum spec_autorestart { SPEC_RESTART_FALSE, SPEC_RESTART_TRUE, SPEC_RESTART_UNEXPECTED };
 enum spec_kill_mode { SPEC_KILL_MIXED, SPEC_KILL_GROUP, SPEC_KILL_PROCESS };
 enum spec_restart_mode { SPEC_STOP_FIRST, SPEC_OVERLAP };
@@ -81,6 +84,13 @@ struct spec_rules {
 };
 /* NULL: no rule says anything about this end. */
 const struct spec_rule *spec_rule_for(const struct spec_rules *rules, bool signalled, int status);
+
+/* schedule: lines of cron, in the order given. */
+enum { SPEC_SCHEDULE_MAX = 32 };
+struct spec_schedule {
+    const struct calendar_line *lines;
+    size_t count;
+};
 
 struct spec_limit {
     bool set;
@@ -217,6 +227,12 @@ struct spec_settings {
     int start_on;
     int64_t numprocs_start;
     int64_t port_base; /* 0 = none */
+    struct spec_schedule schedule;                    /* type = scheduled: either this ... */
+    int64_t every_ms;                                 /* ... or this; 0 = not given */
+    const char *schedule_timezone;                    /* zone_open() takes it */
+    int64_t schedule_jitter_ms, starting_deadline_ms; /* 0 = none */
+    int concurrency_policy, catch_up;
+    int64_t run_timeout_ms; /* 0 = none */
 };
 
 struct spec_service {

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,6 +105,15 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
     if (rc == 0 && orders && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
         ret->tv_sec += atomic_load(&orders->ahead_s);
     return rc;
+}
+
+/* Only what is to be told when the clock is set cares for it. */
+int timerfd_settime(int fd, int flags, const struct itimerspec *spec, struct itimerspec *before)
+{
+    struct itimerspec moved = *spec;
+    if (orders && flags & TFD_TIMER_CANCEL_ON_SET && moved.it_value.tv_sec > 0)
+        moved.it_value.tv_sec -= atomic_load(&orders->ahead_s);
+    return (int)syscall(SYS_timerfd_settime, fd, flags, &moved, before);
 }
 
 time_t time(time_t *ret)

@@ -130,6 +130,31 @@ def test_redis_keeps_its_data(host):
     assert "Redis is now ready to exit" in s.text_of("log", "redis-0.log")
 
 
+# --- a backup each night ---
+
+def test_backup_runs_and_what_fails_is_told(host):
+    s = example(host, "backup", "backup.ini", **{"backoff_min = 10s": "backoff_min = 10ms"})
+    os.mkdir(s.path("data"))
+    with open(s.path("data", "today"), "w") as file:
+        file.write("Monday")
+    s.start()
+    row = s.wait_state("backup:0", "scheduled")
+    assert row["next_run"] and row["schedule_timezone"] == "Europe/Berlin"
+    assert "backup:0 done" in s.run("start", "backup").stdout
+    made = os.listdir(s.path("backups"))
+    assert len(made) == 1 and made[0].endswith(".tar.gz")
+    listed = subprocess.run(["tar", "-xzOf", s.path("backups", made[0]), "./today"],
+                            capture_output=True, text=True)
+    assert listed.stdout == "Monday"
+    os.rename(s.path("data"), s.path("moved"))
+    assert "did not start" in s.run("start", "backup", code=1).stderr
+    row = s.wait_state("backup:0", "failed")
+    assert row["runs"]["failed"] == 1
+    wait_for(lambda: s.text_of("failed").startswith("backup: "), "on_failed")
+    assert [n for n in os.listdir(s.path("backups")) if n.endswith(".tar.gz")] == made
+    s.run("start", "forget")
+
+
 # --- a container's first process ---
 
 def in_namespace(*words):

@@ -423,6 +423,9 @@ static void another_schedule_counts_from_now_on(void **unused)
     pass(&w, 60 * MINUTE);
     v = seen(&w);
     assert_true(v.act == SCHEDULE_WAIT && v.missed == 0 && v.next_ms == SCHEDULE_NEVER);
+    restart(&w, 60 * MINUTE); /* nor does what passes while it is suspended */
+    v = seen(&w);
+    assert_true(v.act == SCHEDULE_WAIT && v.missed == 0 && v.next_ms > w.now.wall_ms);
 }
 
 static void a_run_that_went_down_is_lost(void **unused)

@@ -29,8 +29,14 @@ static void check(const struct plan_fate_facts *f)
     if (!f->outdated && !f->files && !f->told)
         assert_false(plan_fate_interrupts(fate) || fate == PLAN_FATE_LEFT);
     /* What only a start can change is never said to be applied. */
-    if (f->outdated && f->wanted)
+    if (f->outdated && f->wanted && !f->scheduled)
         assert_int_equal(fate, f->no_restart ? PLAN_FATE_LEFT : PLAN_FATE_RESTARTS);
+    /* A run under way is left alone, and nothing is told when nothing has changed. */
+    if (f->scheduled) {
+        assert_true(fate == PLAN_FATE_SAME || fate == PLAN_FATE_LIVE || fate == PLAN_FATE_LATER);
+        assert_true(!f->outdated || fate != PLAN_FATE_LIVE);
+        assert_int_equal(f->changed, fate != PLAN_FATE_SAME);
+    }
     /* Without a process there is nothing to be signalled or changed. */
     if (!f->process)
         assert_true(fate != PLAN_FATE_SIGNALLED && fate != PLAN_FATE_LIVE);
@@ -44,7 +50,7 @@ static void check(const struct plan_fate_facts *f)
 static void every_situation(void **state)
 {
     (void)state;
-    for (unsigned bits = 0; bits < 1u << 11; bits++) {
+    for (unsigned bits = 0; bits < 1u << 12; bits++) {
         const struct plan_fate_facts facts = { .before = bits & 1,
                                                .after = bits >> 1 & 1,
                                                .autostart = bits >> 2 & 1,
@@ -55,7 +61,8 @@ static void every_situation(void **state)
                                                .files = bits >> 7 & 1,
                                                .told = bits >> 8 & 1,
                                                .signal = bits >> 9 & 1,
-                                               .no_restart = bits >> 10 & 1 };
+                                               .no_restart = bits >> 10 & 1,
+                                               .scheduled = bits >> 11 & 1 };
         check(&facts);
     }
 }
