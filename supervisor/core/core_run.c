@@ -531,43 +531,6 @@ static int configure_releases(struct run *run, struct err *err)
     return rc;
 }
 
-/* The first core makes it; a guardian of an older version needs to know nothing of it. */
-static void open_history(struct core *core)
-{
-    struct err err = { 0 };
-    int fd = store_get(&core->store, "history");
-
-    core->history = fd >= 0 ? history_map(fd, &err) : NULL;
-    if (core->history)
-        return;
-    int rc = history_create(&fd, &err);
-    if (rc == 0)
-        rc = core_keep(core, "history", fd, &err);
-    if (rc == 0)
-        core->history = history_map(store_get(&core->store, "history"), &err);
-    if (!core->history)
-        log_warn("no history, why knows what the recorder has", "error", err.text, NULL);
-}
-
-/* Likewise. */
-static void open_feeds(struct core *core)
-{
-    struct err err = { 0 };
-    int fd = store_get(&core->store, "feeds");
-
-    core->feeds = fd >= 0 ? feeds_map(fd, &err) : NULL;
-    if (core->feeds)
-        return;
-    int rc = feeds_create(&fd, &err);
-    if (rc == 0)
-        rc = core_keep(core, "feeds", fd, &err);
-    if (rc == 0)
-        core->feeds = feeds_map(store_get(&core->store, "feeds"), &err);
-    if (!core->feeds)
-        log_warn("event helpers begin from the start when they are restarted", "error", err.text,
-                 NULL);
-}
-
 static int make_parts(struct run *run, struct err *err)
 {
     struct core *core = &run->core;
@@ -577,8 +540,7 @@ static int make_parts(struct run *run, struct err *err)
                                         .removed = on_removed,
                                         .hear = on_hear };
 
-    open_history(core);
-    open_feeds(core);
+    core_store_open(core);
     core->events = events_new(&core->recorder, core->history);
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
     core->jobs = core->keeper ? jobs_new(core, err) : NULL;

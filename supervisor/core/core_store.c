@@ -134,3 +134,48 @@ void core_store_look(struct core_store *again)
     if (again->core->ledger.header->store_lost != again->lost && !loop_timer_armed(again->timer))
         loop_timer_arm(again->timer, PUT_AGAIN_MS);
 }
+
+/* --- what the first core makes --- */
+
+/* The first core makes it; a guardian of an older version needs to know nothing of it. */
+static void open_history(struct core *core)
+{
+    struct err err = { 0 };
+    int fd = store_get(&core->store, "history");
+
+    core->history = fd >= 0 ? history_map(fd, &err) : NULL;
+    if (core->history)
+        return;
+    int rc = history_create(&fd, &err);
+    if (rc == 0)
+        rc = core_keep(core, "history", fd, &err);
+    if (rc == 0)
+        core->history = history_map(store_get(&core->store, "history"), &err);
+    if (!core->history)
+        log_warn("no history, why knows what the recorder has", "error", err.text, NULL);
+}
+
+/* Likewise. */
+static void open_feeds(struct core *core)
+{
+    struct err err = { 0 };
+    int fd = store_get(&core->store, "feeds");
+
+    core->feeds = fd >= 0 ? feeds_map(fd, &err) : NULL;
+    if (core->feeds)
+        return;
+    int rc = feeds_create(&fd, &err);
+    if (rc == 0)
+        rc = core_keep(core, "feeds", fd, &err);
+    if (rc == 0)
+        core->feeds = feeds_map(store_get(&core->store, "feeds"), &err);
+    if (!core->feeds)
+        log_warn("event helpers begin from the start when they are restarted", "error", err.text,
+                 NULL);
+}
+
+void core_store_open(struct core *core)
+{
+    open_history(core);
+    open_feeds(core);
+}

@@ -14,4 +14,8 @@ void core_store_free(struct core_store *again);
 /* The guardian has poked. */
 void core_store_look(struct core_store *again);
 
+/* Takes history and feeds out of the store, or makes them: the first core does, a guardian of an
+ * older version needs to know nothing of them.  Without memory they stay NULL, which is said. */
+void core_store_open(struct core *core);
+
 #endif

@@ -226,7 +226,7 @@ struct spec_settings {
     int64_t fd_store_max;
     int start_on;
     int64_t numprocs_start;
-    int64_t port_base; /* 0 = none */
+    int64_t port_base;                                /* 0 = none */
     struct spec_schedule schedule;                    /* type = scheduled: either this ... */
     int64_t every_ms;                                 /* ... or this; 0 = not given */
     const char *schedule_timezone;                    /* zone_open() takes it */
