@@ -19,19 +19,18 @@ struct view {
 /* What happens to instances of a service, in the order in which it is told. */
 static const struct fate {
     const char *name;
-    const char *all;  /* the service is new, or gone, or has but one */
-    const char *some; /* in front of their names, or of "2 of 3" */
-    bool names;       /* they are listed by name */
+    const char *all;  /* of all of a service */
+    const char *some; /* in front of the names of some; NULL: they are only counted */
 } fates[] = {
-    { "restarts", "restarts", "restarts ", false },
-    { "stops", "is stopped and removed", "stops ", true },
-    { "removed", "is removed (it did not run)", "removes ", true },
-    { "signalled", "is sent ", "is sent ", false },
-    { "left", "goes on with what it was started with", "leaves as they are: ", false },
-    { "live", "changes while it runs", "changes while it runs", false },
-    { "starts", "is new, and starts", "starts ", true },
-    { "added", "is new, and is not started", "adds ", true },
-    { "later", "does not run: applies at its next start", "applies at the next start of ", true },
+    { "restarts", "restarts", NULL },
+    { "stops", "is stopped and removed", "stops " },
+    { "removed", "is removed (it did not run)", "removes " },
+    { "signalled", "is sent ", NULL },
+    { "left", "goes on with what it was started with", NULL },
+    { "live", "changes while it runs", NULL },
+    { "starts", "is new, and starts", "starts " },
+    { "added", "is new, and is not started", "adds " },
+    { "later", "does not run", "applies when they are started: " },
 };
 enum { NFATES = sizeof fates / sizeof *fates };
 
@@ -99,32 +98,49 @@ static const json_t *first_with(const json_t *service, const char *fate)
     return NULL;
 }
 
+/* In the words of the state that it is in. */
+static void put_later(const json_t *instance, struct buf *out)
+{
+    const char *state = jsonx_text(instance, "state", "down");
+    bool coming = strcmp(state, "waiting") == 0 || strcmp(state, "backoff") == 0;
+
+    buf_printf(out, "is %s: applies %s", state, coming ? "at once" : "at its next start");
+}
+
+static void put_whole(const json_t *service, const struct fate *fate, struct buf *out)
+{
+    const json_t *first = first_with(service, fate->name);
+    bool again = is(first, "fate", "restarts") && !interrupts(service);
+    size_t count = count_of(service, fate->name), all = (size_t)jsonx_int(service, "of", 0);
+
+    if (is(first, "fate", "later")) {
+        put_later(first, out);
+    } else if (again && is(first, "state", "running")) {
+        buf_puts(out, "is replaced, the new one first");
+    } else if (again) {
+        buf_printf(out, "is started again (%s)", jsonx_text(first, "state", "down"));
+    } else {
+        buf_printf(out, "%s%s", fate->all, jsonx_text(first, "signal", ""));
+    }
+    if (count < all)
+        buf_printf(out, " (%zu of %zu instances)", count, all);
+    else if (count > 1)
+        buf_printf(out, " (%zu instances)", count);
+}
+
 static void put_fate(const json_t *service, const struct fate *fate, struct buf *out)
 {
     size_t count = count_of(service, fate->name), all = (size_t)jsonx_int(service, "of", 0);
-    const json_t *first = first_with(service, fate->name);
-    bool whole =
-        count >= all && !is(service, "change", "live") && !is(service, "change", "restart");
+    bool stays = !is(service, "change", "added") && !is(service, "change", "removed");
+    bool one = count == 1 && all == 1 && strcmp(fate->name, "later") == 0;
 
     if (out->len > 0)
         buf_puts(out, "; ");
-    if (is(first, "fate", "restarts") && !interrupts(service)) {
-        if (is(first, "state", "running"))
-            buf_puts(out, "is replaced, the new one first");
-        else
-            buf_printf(out, "is started again (%s)", jsonx_text(first, "state", "?"));
-    } else if (fate->names && !whole && !(count == 1 && all == 1 && is(first, "fate", "later"))) {
+    if (fate->some && stays && !one) {
         buf_puts(out, fate->some);
         put_names(service, fate, out);
-    } else if (is(first, "fate", "later")) {
-        buf_printf(out, "is %s: applies at its next start", jsonx_text(first, "state", "down"));
     } else {
-        buf_puts(out, count < all ? fate->some : fate->all);
-        buf_puts(out, jsonx_text(first, "signal", ""));
-        if (count < all && strcmp(fate->name, "live") != 0)
-            buf_printf(out, "%zu of %zu", count, all);
-        else if (count > 1)
-            buf_printf(out, " (%zu instances)", count);
+        put_whole(service, fate, out);
     }
 }
 
@@ -170,6 +186,7 @@ static void put_change(const struct view *view, const json_t *change, size_t ind
     const char *old = jsonx_text(change, "old", "(none)"),
                *new = jsonx_text(change, "new", "(none)");
     const char *key = jsonx_text(change, "key", "?");
+    bool whole = variables || strcmp(old, new) == 0;
     struct buf line;
 
     buf_init(&line, LINE_MAX);
@@ -179,7 +196,7 @@ static void put_change(const struct view *view, const json_t *change, size_t ind
         buf_printf(&line, "%s: what it is filled in with has changed%s", key, more);
     else
         buf_printf(&line, "%s: %s -> %s%s", key, old, new, more);
-    if (view->width == 0 || line.len + indent <= view->width || variables) {
+    if (view->width == 0 || line.len + indent <= view->width || whole) {
         put_line(view, indent, buf_text(&line));
     } else {
         buf_clear(&line);
