@@ -13,7 +13,6 @@
 #include "supervisor/host/users.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/plan_lint.h"
-#include "supervisor/sandbox/ability.h"
 
 bool config_load(const char *path, struct config *config)
 {
@@ -130,14 +129,15 @@ static void look_at_sandbox(struct config *config, const struct spec_service *se
     const struct spec_sandbox *spec = &service->set->sandbox;
     const struct spec_paths *lists[] = { &spec->read_only, &spec->read_write, &spec->hidden };
     static const char *const keys[] = { "read_only", "read_write_paths", "hidden_paths" };
-    struct ability ability;
     const char *key = NULL;
     struct err err = { 0 };
 
     if (!spec_sandbox_any(spec))
         return;
-    ability_look(&ability);
-    if (ability_check(&ability, spec, &key, &err) != 0)
+    if (!config->ability_known)
+        ability_look(&config->ability);
+    config->ability_known = true;
+    if (ability_check(&config->ability, spec, &key, &err) != 0)
         WARN(config, service, key, "%s", err.text);
     look_at_folder(config, service, "root", spec->root);
     for (size_t i = 0; !spec->root && i < sizeof lists / sizeof *lists; i++)

@@ -7,11 +7,14 @@
 
 #include "base/err.h"
 #include "supervisor/plan/plan.h"
+#include "supervisor/sandbox/ability.h"
 
 struct config {
     struct plan_source source;
     struct plan *plan; /* NULL when there are errors */
     struct err_list errors, warnings;
+    struct ability ability; /* which sandboxes can be made here; counts with ability_known */
+    bool ability_known;
 };
 
 /* Reads `path` (absolute).  False: config->errors says why.  config_done() is due in both cases. */
