@@ -517,15 +517,33 @@ void keeper_main_ended(struct keeper *keeper, struct unit *unit)
     keeper_drop_made(unit);
 }
 
+/* The step that kept a hook or check from running, in words; NULL when it ran. */
+static const char *why_unstarted(const struct ledger_record *record, const struct sandbox *sandbox,
+                                 char text[static UNIT_REASON_MAX])
+{
+    char step[SANDBOX_TEXT_MAX];
+
+    if (record->exited != LEDGER_EXITED || record->report.error == 0)
+        return NULL;
+    snprintf(text, UNIT_REASON_MAX, "%.110s: %s",
+             sandbox_step_text(record->report.step, sandbox, step), strerror(record->report.error));
+    return text;
+}
+
 static void hook_ended(struct keeper *keeper, struct unit *unit, size_t index)
 {
     const struct ledger_record *record = &keeper->core->ledger.records[index];
     bool ok = record->exited == LEDGER_EXITED && record->exit_code == CLD_EXITED &&
               record->exit_status == 0;
     bool post_stop = unit->body.lc.state == LIFECYCLE_POST_STOP;
+    char why[UNIT_REASON_MAX];
+    const char *unstarted = why_unstarted(record, unit->box ? &unit->box->sandbox : NULL, why);
 
     unit->hook_record = -1;
-    if (!ok && record->exit_code == CLD_EXITED)
+    if (unstarted)
+        keeper_reason(unit, "cannot start %s: %s", post_stop ? "post_stop" : "pre_start",
+                      unstarted);
+    else if (!ok && record->exit_code == CLD_EXITED)
         keeper_reason(unit, "%s exited with code %d", post_stop ? "post_stop" : "pre_start",
                       record->exit_status);
     else if (!ok)
@@ -543,11 +561,13 @@ static void probe_ended(struct keeper *keeper, struct unit *unit, size_t index)
     const struct ledger_record *record = &keeper->core->ledger.records[index];
     bool signalled = record->exit_code != CLD_EXITED;
     int status = record->exit_status;
+    char why[UNIT_REASON_MAX];
+    const char *unstarted = why_unstarted(record, NULL, why);
 
     keeper->by_record[index] = NULL;
     ledger_release(&keeper->core->ledger, index);
     if (unit && unit->checks)
-        checks_exec_ended(unit->checks, index, signalled, status);
+        checks_exec_ended(unit->checks, index, unstarted, signalled, status);
 }
 
 /* The exit of a process that was the main one until MAINPID= named another.  That one's may be

@@ -685,6 +685,8 @@ int spawn_helper(struct core *core, struct unit *unit, const struct users_identi
     }
     if (rc == 0)
         rc = launch(core, unit, (size_t)index, &spec, &start, err);
+    if (hook == SPAWN_PRE_START || hook == SPAWN_POST_STOP)
+        spawn_box_keep(unit, &start.box);
     start_done(&start);
     if (rc != 0)
         ledger_release(&core->ledger, (size_t)index);

@@ -387,12 +387,13 @@ void checks_told_ready(struct checks *checks)
     leave(checks);
 }
 
-void checks_exec_ended(struct checks *checks, size_t token, bool signalled, int status)
+void checks_exec_ended(struct checks *checks, size_t token, const char *unstarted, bool signalled,
+                       int status)
 {
     checks->busy++;
     for (int i = 0; i < WHICH_COUNT && !checks->freed; i++)
         if (checks->all[i].probe)
-            probe_exec_ended(checks->all[i].probe, token, signalled, status);
+            probe_exec_ended(checks->all[i].probe, token, unstarted, signalled, status);
     leave(checks);
 }
 

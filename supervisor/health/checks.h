@@ -50,7 +50,8 @@ struct checks *checks_new(struct loop *loop, const struct instance *instance,
 int checks_follow(struct checks *checks, const struct instance *instance, struct err *err);
 void checks_free(struct checks *checks); /* NULL is fine; may be called from within a verdict */
 void checks_told_ready(struct checks *checks); /* READY=1, or the newline on fd N */
-void checks_exec_ended(struct checks *checks, size_t token, bool signalled, int status);
+void checks_exec_ended(struct checks *checks, size_t token, const char *unstarted, bool signalled,
+                       int status);
 void checks_set_faster(struct checks *checks, bool faster);
 
 #endif

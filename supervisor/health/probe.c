@@ -219,14 +219,17 @@ static void start_exec(struct probe *probe)
         finish(probe, false, "cannot be started: %.120s", err.text);
 }
 
-void probe_exec_ended(struct probe *probe, size_t token, bool signalled, int status)
+void probe_exec_ended(struct probe *probe, size_t token, const char *unstarted, bool signalled,
+                      int status)
 {
     if (!probe->exec_running || token != probe->token)
         return;
     probe->exec_running = false;
     if (probe->exec_killed)
         return; /* which was told then */
-    if (signalled)
+    if (unstarted)
+        finish(probe, false, "could not be started: %s", unstarted);
+    else if (signalled)
         finish(probe, false, "killed by SIG%s", signals_name(status));
     else if (status != 0)
         finish(probe, false, "exited with code %d", status);

@@ -51,9 +51,10 @@ void probe_retime(struct probe *probe);
 void probe_set_eager(struct probe *probe, bool eager);
 /* Bake: a tenth of the interval, not under 200 ms. */
 void probe_set_faster(struct probe *probe, bool faster);
-/* Any other token than that of the running exec: is ignored.  status: the exit code, or the signal.
- */
-void probe_exec_ended(struct probe *probe, size_t token, bool signalled, int status);
+/* Any other token than that of the running exec: is ignored.  unstarted: why its program never
+ * ran, else NULL; status: the exit code, or the signal. */
+void probe_exec_ended(struct probe *probe, size_t token, const char *unstarted, bool signalled,
+                      int status);
 
 /* Pure: whether we ask, or the service tells by itself. */
 bool probe_is_asked(enum spec_check_kind kind);

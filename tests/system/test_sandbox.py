@@ -541,6 +541,22 @@ def test_a_hook_whose_sandbox_fails_says_its_step(host, place):
     event = supervisor.wait_event(lambda event: event["event"] == "hook")
     assert event["hook"] == "pre_start" and event["error"] == "No such file or directory"
     assert event["step"] == "private_tmp: mounting an empty something"
+    row = supervisor.wait_state("web:0", "backoff")
+    assert row["reason"] == \
+        "cannot start pre_start: private_tmp: mounting an empty /tmp: No such file or directory"
+
+
+@as_root
+@needs("mounts")
+def test_a_check_that_cannot_run_inside_says_its_step(host, place):
+    root = jail(os.path.join(place, "jail"), "sleep")
+    supervisor = host(start=False, folder=place)
+    supervisor.write(f"[service:web]\ncommand = /bin/sleep 1000\nroot = {root}\n"
+                     "ready = exec:/bin/none\nready_interval = 20ms\n")
+    supervisor.start()
+    row = supervisor.wait_instance("web:0", lambda row: row["check_error"], "a failed check")
+    assert row["check_error"].endswith(
+        "could not be started: executing the program: No such file or directory")
 
 
 # --- who is not root ---

@@ -67,6 +67,7 @@ struct rig {
     struct err exec_err;
     size_t started, killed, token, killed_token;
     bool gone;
+    const char *unstarted;
     bool end_soon, end_signalled, end_on_kill;
     int end_status;
 };
@@ -249,8 +250,8 @@ static void end_exec(void *context)
 {
     struct rig *rig = context;
 
-    probe_exec_ended(rig->probe, rig->token + 1, false, 0); /* somebody else's */
-    probe_exec_ended(rig->probe, rig->token, rig->end_signalled, rig->end_status);
+    probe_exec_ended(rig->probe, rig->token + 1, NULL, false, 0); /* somebody else's */
+    probe_exec_ended(rig->probe, rig->token, rig->unstarted, rig->end_signalled, rig->end_status);
 }
 
 static int on_exec_start(void *context, char *const *argv, size_t *ret_token, struct err *err)
@@ -555,6 +556,11 @@ static void exec_checks(void **state)
     rig->end_signalled = true;
     rig->end_status = SIGSEGV;
     expect(rig, false, "killed by SIGSEGV");
+    rig->end_signalled = false;
+    rig->end_status = 127;
+    rig->unstarted = "setting the user id: Operation not permitted";
+    expect(rig, false, "could not be started: setting the user id: Operation not permitted");
+    rig->unstarted = NULL;
     assert_int_equal(rig->killed, 0);
     rig->exec_rc = ERR_NOT_FOUND;
     err_set(&rig->exec_err, ERR_NOT_FOUND, "no such program");
@@ -576,7 +582,7 @@ static void an_exec_that_hangs_is_killed(void **state)
     loop_run(rig->loop, NULL, NULL);
     assert_string_equal(rig->results[1].text, "the run before was killed and has not ended yet");
     assert_int_equal(rig->started, 1);
-    probe_exec_ended(rig->probe, rig->token, true, SIGKILL);
+    probe_exec_ended(rig->probe, rig->token, NULL, true, SIGKILL);
     assert_int_equal(rig->count, 2);
     rig->want = 3;
     loop_run(rig->loop, NULL, NULL);
