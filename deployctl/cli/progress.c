@@ -22,6 +22,7 @@ enum {
     BAR_SHORT = 10, /* beside counts, which need the room */
     LINE_BYTES = 1024,
     STAGE_WIDTH = 9,
+    COUNTS_EVERY_MS = 15000,
 };
 
 struct line {
@@ -39,6 +40,7 @@ struct progress {
     bool asking;         /* a question stands there: nothing is drawn until it is answered */
     char stage[24], what[120];
     char counts[VERDICT_LINE_MAX]; /* of the verdict, while it bakes */
+    int64_t counts_ms;             /* when they were printed, in plain lines */
     uint64_t bake_done, bake_total;
     int64_t at_ms;
 };
@@ -195,6 +197,16 @@ static void plain_host(const struct progress *p, const struct driver_news *news)
            (int)p->width, news->host, news->text);
 }
 
+/* A bake may last for hours: now and then is enough, with -v each time. */
+static void plain_counts(struct progress *p, const struct driver_news *news)
+{
+    if (p->counts_ms > 0 && !p->verbose && news->at_ms - p->counts_ms < COUNTS_EVERY_MS)
+        return;
+    if (p->counts_ms > 0) /* the first one has nothing yet */
+        printf("%7.1fs  %-*s  %s\n", (double)news->at_ms / 1000, STAGE_WIDTH, p->stage, news->text);
+    p->counts_ms = news->at_ms > 0 ? news->at_ms : 1;
+}
+
 /* Words of the plain output that need no line each. */
 static bool minor(const struct progress *p, const struct driver_news *news)
 {
@@ -206,6 +218,8 @@ static void plain(struct progress *p, const struct driver_news *news)
     if (news->kind == DRIVER_NEWS_STAGE)
         printf("%7.1fs  %-*s  %s\n", (double)news->at_ms / 1000, STAGE_WIDTH, news->word,
                news->text);
+    else if (news->kind == DRIVER_NEWS_VERDICT)
+        plain_counts(p, news);
     else if (news->kind == DRIVER_NEWS_HOST && !minor(p, news))
         plain_host(p, news);
     fflush(stdout);
@@ -340,7 +354,7 @@ void progress_news(void *progress, const struct driver_news *news)
         aside(p, news);
     if (p->style == PROGRESS_LIVE && !p->asking)
         draw(p);
-    else if (p->style == PROGRESS_PLAIN && !side && !tick)
+    else if (p->style == PROGRESS_PLAIN && !side && (!tick || news->kind == DRIVER_NEWS_VERDICT))
         plain(p, news);
 }
 

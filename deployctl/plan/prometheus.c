@@ -311,18 +311,27 @@ int prometheus_next(struct prometheus_reader *reader, struct prometheus_sample *
 
 /* --- counting --------------------------------------------------------------------------------- */
 
-enum { TALLY_TEXT = 48 };
+enum { TALLY_TEXT = 48, TALLY_LABELS = 120 };
 
 /* What one selector finds. */
 struct tally {
     const struct prometheus_selector *selector;
     double sum;
-    size_t series;            /* that match */
-    bool named;               /* any series, or its TYPE, has the name */
-    bool labelled;            /* a series of the name has every label that is asked for */
-    char missing[TALLY_TEXT]; /* else: the first label that one of them lacks */
-    bool broken;              /* a value that is no count */
+    size_t series;             /* that match */
+    bool named;                /* any series, or its TYPE, has the name */
+    bool labelled;             /* a series of the name has every label that is asked for */
+    char missing[TALLY_TEXT];  /* else: the first label that one of them lacks */
+    char labels[TALLY_LABELS]; /* and those that it has instead */
+    bool broken;               /* a value that is no count */
 };
+
+static void list_labels(struct tally *tally, const struct prometheus_sample *sample)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < sample->count && len + 32 < sizeof tally->labels; i++)
+        len += (size_t)snprintf(tally->labels + len, sizeof tally->labels - len, "%s%.24s",
+                                i ? ", " : "", sample->labels[i].name);
+}
 
 /* Only a label that must have a value is missed: absent means empty. */
 static const char *lacks(const struct prometheus_selector *selector,
@@ -342,10 +351,12 @@ static void add(struct tally *tally, const struct prometheus_sample *sample)
     if (strcmp(tally->selector->name, sample->name) != 0)
         return;
     tally->named = true;
-    if ((missing = lacks(tally->selector, sample)) == NULL)
+    if ((missing = lacks(tally->selector, sample)) == NULL) {
         tally->labelled = true;
-    else if (!tally->missing[0])
+    } else if (!tally->missing[0]) {
         snprintf(tally->missing, sizeof tally->missing, "%.40s", missing);
+        list_labels(tally, sample);
+    }
     if (!labels_match(tally->selector, sample))
         return;
     tally->series++;
@@ -381,8 +392,8 @@ static int judge(const struct tally *tally, const char *text, size_t len, struct
     if (!tally->named && !is_promised(text, len, name))
         return err_set(err, ERR_NOT_FOUND, "the page has no metric called %.80s", name);
     if (tally->named && !tally->labelled)
-        return err_set(err, ERR_NOT_FOUND, "no series of %.80s has a label %s", name,
-                       tally->missing);
+        return err_set(err, ERR_NOT_FOUND, "no series of %.80s has a label %s, there is %s", name,
+                       tally->missing, tally->labels[0] ? tally->labels : "none");
     if (tally->broken || !is_count(tally->sum))
         return err_set(err, ERR_PROTOCOL, "a value of %.80s is not a count", name);
     return 0;
@@ -464,12 +475,13 @@ static void count_sample(struct counting *c, const struct prometheus_sample *sam
 
 static int judge_all(const struct counting *c, const char *text, size_t len, struct err *err)
 {
-    int rc = judge(&c->requests, text, len, err);
-    if (rc == 0)
-        rc = judge(&c->errors, text, len, err);
-    if (rc == 0 && c->buckets.selector)
-        rc = judge_buckets(&c->buckets, err);
-    return rc;
+    if (judge(&c->requests, text, len, err) < 0)
+        return err_wrap(err, "metrics_requests");
+    if (judge(&c->errors, text, len, err) < 0)
+        return err_wrap(err, "metrics_errors");
+    if (c->buckets.selector && judge_buckets(&c->buckets, err) < 0)
+        return err_wrap(err, "metrics_latency");
+    return 0;
 }
 
 int prometheus_count(const char *text, size_t len, const struct prometheus_query *query,

@@ -5,6 +5,7 @@ Three hosts with examples/hello, which tells its counts on /metrics; threads her
 import http.client
 import json
 import os
+import re
 import signal
 import threading
 import urllib.request
@@ -89,7 +90,8 @@ def test_half_a_percent_of_errors_passes(fleet):
     fleet.put("fails-every", "200\n")
     fleet.judge()
     with Load(fleet.hosts):
-        text = fleet.run("release")
+        text = fleet.run("release", "-v")
+    assert re.search(r"bake +canary \d+/\d+ errors vs rest \d+/\d+\n", text)
     assert "failed on the canary" in text and "with 95 % confidence" in text
     assert fleet.one_release() != before
     why = fleet.why()
@@ -215,7 +217,7 @@ def test_a_page_that_cannot_be_read_is_told_and_pauses(fleet):
     fleet.change()
     fleet.judge('metrics_errors = http_requests_total{status=~"5.."}', bake="1s")
     text = fleet.run("release", code=6)
-    assert "no series of http_requests_total has a label status" in text
+    assert "metrics_errors: no series of http_requests_total has a label status, there is code" in text
     assert "No counts from h1" in text
     fleet.run("abort")
     assert fleet.one_release() == before
