@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from hosts import Fleet, Story
+from hosts import DEPLOYCTL, Fleet, Story
 
 
 class Load:
@@ -279,6 +279,55 @@ def test_an_interrupted_bake_leaves_its_counts(fleet):
         story.process.send_signal(signal.SIGINT)
         assert story.end() == 6, story.text
     assert fleet.why()["verdicts"][-1]["numbers"]["errors"]["canary"]["requests"] > 10
+    fleet.run("abort")
+    assert fleet.one_release() == before
+
+
+OLD_AGENT = r"""#!/usr/bin/python3
+# As ssh to a host whose deployctl is older: it refuses the verbs of the verdict as all unknown ones.
+import json, os, struct, subprocess, sys, threading
+agent = subprocess.Popen(["sh", "-c", sys.argv[-1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+lock = threading.Lock()
+def copy():
+    while data := agent.stdout.read1(65536):
+        with lock:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+threading.Thread(target=copy).start()
+while len(head := sys.stdin.buffer.read(5)) == 5:
+    size, kind = struct.unpack(">IB", head)
+    body = sys.stdin.buffer.read(size)
+    verb = json.loads(body).get("do") if kind == ord("J") else None
+    if verb in ("sample", "verdict"):
+        answer = json.dumps({"n": json.loads(body)["n"], "ok": False, "kind": "protocol",
+                             "message": f'unknown request "{verb}"'}).encode()
+        with lock:
+            sys.stdout.buffer.write(struct.pack(">IB", len(answer), ord("J")) + answer)
+            sys.stdout.buffer.flush()
+    else:
+        agent.stdin.write(head + body)
+        agent.stdin.flush()
+agent.stdin.close()
+"""
+
+
+def test_an_older_agent_is_named_and_the_rest_goes_on(fleet, tmp_path, monkeypatch):
+    before = fleet.one_release()
+    fleet.change()
+    fleet.judge(bake="1s")
+    (tmp_path / "ssh").write_text(OLD_AGENT)
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SUPERVISOR_SOCKET", fleet.hosts[0].supervisor.socket)
+    with open(fleet.recipe) as file:
+        text = file.read().replace(f"transport = local:{fleet.hosts[0].supervisor.socket}\n",
+                                   "transport = ssh\n")
+    with open(fleet.recipe, "w") as file:
+        file.write(text + f"[fleet]\nremote_path = {DEPLOYCTL}\n")
+    text = fleet.run("release", code=6)
+    assert "h1: no counts of requests from here: the deployctl there is older" in text
+    assert "verdict: inconclusive" in text
+    assert fleet.why()["verdicts"][-1]["kind"] == "inconclusive"  # the others remember it
     fleet.run("abort")
     assert fleet.one_release() == before
 
