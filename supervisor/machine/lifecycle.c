@@ -58,6 +58,11 @@ static unsigned rest_in(const struct step *s, enum lifecycle_state state)
     return enter(s, state, 0, 0);
 }
 
+static int64_t start_limit(const struct lifecycle_policy *policy)
+{
+    return policy->oneshot ? policy->run_ms : policy->start_ms;
+}
+
 static unsigned spawn(const struct step *s)
 {
     struct lifecycle *lc = s->lc;
@@ -68,7 +73,7 @@ static unsigned spawn(const struct step *s)
     lc->started_ms = s->now.mono_ms;
     lc->starts++;
     /* A oneshot takes as long as it may; startsecs = 0 is up as soon as it is spawned. */
-    int64_t limit = s->policy->oneshot ? s->policy->run_ms : s->policy->start_ms;
+    int64_t limit = start_limit(s->policy);
     if (s->policy->delay_ready && limit <= 0 && !s->policy->oneshot)
         limit = 1;
     return enter(s, LIFECYCLE_STARTING, limit, LIFECYCLE_ACT_SPAWN | LIFECYCLE_ACT_CHECKS);
@@ -518,11 +523,13 @@ bool lifecycle_extend(struct lifecycle *lc, const struct lifecycle_policy *polic
 static int64_t retimed_start(const struct lifecycle *lc, const struct lifecycle_policy *before,
                              const struct lifecycle_policy *after, int64_t now_ms)
 {
-    if (after->oneshot || after->start_ms <= 0) /* no limit, or up as soon as it is spawned */
+    int64_t was = start_limit(before), limit = start_limit(after);
+
+    if (limit <= 0) /* none, or up as soon as it is spawned */
         return after->delay_ready && !after->oneshot ? now_ms : 0;
-    if (lc->deadline_ms == 0 || before->start_ms <= 0 || before->oneshot)
-        return lc->started_ms + after->start_ms;
-    return lc->deadline_ms + after->start_ms - before->start_ms;
+    if (lc->deadline_ms == 0 || was <= 0)
+        return lc->started_ms + limit;
+    return lc->deadline_ms + limit - was;
 }
 
 static int64_t retimed_wait(const struct lifecycle *lc, const struct lifecycle_policy *before,

@@ -140,6 +140,28 @@ static void put_limit(const struct opt *row, const struct spec_limit *limit, str
         buf_printf(out, "%lld", (long long)value);
 }
 
+static bool is_limit(const struct opt *row)
+{
+    return row->parse == options_parse_limit_count || row->parse == options_parse_limit_size ||
+           row->parse == options_parse_limit_memory || row->parse == options_parse_limit_pids ||
+           row->parse == options_parse_limit_processors || row->parse == options_parse_limit_time;
+}
+
+static const char *as_written(const struct spec_service *service, const struct opt *row)
+{
+    const char *text = spec_text(service, (size_t)(row - options_service.rows));
+
+    return text ? text : row->initial;
+}
+
+static void put_as_written(const struct spec_service *service, const struct opt *row,
+                           struct buf *out)
+{
+    const char *text = as_written(service, row);
+
+    buf_puts(out, text ? text : "");
+}
+
 static void put_custom(const struct spec_service *service, const struct opt *row, const void *field,
                        struct buf *out)
 {
@@ -161,8 +183,10 @@ static void put_custom(const struct spec_service *service, const struct opt *row
         buf_printf(out, "%.17g", *(const double *)field);
     else if (row->parse == options_parse_jitter)
         buf_printf(out, "%g%%", *(const double *)field * 100);
-    else if (!sandbox_value_put(row, field, out))
+    else if (is_limit(row))
         put_limit(row, field, out);
+    else if (!sandbox_value_put(row, field, out))
+        put_as_written(service, row, out);
 }
 
 void plan_value_plain(const struct opt *row, const void *field, struct buf *out)
@@ -550,6 +574,26 @@ static void add_rules(uint64_t *sum, const struct spec_rules *rules)
     }
 }
 
+/* Lines are a set: the first that comes counts. */
+static void add_schedule(uint64_t *sum, const struct spec_schedule *schedule)
+{
+    uint64_t all = 0;
+
+    for (size_t i = 0; i < schedule->count; i++) {
+        const struct calendar_line *line = &schedule->lines[i];
+        uint64_t one = sum_nothing;
+        add_number(&one, (int64_t)line->minutes);
+        add_number(&one, line->hours);
+        add_number(&one, line->days);
+        add_number(&one, line->months);
+        add_number(&one, line->weekdays);
+        add_number(&one,
+                   line->any_day | line->any_weekday << 1 | line->wild << 2 | line->reboot << 3);
+        all += one;
+    }
+    add_number(sum, (int64_t)all);
+}
+
 /* By its spelling; false when it is none of these. */
 static bool add_sandbox(uint64_t *sum, const struct opt *row, const void *field, bool *ret_made)
 {
@@ -577,9 +621,13 @@ static bool add_custom(uint64_t *sum, const struct spec_service *service, const 
     } else if (row->parse == options_parse_factor) {
         add_number(sum, service->set->backoff_linear);
         add_bytes(sum, field, service->set->backoff_linear ? 0 : row->size);
-    } else if (!add_sandbox(sum, row, field, &made)) { /* all others are limits */
+    } else if (is_limit(row)) {
         add_number(sum, limit->set);
         add_number(sum, limit->set ? (int64_t)limit->value : 0);
+    } else if (row->parse == options_parse_schedule) {
+        add_schedule(sum, field);
+    } else if (!add_sandbox(sum, row, field, &made)) {
+        add_text(sum, as_written(service, row));
     }
     return made;
 }

@@ -15,6 +15,8 @@ import pytest
 from harness import BINARY, alive, host, wait_for  # noqa: F401 (a fixture)
 
 LIVE, RESTART, TUNED = "live", "restart", "tuned"
+IDLE = "idle"  # as LIVE, of a job that does not run just now
+JOB = "type = scheduled\n"
 ME = str(os.geteuid())
 GROUP = str(os.getegid())
 
@@ -127,6 +129,16 @@ KEYS = {
     "hidden_paths": ("", "hidden_paths = -/nonexistent", RESTART),
     "root": ("", "root = {folder}/jail", RESTART),
     "namespaces": ("", "namespaces = ipc", RESTART),
+    "schedule": (JOB + "schedule = 0 3 1 1 *", JOB + "schedule = 0 4 1 1 *", IDLE),
+    "every": (JOB + "every = 10h", JOB + "every = 11h", IDLE),
+    "schedule_timezone": (JOB + "schedule = 0 3 1 1 *", JOB + "schedule = 0 3 1 1 *\n"
+                          "schedule_timezone = UTC", IDLE),
+    "schedule_jitter": (JOB + "every = 10h", JOB + "every = 10h\nschedule_jitter = 5s", IDLE),
+    "concurrency_policy": (JOB + "every = 10h", JOB + "every = 10h\nconcurrency_policy = queue",
+                           IDLE),
+    "catch_up": (JOB + "every = 10h", JOB + "every = 10h\ncatch_up = once", IDLE),
+    "starting_deadline": (JOB + "every = 10h", JOB + "every = 10h\nstarting_deadline = 5s", IDLE),
+    "run_timeout": (JOB + "every = 10h", JOB + "every = 10h\nrun_timeout = 5s", IDLE),
     "on_exit": ("", "on_exit = shutdown", LIVE),
     "release": ("user = " + ME, "user = " + ME + "\nrelease = {folder}/site", RESTART),
 }
@@ -148,7 +160,9 @@ def may_tune():
 
 
 def expected(takes):
-    return takes if takes != TUNED else LIVE if may_tune() else RESTART
+    if takes == TUNED:
+        return LIVE if may_tune() else RESTART
+    return LIVE if takes == IDLE else takes
 
 
 def service(name, lines):
@@ -177,7 +191,8 @@ def pids(s):
 def up(s):
     def ready():
         rows = s.instances()
-        return rows and all(row["ready"] and row["state"] == "running" for row in rows.values())
+        return rows and all(row["ready"] and row["state"] == "running" for name, row in rows.items()
+                            if KEYS.get(name.split(":")[0], [0, 0, 0])[2] != IDLE)
     wait_for(ready, "all of them up")
     return pids(s)
 

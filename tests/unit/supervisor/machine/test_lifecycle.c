@@ -540,6 +540,19 @@ static void another_policy_moves_what_is_under_way(void **unused)
     assert_int_equal(lc.state, LIFECYCLE_KILLING);
     due = lc.deadline_ms;
     assert_false(lifecycle_retime(&lc, &after, &before, due)); /* KILL is KILL */
+    /* A run that may take another time; without a limit before, from its start. */
+    before.oneshot = true;
+    before.run_ms = 0;
+    after = before;
+    after.run_ms = 60000;
+    lc = (struct lifecycle){ 0 };
+    start(&lc, &before, 1000);
+    assert_false(lifecycle_retime(&lc, &before, &before, 2000));
+    assert_true(lifecycle_retime(&lc, &before, &after, 2000));
+    assert_int_equal(lc.deadline_ms, 61000);
+    assert_true(lifecycle_retime(&lc, &after, &before, 2000));
+    assert_int_equal(lc.deadline_ms, 0);
+    before = service();
     /* A wait gets shorter, never longer. */
     lc = (struct lifecycle){ .state = LIFECYCLE_BACKOFF, .wanted = true, .deadline_ms = 90000 };
     after = before;

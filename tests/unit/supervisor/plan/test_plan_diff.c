@@ -195,6 +195,7 @@ static void one_value_has_many_spellings(void **state)
         { "namespaces = net ipc\n", "namespaces = ipc,net\n" },
         { "seccomp = default\n", "seccomp = DEFAULT:error\nno_new_privs = true\n" },
     };
+    static const char job[] = "[service:web]\ncommand = web\ntype = scheduled\n";
     char before[TEXT_MAX], after[TEXT_MAX];
 
     (void)state;
@@ -203,6 +204,12 @@ static void one_value_has_many_spellings(void **state)
         snprintf(after, sizeof(after), WEB "%s", same[i][1]);
         diff_is(before, after, "");
     }
+    snprintf(before, sizeof(before), "%sschedule = 0 3 * * 1-5 | @daily\n", job);
+    snprintf(after, sizeof(after),
+             "%sschedule = 0 0 * * * | 0 3 * * MON-FRI\nschedule_timezone = local\n", job);
+    diff_is(before, after, "");
+    snprintf(after, sizeof(after), "%sschedule = 0 4 * * 1-5 | @daily\n", job);
+    diff_is(before, after, "web=live(schedule) ");
     diff_is("[service:web]\ncommand = web  -v 'a b'\n", "[service:web]\ncommand = web -v \"a b\"\n",
             "");
     diff_is("[service:web]\ncommand = web -v 'a  b'\n", "[service:web]\ncommand = web -v 'a b'\n",
