@@ -79,7 +79,7 @@ static int count_page(const struct evidence *evidence, const char *body, size_t 
 static void on_page(void *context, const char *body, size_t len, const struct err *err)
 {
     struct sample *sample = context;
-    struct prometheus_counts counts;
+    struct prometheus_counts counts = { 0 };
     struct err own = err != NULL ? *err : (struct err){ 0 };
     if (err == NULL)
         count_page(&sample->evidence, body, len, &counts, &own);
@@ -202,8 +202,8 @@ static int read_request(const json_t *request, struct evidence *ret, enum eviden
 void sample_verb(struct act *act)
 {
     struct talk *talk = act->talk;
-    enum evidence_source source;
-    struct evidence evidence;
+    enum evidence_source source = EVIDENCE_GATES;
+    struct evidence evidence = { 0 };
     struct err err;
     int rc = read_request(act->request, &evidence, &source, &err);
     if (rc == 0 && talk->sample == NULL)

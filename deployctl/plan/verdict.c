@@ -110,10 +110,11 @@ static void take(struct verdict_test *test, const struct verdict_window *more)
 /* log of the mean of exp(values), weighted. */
 static double log_mean(const double *values, const double *weights, size_t count)
 {
-    double top = values[0], sum = 0;
+    double top = values[0];
     for (size_t i = 1; i < count; i++)
         top = values[i] > top ? values[i] : top;
-    for (size_t i = 0; i < count; i++)
+    double sum = weights[0] * exp(values[0] - top);
+    for (size_t i = 1; i < count; i++)
         sum += weights[i] * exp(values[i] - top);
     return top + log(sum);
 }

@@ -66,16 +66,19 @@
  *           at each change, and every 5 s.  interval_ms 0 ends it.
  * sample    {"metrics": URL|"log:PATH"|"probes","requests","errors","latency": TEXT|null,
  *            "latency_ms": N} -> {"requests","errors": N,"started": S,
- *            and with a latency "timed","slow": N,"bound": S}: this host's counters as they are
- * now, changes nothing, takes no lock.  What each means: plan/evidence.h, plan/prometheus.h; a null
- * is the default there.  "started" differs when the counters began anew.  One at a time ("state").
- * "unreachable", "timeout", "not-found", "protocol", "limit": no counts. An older agent refuses the
- * verb ("protocol"). verdict*  {"id","kind": "good"|"bad"|"inconclusive","text","numbers":
- * {},"token"} -> {}: a line of the journal, for `why`. confirm*  {"id","token"} -> {};   extend*
- * {"id","confirm_within_s","token"} -> {"deadline_s"} revert*   {"id","token","reason"} ->
- * {"result","id" (what runs now)} mark*     {"digest","verdict": "good"|"bad","reason","token"} ->
- * {} close*    {"outcome": "done|aborted|rolled-back|partial|...","release","token"} -> {}: journal
- *           line, record removed durably.
+ *              and with a latency "timed","slow": N,"bound": S}: this host's counters as they are
+ *              now, changes nothing, takes no lock.  What each means: plan/evidence.h,
+ *              plan/prometheus.h; a null is the default there.  "started" differs when the
+ *              counters began anew.  One at a time ("state").  "unreachable", "timeout",
+ *              "not-found", "protocol", "limit": no counts.  An older agent refuses the verb
+ *              ("protocol").
+ * verdict*  {"id","kind": "good"|"bad"|"inconclusive","text","numbers": {},"token"} -> {}: a line
+ *            of the journal, for `why`.
+ * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}
+ * revert*   {"id","token","reason"} -> {"result","id" (what runs now)}
+ * mark*     {"digest","verdict": "good"|"bad","reason","token"} -> {}
+ * close*    {"outcome": "done|aborted|rolled-back|partial|...","release","token"} -> {}: journal
+ *            line, record removed durably.
  * prune*    {"keep": N,"dry": bool,"token"} -> {"removed": [ID...],"bytes"}
  * request   {"what": "pause"|"abort"|null,"who"} -> {"holder": null|{...}}: left for the live
  *           holder, who gets the event {"event": "request","what","who"} within a second; null

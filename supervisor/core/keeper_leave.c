@@ -220,9 +220,9 @@ static bool has_group(const struct keeper *keeper, const struct unit *unit)
 /* Those of whom nothing is left, or who are gone, are not swept again. */
 static void forget_clean(struct keeper *keeper, const struct unit *gone)
 {
-    for (struct unit **at = &keeper->swept; *at;) {
-        struct unit *unit = *at;
+    struct unit **at = &keeper->swept, *unit;
 
+    while ((unit = *at) != NULL) {
         if (unit->cleaning && unit != gone) {
             at = &unit->next_swept;
             continue;

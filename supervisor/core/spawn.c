@@ -166,7 +166,7 @@ int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_
 {
     const struct spec_service *spec = unit->slot->spec;
     AUTO_CLOSE int release_fd = -1;
-    struct instance made;
+    struct instance made = { 0 };
     struct arena arena;
     int rc = 0;
 

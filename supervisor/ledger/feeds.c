@@ -88,13 +88,13 @@ static struct entry *find(const struct feeds *feeds, const char *name)
 /* A free one, or the one that is furthest behind. */
 static struct entry *room(struct feeds *feeds)
 {
-    struct entry *ret = NULL;
+    struct entry *ret = &feeds->table->entries[0];
 
     for (size_t i = 0; i < FEEDS_MAX; i++) {
         struct entry *entry = &feeds->table->entries[i];
         if (!atomic_load(&entry->first))
             return entry;
-        if (!ret || atomic_load(&entry->number) < atomic_load(&ret->number))
+        if (atomic_load(&entry->number) < atomic_load(&ret->number))
             ret = entry;
     }
     return ret;

@@ -41,8 +41,9 @@ static void put_paths(const void *field, struct buf *out)
     const struct spec_paths *paths = field;
     const char *sorted[SPEC_PATHS_MAX];
 
-    if (paths->count > 0)
-        memcpy(sorted, paths->list, paths->count * sizeof(*sorted));
+    if (paths->count == 0)
+        return;
+    memcpy(sorted, paths->list, paths->count * sizeof(*sorted));
     qsort(sorted, paths->count, sizeof(*sorted), by_text);
     for (size_t i = 0; i < paths->count; i++)
         buf_printf(out, "%s%s", i ? " " : "", sorted[i]);
