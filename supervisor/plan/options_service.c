@@ -126,8 +126,8 @@ static const struct opt rows[] = {
               "begun." },
     { .key = "run_timeout", .type = OPT_DURATION, SET(run_timeout_ms), .initial = "0s",
       .min = 0, .max = (int64_t)YEARS * DAY, .flags = LIVE, .example = "2h",
-      .help = "How long a oneshot, or a run of a scheduled service, may take before it is stopped and "
-              "has failed; 0 = as long as it takes." },
+      .help = "How long a oneshot, or a run of a scheduled service (each try of it), may take before "
+              "it is stopped and has failed; 0 = as long as it takes." },
     { .key = "autorestart", .type = OPT_CUSTOM, SET(autorestart), .initial = "true",
       .parse = options_parse_autorestart, .flags = LIVE,
       .help = "Whether it is started again when it ends: true, false, or unexpected (also spelt "

@@ -525,3 +525,57 @@ def test_an_interval_does_not_care_for_the_clock(clock):
         set_ahead(ahead)
         row = s.instance("job:0")
         assert row["runs"]["total"] == 0 and 7000 < row["next_run"]["in_s"] <= 7200
+
+
+# --- releases ---
+
+ONE, TWO = "000001-00000001", "000002-00000002"
+
+
+def test_a_switch_leaves_the_run_and_the_next_one_takes_it(host):
+    """A job is in the release set of what it belongs to, and holds nothing up there."""
+    s = host(start=False)
+    site, user = s.path("site"), "user = root" if os.geteuid() == 0 else ""
+    for name in (ONE, TWO):
+        os.makedirs(s.path("site", "releases", name))
+    os.mkfifo(s.path("gate"))
+    s.write(job("job", f"sh -c \"echo $RELEASE_ID >> {s.folder}/runs; read x < {s.folder}/gate\"",
+                "every = 1h", f"release = {site}", user)
+            + f"[service:web]\ncommand = sleep 1000\nstartsecs = 0\nrelease = {site}\n{user}\n")
+    s.start()
+    assert s.call("release.switch", path=site, id=ONE)["result"] == "switched"
+    s.run("start", "job", "--no-wait")
+    pid = s.wait_state("job:0", "running")["pid"]
+    wait_for(lambda: lines(s, "runs") == [ONE], "its line")
+    answer = s.call("release.switch", path=site, id=TWO)
+    assert answer["result"] == "switched", answer
+    assert s.instance("web:0")["release"] == TWO and s.instance("job:0")["pid"] == pid
+    with open(s.path("gate"), "w") as gate:
+        gate.write("go\n")
+    s.wait_state("job:0", "scheduled")
+    s.run("start", "job", "--no-wait")
+    wait_for(lambda: lines(s, "runs") == [ONE, TWO], "the next run")
+    s.run("stop", "job")
+    assert s.call("release.switch", path=site, id=ONE)["result"] == "switched"
+    s.kill_core()
+    state = s.call("release.state", path=site)
+    assert state["pinned"] == ONE and state["phase"] == "steady"
+
+
+def test_a_job_whose_release_is_undone(host):
+    """The first release of all does not become ready: the run is stopped, the schedule stays."""
+    s = host(start=False)
+    site, user = s.path("site"), "user = root" if os.geteuid() == 0 else ""
+    os.makedirs(s.path("site", "releases", ONE))
+    s.write(job("job", "sleep 1000", "every = 1h", f"release = {site}", user)
+            + f"[service:web]\ncommand = sleep 1000\nready = fd:5\nready_timeout = 1h\n"
+            f"release = {site}\n{user}\n")
+    s.start()
+    connection = s.connect()
+    number = connection.send("release.switch", path=site, id=ONE, ready_timeout=1)
+    s.wait_state("web:0", "starting")
+    s.call("start", names=["job"], wait=False)
+    assert connection.answer(number)["result"] == "reverted"
+    connection.close()
+    row = s.wait_instance("job:0", lambda row: row["pid"] is None, "the end of its run")
+    assert row["next_run"] and row["runs"]["total"] <= 1

@@ -138,6 +138,28 @@ static void a_oneshot_that_ends_well_is_done(void **unused)
     assert_true(lc.ready);
 }
 
+/* Whatever its readiness check is said to be: time does not make it done. */
+static void a_oneshot_that_takes_too_long_has_failed(void **unused)
+{
+    (void)unused;
+    for (int delay_ready = 0; delay_ready < 2; delay_ready++) {
+        struct lifecycle_policy policy = service();
+        struct lifecycle lc = { 0 };
+
+        policy.oneshot = true;
+        policy.delay_ready = delay_ready;
+        policy.run_ms = 60000;
+        policy.startretries = 0;
+        start(&lc, &policy, 1000);
+        assert_int_equal(lc.deadline_ms, 61000);
+        assert_true(lifecycle_extend(&lc, &policy, 70000));
+        assert_int_equal(at(&lc, LIFECYCLE_EV_TIMEOUT, &policy, 70000), LIFECYCLE_ACT_SIGNAL);
+        end(&lc, LIFECYCLE_EV_EXIT_OK, &policy, 70100);
+        assert_int_equal(lc.state, LIFECYCLE_FAILED);
+        assert_false(lc.ready);
+    }
+}
+
 static void a_fault_without_autorestart_fails(void **unused)
 {
     (void)unused;
@@ -434,6 +456,7 @@ static void every_reachable_situation_is_sane(void **unused)
             policy.autorestart = (enum lifecycle_autorestart)(i % 3);
             policy.rule = (enum lifecycle_rule)(i / 3);
             policy.rule_ms = 1000;
+            policy.run_ms = bits & 64 ? 5000 : 0;
             nseen = 0;
             explore((struct lifecycle){ 0 }, &policy);
             situations += nseen;
@@ -577,6 +600,7 @@ int main(void)
         cmocka_unit_test(supervisord_launches_four_times),
         cmocka_unit_test(stop_keeps_one_deadline_through_cleaning),
         cmocka_unit_test(a_oneshot_that_ends_well_is_done),
+        cmocka_unit_test(a_oneshot_that_takes_too_long_has_failed),
         cmocka_unit_test(a_fault_without_autorestart_fails),
         cmocka_unit_test(a_restart_while_leaving_starts_again),
         cmocka_unit_test(idle_is_no_failure_unless_somebody_waits),
