@@ -133,6 +133,9 @@ int child_pidfd_signal(int pidfd, int signum);
 /* The process behind a pidfd, as this pid namespace numbers it; 0: it is gone, it is not seen from
  * here, or that is no pidfd. */
 pid_t child_pidfd_pid(int pidfd);
+/* What to execute to become this program again: /proc/self/exe, which is the right one also when
+ * the file was replaced; where /proc is not mounted the path that we were executed with. */
+const char *child_own_program(void);
 /* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), 0 = no such. */
 uint64_t child_start_time(pid_t pid);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -138,6 +139,14 @@ pid_t child_pidfd_pid(int pidfd)
     const char *at = strstr(text, "\nPid:"); /* of pidfds only; -1 once it is reaped */
     long pid = at ? strtol(at + strlen("\nPid:"), NULL, 10) : 0;
     return pid > 0 ? (pid_t)pid : 0;
+}
+
+const char *child_own_program(void)
+{
+    static const char usual[] = "/proc/self/exe";
+    const char *given = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+
+    return access(usual, F_OK) == 0 || !given || given[0] != '/' ? usual : given;
 }
 
 uint64_t child_start_time(pid_t pid)

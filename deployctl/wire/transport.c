@@ -347,7 +347,7 @@ static int start(struct transport *t, const struct transport_target *target, str
         return err_set(err, ERR_MEMORY, "no memory to connect to %s", t->host);
     if (argv == NULL)
         return err->code;
-    program = t->local ? strdup("/proc/self/exe") : child_find("ssh", environ, err);
+    program = t->local ? strdup(child_own_program()) : child_find("ssh", environ, err);
     if (program == NULL)
         return t->local ? err_set(err, ERR_MEMORY, "no memory to connect to %s", t->host)
                         : err_wrap(err, "install an ssh client (openssh-client)");

@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "io/child.h"
 #include "io/durable.h"
 #include "io/jsonx.h"
 #include "io/listen.h"
@@ -396,7 +397,7 @@ static void on_channel(void *context, unsigned events)
         return;
     }
     log_error("the guardian is gone, taking its place", NULL);
-    store_exec(&run->core.store, "/proc/self/exe", argv, &err);
+    store_exec(&run->core.store, child_own_program(), argv, &err);
     log_error("cannot become the guardian", "error", err.text, NULL);
     loop_watch_set(run->channel_watch, 0);
 }

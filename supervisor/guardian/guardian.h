@@ -28,7 +28,7 @@ enum {
 struct guardian_options {
     const char *config;  /* passed on to the core; NULL = it looks in the default places */
     const char *socket;  /* path or "@abstract"; a path has the ledger beside it (".ledger") */
-    const char *program; /* executed for core and logger; NULL = /proc/self/exe */
+    const char *program; /* executed for core and logger; NULL = this one */
     bool verbose;
 };
 

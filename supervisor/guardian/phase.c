@@ -26,8 +26,6 @@ enum {
     STRIKES_MAX = 3,
 };
 
-static const char default_program[] = "/proc/self/exe";
-
 bool phase_is_log(const char *name)
 {
     size_t len = strlen(name);
@@ -54,7 +52,7 @@ static bool has_logs(const struct store *store)
 
 static const char *program(const struct state *state)
 {
-    return state->options->program ? state->options->program : default_program;
+    return state->options->program ? state->options->program : child_own_program();
 }
 
 static void start_failed(struct role *role, const struct err *err, int64_t now_ms)
