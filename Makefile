@@ -296,6 +296,32 @@ install: all
 	test -e $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini || \
 	  install -m644 conf.d/supervisor.ini $(DESTDIR)$(sysconfdir)/supervisor/supervisor.ini
 
+# Without the symbols that only a debugger reads.
+STRIPPED := build/static/stripped
+.PHONY: stripped
+stripped:
+	+$(MAKE) --no-print-directory STATIC=1 all
+	@mkdir -p $(STRIPPED)
+	strip -o $(STRIPPED)/supervisor build/static/bin/supervisor
+	strip -o $(STRIPPED)/deployctl build/static/bin/deployctl
+
+## deb           Debian packages into build/deb, checked by lintian (needs Debian 12)
+.PHONY: deb
+deb:
+	@tools/deps $(PACKAGES_DEB)
+	JOBS=$(JOBS) tools/deb build/deb
+	lintian --allow-root --fail-on error,warning build/deb/*.changes
+
+## tarball       build/supervisor-VERSION-linux-MACHINE.tar.gz: static binaries for any Linux
+.PHONY: tarball
+tarball: deps-build stripped
+	tools/tarball build $(STRIPPED)
+
+## image         build/image: a container image (OCI layout), the static binary its entrypoint
+.PHONY: image
+image: deps-build stripped
+	tools/image build/image $(STRIPPED)/supervisor $(STRIPPED)/deployctl
+
 ## deps          install what is missing to build and test (apt), or print the one command
 .PHONY: deps deps-build deps-check deps-lint
 deps: deps-check
@@ -305,6 +331,7 @@ PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
   mandoc zsh fish tzdata
 PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap
+PACKAGES_DEB   := $(PACKAGES_BUILD) libcmocka-dev dpkg-dev debhelper lintian
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)

@@ -1,8 +1,8 @@
 """A Debian with systemd as PID 1, in a machine of its own.
 
-    from debian import boot_debian, needs_debian
+    from manager import boot_systemd, needs_systemd
 
-The root is made by debootstrap once and kept in build/boot/debian.cpio; `files` ({path: text or
+The root is made by debootstrap once and kept in build/boot/systemd.cpio; `files` ({path: text or
 (path of a file to copy, mode)}) go on top.  `script` runs as a unit of its own when the machine is
 up; its output comes back in sections, as for boot.boot().
 """
@@ -15,7 +15,7 @@ import pytest
 
 from boot import QEMU, ROOT, kernel, libraries, sections
 
-ARCHIVE = os.path.join(ROOT, "build/boot/debian.cpio")
+ARCHIVE = os.path.join(ROOT, "build/boot/systemd.cpio")
 PACKAGES = "systemd,systemd-sysv,dbus,libssl3,libzstd1"
 NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/zoneinfo",
             "usr/lib/udev/hwdb.bin", "var/cache/apt", "var/lib/apt/lists")
@@ -50,7 +50,7 @@ def missing():
     return None
 
 
-def needs_debian():
+def needs_systemd():
     why = missing()
     return pytest.mark.skipif(why is not None, reason=f"NOT RUN: {why}")
 
@@ -87,7 +87,7 @@ def put(root, path, content):
     os.chmod(target, content[1])
 
 
-def boot_debian(files, script, units=(), deadline=DEADLINE):
+def boot_systemd(files, script, units=(), deadline=DEADLINE):
     """`units`: names that are enabled before the machine starts."""
     with tempfile.TemporaryDirectory(prefix="supervisor-boot-") as folder:
         root, image = os.path.join(folder, "root"), os.path.join(folder, "initrd")
