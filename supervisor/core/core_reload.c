@@ -80,14 +80,13 @@ static json_t *reasons(const struct plan_diff_row *row, const struct plan_fate_f
     return list;
 }
 
-static json_t *put_instance(json_t *rows, const char *name, enum plan_fate fate, const char *state)
+static json_t *instance_json(const char *name, enum plan_fate fate, const char *state)
 {
     json_t *row = json_object();
 
     jsonx_set_text(row, "id", name);
     jsonx_set_text(row, "fate", plan_fate_name(fate));
     jsonx_set_text(row, "state", state);
-    json_array_append_new(rows, row);
     return row;
 }
 
@@ -127,14 +126,15 @@ static void look_at_slot(struct reload *reload, const struct plan_diff_row *row,
     bool interrupts = plan_fate_interrupts(slot->fate) && facts.process &&
                       !(facts.after && overlaps(slot, after->set));
     reload->interrupts += interrupts;
-    json_t *line = put_instance(rows, slot->name, slot->fate,
-                                facts.scheduled ? jobs_state_name(slot)
-                                                : lifecycle_state_name(keeper_state(slot)));
+    json_t *line = instance_json(slot->name, slot->fate,
+                                 facts.scheduled ? jobs_state_name(slot)
+                                                 : lifecycle_state_name(keeper_state(slot)));
     jsonx_set_bool(line, "interrupts", interrupts);
     if (slot->fate == PLAN_FATE_SIGNALLED)
         jsonx_set_text(line, "signal", signals_name(after->set->reload_signal));
     if (facts.after)
         json_object_set_new(line, "because", reasons(row, &facts, older));
+    json_array_append_new(rows, line);
 }
 
 static void look_at_new(const struct spec_service *before, const struct spec_service *after,
@@ -148,7 +148,7 @@ static void look_at_new(const struct spec_service *before, const struct spec_ser
         if (has_number(before, number))
             continue;
         snprintf(name, sizeof name, "%s:%lld", after->name, (long long)number);
-        put_instance(rows, name, plan_fate(&facts), NULL);
+        json_array_append_new(rows, instance_json(name, plan_fate(&facts), NULL));
     }
 }
 
@@ -258,10 +258,11 @@ static int look(struct reload *reload, struct err *err)
         jsonx_set_int(line, "of", after ? after->numprocs : 0);
         if (after)
             put_scale(reload, after, line);
-        json_array_append_new(reload->services, line);
+        int rc = look_at_service(reload, row, instances, err);
         json_object_set_new(line, "instances", instances);
-        if (look_at_service(reload, row, instances, err) != 0)
-            return (int)err->code;
+        json_array_append_new(reload->services, line);
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
@@ -337,15 +338,20 @@ static bool changes_anything(const struct plan_diff *diff)
     return diff->supervisor.count > 0 || diff->sockets.count > 0 || diff->access.count > 0;
 }
 
-/* Those that run with other variables: marked, so that a core after us carries on. */
-static void mark_files(struct keeper *keeper)
+/* Those that run with other variables: marked, so that a core after us carries on; or not after
+ * all. */
+static void mark_files(struct keeper *keeper, bool on)
 {
     for (size_t i = 0; i < keeper->nslots; i++) {
         struct slot *slot = keeper->slots[i];
 
         if (!slot->files_changed || slot->fate != PLAN_FATE_RESTARTS)
             continue;
-        slot->main->body.outdated = true;
+        if (slot->main->body.outdated == on) { /* it was to be replaced before */
+            slot->files_changed = false;
+            continue;
+        }
+        slot->main->body.outdated = on;
         keeper_save(slot->main);
     }
 }
@@ -368,12 +374,14 @@ static int apply(struct reload *reload, struct err *err)
 
     if (rc != 0)
         return rc;
-    mark_files(core->keeper);
+    mark_files(core->keeper, true);
     rc = core_plan_apply(core, reload->source, reload->plan,
                          reload->no_restart ? CORE_PLAN_LEAVE : CORE_PLAN_RESTART,
                          &reload->problems, err);
-    if (rc != 0)
+    if (rc != 0) {
+        mark_files(core->keeper, false);
         return rc;
+    }
     reload->source = NULL;
     reload->plan = NULL;
     tell_files(core->keeper);

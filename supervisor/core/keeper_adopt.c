@@ -207,7 +207,7 @@ static void resume_unit(struct keeper *keeper, struct unit *unit)
     }
     if (expects && pid > 0)
         unit_oom_watch(keeper->core, unit);
-    if (expects && pid > 0 && keeper->core->ledger.header->applying)
+    if (expects && pid > 0 && !unit->slot->removed && keeper->core->ledger.header->applying)
         keeper_refresh(keeper, unit, NULL); /* the core before us died before it came to that */
     keeper_arm(unit);
     keeper_watchdog_follow(unit);
