@@ -51,10 +51,13 @@ static void *try_mounts(void *ret_error)
 static void look_at_mounts(struct ability *ret)
 {
     pthread_t thread;
+    int tried = 0;
 
-    ret->mounts = pthread_create(&thread, NULL, try_mounts, &ret->mounts);
-    if (ret->mounts == 0)
-        pthread_join(thread, NULL);
+    ret->mounts = pthread_create(&thread, NULL, try_mounts, &tried);
+    if (ret->mounts != 0)
+        return;
+    pthread_join(thread, NULL);
+    ret->mounts = tried;
 }
 
 static const char *look_at_filters(void)
