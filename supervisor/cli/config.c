@@ -124,9 +124,9 @@ static void look_at_environment_file(struct config *config, const struct spec_se
         WARN(config, service, "environment_file", "%s: %s", path, strerror(errno));
 }
 
-static void look_at_sandbox(struct config *config, const struct spec_service *service)
+static void look_at_sandbox(struct config *config, const struct spec_service *service,
+                            const struct spec_sandbox *spec)
 {
-    const struct spec_sandbox *spec = &service->set->sandbox;
     const struct spec_paths *lists[] = { &spec->read_only, &spec->read_write, &spec->hidden };
     static const char *const keys[] = { "read_only", "read_write_paths", "hidden_paths" };
     const char *key = NULL;
@@ -169,11 +169,11 @@ static void look_at_service(struct config *config, const struct spec_service *se
     look_at_user(config, service);
     look_at_zone(config, service);
     look_at_environment_file(config, service);
-    look_at_sandbox(config, service);
     look_at_folder(config, service, "release", service->release);
     arena_init(&arena);
     if (instance_make(config->plan, service, service->set->numprocs_start, &none, NULL, false,
                       &arena, &made, &err) == 0) {
+        look_at_sandbox(config, service, made.sandbox);
         look_at_program(config, &made, made.argv, "command");
         look_at_program(config, &made, made.pre_start, "pre_start");
         look_at_program(config, &made, made.post_start, "post_start");

@@ -367,6 +367,8 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     }
     if (before != lc->state)
         keeper_watchdog_follow(unit);
+    if (lc->state == LIFECYCLE_RUNNING)
+        spawn_box_forget(unit); /* no step of its start fails any more */
     if (lc->state != LIFECYCLE_WAITING && unit->slot->main == unit) {
         sockets_watch_free(unit->slot->watch);
         unit->slot->watch = NULL;

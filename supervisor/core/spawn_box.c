@@ -158,7 +158,7 @@ static int open_beside(const struct core *core, const struct unit *unit, struct 
 static int make(struct core *core, const struct unit *unit, bool set_ids, struct spawn_box *box,
                 struct err *err)
 {
-    const struct spec_sandbox *spec = &unit->slot->spec->set->sandbox;
+    const struct spec_sandbox *spec = unit->made->sandbox;
     struct sandbox_start start = {
         .spec = spec,
         .ability = &core->ability,
@@ -182,7 +182,7 @@ int spawn_box_make(struct core *core, const struct unit *unit, const struct user
                    int release_fd, const char *release_dir, bool beside, struct spawn_box *box,
                    struct err *err)
 {
-    const struct spec_sandbox *spec = &unit->slot->spec->set->sandbox;
+    const struct spec_sandbox *spec = unit->made->sandbox;
 
     if (!spec_sandbox_any(spec))
         return 0;

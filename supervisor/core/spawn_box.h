@@ -25,11 +25,12 @@ void spawn_box_init(struct spawn_box *box);
 void spawn_box_done(struct spawn_box *box); /* twice is fine */
 /* `release_fd` and `release_dir`: of the unit's release, else -1 and "".  `beside`: its main
  * process runs, and this is another. */
+/* Needs unit->made. */
 int spawn_box_make(struct core *core, const struct unit *unit, const struct users_identity *user,
                    int release_fd, const char *release_dir, bool beside, struct spawn_box *box,
                    struct err *err);
 
-/* The unit keeps (and frees with its next start, or its end) what tells its failed step. */
+/* The unit keeps what tells its failed step, until it runs or has ended. */
 void spawn_box_keep(struct unit *unit, struct spawn_box *box);
 void spawn_box_forget(struct unit *unit);
 

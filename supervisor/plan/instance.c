@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/words.h"
 #include "supervisor/plan/instance_file.h"
+#include "supervisor/plan/options_sandbox.h"
 
 enum { NO_NUMPROCS = -1 };
 static const char no_memory[] = "out of memory";
@@ -456,6 +457,55 @@ static void make_process_name(struct maker *m)
     failed(m, "process_name", &err);
 }
 
+/* --- the paths of its sandbox --- */
+
+static bool has_expansions(const struct spec_paths *paths)
+{
+    for (size_t i = 0; i < paths->count; i++)
+        if (strchr(paths->list[i], '%'))
+            return true;
+    return false;
+}
+
+static void expand_paths(struct maker *m, const char *key, struct spec_paths *paths)
+{
+    const char **list = arena_array(m->arena, paths->count + 1, sizeof(*list));
+    struct err err;
+
+    if (!list) {
+        out_of_memory(m, key);
+        return;
+    }
+    for (size_t i = 0; i < paths->count && going_on(m); i++) {
+        const char *text = expand(m, key, paths->list[i]);
+        if (text && options_sandbox_path(text, m->arena, &list[i], &err) < 0)
+            failed(m, key, &err);
+        if (!list[i])
+            return; /* which was told */
+    }
+    paths->list = list;
+}
+
+static void make_sandbox(struct maker *m)
+{
+    const struct spec_sandbox *spec = &m->service->set->sandbox;
+
+    m->ret->sandbox = spec;
+    if (!has_expansions(&spec->read_only) && !has_expansions(&spec->read_write) &&
+        !has_expansions(&spec->hidden))
+        return;
+    struct spec_sandbox *own = arena_alloc(m->arena, sizeof(*own));
+    if (!own) {
+        out_of_memory(m, "read_only");
+        return;
+    }
+    *own = *spec;
+    expand_paths(m, "read_only", &own->read_only);
+    expand_paths(m, "read_write_paths", &own->read_write);
+    expand_paths(m, "hidden_paths", &own->hidden);
+    m->ret->sandbox = own;
+}
+
 static bool file_path(struct maker *m, const char **ret_path, bool *ret_optional)
 {
     const char *path = expand(m, "environment_file", m->service->environment_file);
@@ -569,6 +619,7 @@ static int make(struct maker *m, char *const *user_environment, bool read_files)
     make_check(m, "live", &service->set->live, &ret->live);
     check_heard(m);
     check_read(m);
+    make_sandbox(m);
     ret->pre_start = make_words(m, "pre_start", service->set->pre_start);
     ret->post_start = make_words(m, "post_start", service->set->post_start);
     ret->pre_stop = make_words(m, "pre_stop", service->set->pre_stop);

@@ -36,8 +36,9 @@ struct instance {
     const char *stdout_log, *stderr_log; /* "none", "inherit" or an absolute path; stderr "stdout"
                                           * when redirected */
     struct instance_check ready, startup, live;
-    char **reload_files; /* patterns, NULL = none */
-    uint32_t file_sum;   /* of the pairs of environment_file, when it was read; else 0 */
+    const struct spec_sandbox *sandbox; /* the service's, with the paths of this instance */
+    char **reload_files;                /* patterns, NULL = none */
+    uint32_t file_sum; /* of the pairs of environment_file, when it was read; else 0 */
     char **pre_start, **post_start, **pre_stop, **post_stop, **on_failed; /* argv, NULL = none */
 };
 

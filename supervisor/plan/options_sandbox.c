@@ -127,7 +127,7 @@ static int take_path(const char *text, size_t len, char out[static PATH_MAX], st
 
     if (len >= PATH_MAX)
         return err_set(err, ERR_INVALID, "a path is longer than %d bytes", PATH_MAX - 1);
-    if (len == optional || text[optional] != '/')
+    if (len == optional || (text[optional] != '/' && text[optional] != '%'))
         return err_set(err, ERR_INVALID, "\"%.*s\" is relative, try an absolute path", shown, text);
     if (has_dotdot(text, len))
         return err_set(err, ERR_INVALID, "\"%.*s\" has .. in it, try the path without", shown,
@@ -139,6 +139,18 @@ static int take_path(const char *text, size_t len, char out[static PATH_MAX], st
         kept--;
     out[kept] = '\0';
     return 0;
+}
+
+int options_sandbox_path(const char *text, struct arena *arena, const char **ret, struct err *err)
+{
+    char path[PATH_MAX];
+    int rc = take_path(text, strlen(text), path, err);
+
+    if (rc == 0 && path[*path == '-'] != '/')
+        rc = err_set(err, ERR_INVALID, "\"%.64s\" is relative, try an absolute path", path);
+    if (rc == 0)
+        *ret = arena_strdup(arena, path);
+    return rc == 0 && !*ret ? err_set(err, ERR_MEMORY, "out of memory") : rc;
 }
 
 int options_sandbox_paths(const char *text, struct arena *arena, void *field, struct err *err)

@@ -12,8 +12,11 @@ int options_sandbox_capabilities(const char *text, struct arena *arena, void *fi
 int options_sandbox_tmp(const char *text, struct arena *arena, void *field, struct err *err);
 /* "true", "false" or paths: struct spec_paths. */
 int options_sandbox_read_only(const char *text, struct arena *arena, void *field, struct err *err);
-/* Absolute paths without "..", a leading - allows one to be missing: struct spec_paths. */
+/* Absolute paths without "..", or such that begin with an expansion; a leading - allows one to be
+ * missing: struct spec_paths. */
 int options_sandbox_paths(const char *text, struct arena *arena, void *field, struct err *err);
+/* One of these, whose expansions are filled in, in its plain form. */
+int options_sandbox_path(const char *text, struct arena *arena, const char **ret, struct err *err);
 /* "net ipc": unsigned, bits of enum spec_namespace. */
 int options_sandbox_namespaces(const char *text, struct arena *arena, void *field, struct err *err);
 /* "PROFILE" or "PROFILE:ACTION": struct spec_seccomp. */

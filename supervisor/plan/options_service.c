@@ -419,14 +419,15 @@ static const struct opt rows[] = {
       .help = "Its own /dev with null, zero, full, random, urandom, tty, terminals and shm, and no "
               "hardware." },
     { .key = "read_only", .type = OPT_CUSTOM, BOX(read_only), .initial = "false",
-      .parse = options_sandbox_read_only, .example = "true",
+      .parse = options_sandbox_read_only, .flags = INSTANCE, .example = "true",
       .help = "What it cannot write to: true (everything but /dev, /proc and /sys), or paths. A "
               "leading - allows a path to be missing." },
     { .key = "read_write_paths", .type = OPT_CUSTOM, BOX(read_write),
-      .parse = options_sandbox_paths, .example = "/var/lib/web -/var/cache/web",
+      .parse = options_sandbox_paths, .flags = INSTANCE,
+      .example = "/var/lib/web-%(process_num)d -/var/cache/web",
       .help = "Paths that stay as they are inside of what is read_only." },
     { .key = "hidden_paths", .type = OPT_CUSTOM, BOX(hidden), .parse = options_sandbox_paths,
-      .example = "/home /root",
+      .flags = INSTANCE, .example = "/home /root",
       .help = "Folders and files that are empty for it, with no access." },
     { .key = "root", .type = OPT_TEXT, BOX(root), .example = "rootfs",
       .help = "A folder that is its root, as /srv/jail; command and directory are inside. A "

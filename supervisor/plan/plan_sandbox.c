@@ -134,9 +134,9 @@ static void check_read_write(const struct settling *s)
         return;
     }
     for (size_t i = 0; i < paths->count && !all->all; i++) {
-        bool inside = false;
+        bool inside = strchr(paths->list[i], '%') != NULL; /* nothing is known of it yet */
         for (size_t k = 0; k < all->count; k++)
-            inside |= is_inside(paths->list[i], all->list[k]);
+            inside |= strchr(all->list[k], '%') || is_inside(paths->list[i], all->list[k]);
         if (!inside)
             complain(s, "read_write_paths", paths->list[i],
                      "is in nothing that is read_only, remove it");

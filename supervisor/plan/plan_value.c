@@ -595,20 +595,23 @@ static void add_schedule(uint64_t *sum, const struct spec_schedule *schedule)
 }
 
 /* By its spelling; false when it is none of these. */
-static bool add_sandbox(uint64_t *sum, const struct opt *row, const void *field, bool *ret_made)
+static bool add_sandbox(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                        const struct opt *row, const void *field, bool *ret_made)
 {
     struct buf text;
 
     buf_init(&text, SPEC_PATHS_MAX * PATH_MAX + 1024);
     bool is_one = sandbox_value_put(row, field, &text);
     add_text(sum, is_one ? buf_text(&text) : "");
+    if (row->flags & OPTIONS_INSTANCE)
+        add_meaning(sum, plan, service, buf_text(&text));
     *ret_made = !text.failed;
     buf_done(&text);
     return is_one;
 }
 
-static bool add_custom(uint64_t *sum, const struct spec_service *service, const struct opt *row,
-                       const void *field)
+static bool add_custom(uint64_t *sum, const struct plan *plan, const struct spec_service *service,
+                       const struct opt *row, const void *field)
 {
     const struct spec_limit *limit = field;
     bool made = true;
@@ -626,7 +629,7 @@ static bool add_custom(uint64_t *sum, const struct spec_service *service, const 
         add_number(sum, limit->set ? (int64_t)limit->value : 0);
     } else if (row->parse == options_parse_schedule) {
         add_schedule(sum, field);
-    } else if (!add_sandbox(sum, row, field, &made)) {
+    } else if (!add_sandbox(sum, plan, service, row, field, &made)) {
         add_text(sum, as_written(service, row));
     }
     return made;
@@ -667,7 +670,7 @@ static bool add_field(uint64_t *sum, const struct plan *plan, const struct spec_
         add_names(sum, field, strcmp(row->key, "sockets") == 0);
         return true;
     case OPT_CUSTOM:
-        return add_custom(sum, service, row, field);
+        return add_custom(sum, plan, service, row, field);
     case OPT_SHARE:
     case OPT_NTYPES:
         break;

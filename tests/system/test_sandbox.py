@@ -242,6 +242,21 @@ put('proc', os.path.exists('/proc/self'))
 
 @as_root
 @needs("mounts")
+def test_each_instance_has_its_own_paths(host, place):
+    for number in (0, 1):
+        os.makedirs(os.path.join(place, f"data-{number}"))
+    text = f"""
+fails('0', lambda: open('{place}/data-0/x', 'w'))
+fails('1', lambda: open('{place}/data-1/x', 'w'))
+"""
+    supervisor = box(host, place, text, "numprocs = 2\nread_only = true\n"
+                     "read_write_paths = %(here)s/data-%(process_num)d")
+    assert told(supervisor, number=0) == {"0": "fine", "1": "EROFS"}
+    assert told(supervisor, number=1) == {"0": "EROFS", "1": "fine"}
+
+
+@as_root
+@needs("mounts")
 def test_read_only_paths_keep_the_flags_of_their_mounts(host, place):
     disk = os.path.join(place, "my disk")
     os.makedirs(os.path.join(disk, "a", "b"))
@@ -496,7 +511,8 @@ def test_it_lives_through_a_crash_of_the_core(host, place):
     supervisor.call("reload")
     row = supervisor.wait_instance("web:0", lambda row: row["pid"] not in (None, after["pid"])
                                    and row["ready"], "a restart")
-    assert namespaces(row["pid"])["net"] != before["net"] and not alive(after["pid"])
+    assert not alive(after["pid"])
+    assert namespaces(row["pid"])["net"] != namespaces(supervisor.core_pid)["net"]
     assert supervisor.shutdown() == 0
     assert not alive(row["pid"])
 

@@ -304,6 +304,26 @@ static void wrong_checks_are_refused(void **state)
     arena_done(&arena);
 }
 
+static void paths_of_the_sandbox_are_its_own(void **state)
+{
+    const char *outer[] = { "D=/with a blank/", NULL };
+    struct made m;
+
+    (void)state;
+    make(&m,
+         "[service:web]\ncommand = web\nread_only = true\nhidden_paths = -%(ENV_D)s/x/\n"
+         "read_write_paths = /srv/%(program_name)s/%(process_num)d /var\n",
+         outer, 3);
+    assert_string_equal(m.it.sandbox->read_write.list[0], "/srv/web/3");
+    assert_string_equal(m.it.sandbox->read_write.list[1], "/var");
+    assert_string_equal(m.it.sandbox->hidden.list[0], "-/with a blank/x");
+    assert_true(m.it.sandbox->read_only.all);
+    done(&m);
+    make(&m, "[service:web]\ncommand = web\nhidden_paths = /x\n", NULL, 0);
+    assert_ptr_equal(m.it.sandbox, &m.it.service->set->sandbox);
+    done(&m);
+}
+
 static void environment_files_are_parsed(void **state)
 {
     static const char text[] = "# comment\n\nA=1\nexport B = \"two words\" \n;x\nC='it''s'\r\nD=\n";
@@ -373,6 +393,7 @@ int main(void)
         cmocka_unit_test(logs_go_where_they_should),
         cmocka_unit_test(checks_are_parsed),
         cmocka_unit_test(wrong_checks_are_refused),
+        cmocka_unit_test(paths_of_the_sandbox_are_its_own),
         cmocka_unit_test(environment_files_are_parsed),
         cmocka_unit_test(environment_files_are_read_when_wanted),
     };

@@ -258,6 +258,9 @@ static void a_sandbox_is_made_by_a_restart(void **state)
     shows(WEB, WEB "namespaces = pid net\n", "namespaces", " -> net pid");
     diff_is(WEB "private_tmp = 1MB\nread_only = /a /b\n", WEB "private_tmp = 2MB\nread_only = /a\n",
             "web=restart(private_tmp,read_only) ");
+    diff_is(WEB "numprocs = 1\nread_only = /srv/%(numprocs)d\n",
+            WEB "numprocs = 2\nread_only = /srv/%(numprocs)d\n",
+            "web=restart(numprocs,read_only) ");
     diff_is(WEB, WEB "seccomp = service\nhidden_paths = /x\nroot = /srv/x\n",
             "web=restart(seccomp,hidden_paths,root) ");
 }
