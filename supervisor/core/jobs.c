@@ -111,15 +111,16 @@ static void arm(struct jobs *jobs, int64_t at_ms)
 
     if (at_ms == jobs->armed_ms)
         return;
-    /* Cancelled means that the clock was set before; the new time is in force all the same. */
-    if (!open_timer(jobs) ||
-        (timerfd_settime(jobs->timer_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &spec, NULL) <
-             0 &&
-         errno != ECANCELED)) {
-        loop_timer_arm(jobs->retry, RETRY_MS);
+    if (open_timer(jobs) &&
+        timerfd_settime(jobs->timer_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &spec, NULL) ==
+            0) {
+        jobs->armed_ms = at_ms;
         return;
     }
-    jobs->armed_ms = at_ms;
+    bool set = jobs->timer_fd >= 0 && errno == ECANCELED; /* the clock, just now */
+    if (set)
+        look_at_all(jobs);
+    loop_timer_arm(jobs->retry, set ? 0 : RETRY_MS);
 }
 
 /* --- runs --- */
@@ -420,7 +421,10 @@ static void configure_slot(struct jobs *jobs, struct slot *slot, bool room)
     }
     if (!make_job(slot))
         return;
+    bool knew = slot->job->problem.code == 0;
     set_policy(jobs, slot->job);
+    if (!knew) /* what passed meanwhile does not count */
+        slot->job->s.rules = 0;
     if (slot->job->s.active && slot->job->problem.code == 0)
         schedule_follow(&slot->job->s, &slot->job->policy, jobs_now());
     begin_schedule(jobs, slot);
@@ -470,7 +474,7 @@ void jobs_activate(struct jobs *jobs, struct slot *slot)
             jobs_tell_finished(jobs, slot);
     } else if (job) {
         schedule_activate(&job->s, &job->policy, jobs_now());
-        job->s.fresh = jobs->loading; /* for @reboot */
+        job->s.fresh = jobs->loading ? SCHEDULE_FRESH_START : SCHEDULE_FRESH_NOT; /* @reboot */
     }
     keeper_save(slot->main);
     if (job)
@@ -519,6 +523,8 @@ static void take_up(struct jobs *jobs, struct slot *slot)
             schedule_begin(&job->s, 0, jobs_now());
         keeper_save(slot->main);
     }
+    if (job->s.fresh == SCHEDULE_FRESH_NOT)
+        schedule_take_over(&job->s, &job->policy, jobs_now());
     jobs_changed(jobs, slot);
     if (job->s.running && job->s.queued_ms && job->policy.overlap == SCHEDULE_REPLACE)
         stop_for_next(jobs, job);

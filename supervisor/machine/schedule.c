@@ -3,7 +3,7 @@
 
 enum {
     SECOND_MS = 1000,
-    COUNT_MAX = 100000,
+    COUNT_MAX = 1000,
     NOISE_MS = 5, /* two clocks are not read at the same moment */
 };
 
@@ -23,10 +23,27 @@ static int64_t next_of(const struct schedule_policy *policy, int64_t after_ms)
     return next_s == CALENDAR_NEVER ? SCHEDULE_NEVER : next_s * SECOND_MS;
 }
 
+/* Those of the lines in (from, end]; false when there are more than are counted. */
+static bool count_dues(const struct schedule_policy *policy, int64_t from_ms, int64_t end_ms,
+                       struct dues *ret)
+{
+    *ret = (struct dues){ 0 };
+    for (int64_t at = next_of(policy, from_ms); at <= end_ms; at = next_of(policy, at)) {
+        if (ret->count == COUNT_MAX)
+            return false;
+        ret->first_ms = ret->count == 0 ? at : ret->first_ms;
+        ret->last_ms = at;
+        ret->count++;
+    }
+    return true;
+}
+
+/* Of very many only the later ones are looked at: a host that was off for a year, or began in 1970,
+ * must not take seconds to count them. */
 static struct dues dues_until(const struct schedule *s, const struct schedule_policy *policy,
                               int64_t wall_ms)
 {
-    int64_t end = wall_ms - policy->shift_ms;
+    int64_t end = wall_ms - policy->shift_ms, from = s->until_ms;
     struct dues dues = { 0 };
 
     if (policy->every_ms > 0) {
@@ -36,14 +53,8 @@ static struct dues dues_until(const struct schedule *s, const struct schedule_po
         dues.last_ms = s->until_ms + count * policy->every_ms;
         return dues;
     }
-    for (int64_t at = next_of(policy, s->until_ms); at <= end; at = next_of(policy, at)) {
-        dues.first_ms = dues.count == 0 ? at : dues.first_ms;
-        dues.last_ms = at;
-        if (++dues.count == COUNT_MAX) { /* the rest, after months, is not worth counting */
-            dues.last_ms = end;
-            break;
-        }
-    }
+    while (!count_dues(policy, from, end, &dues))
+        from += (end - from) / 2;
     return dues;
 }
 
@@ -226,7 +237,8 @@ void schedule_look(struct schedule *s, const struct schedule_policy *policy,
         take_each(s, policy, now, dues, ret);
     else if (dues.count > 0)
         take_latest(s, policy, now, &dues, ret);
-    if (s->fresh && at_reboot(policy) && ret->act == SCHEDULE_WAIT && !s->running)
+    if (s->fresh == SCHEDULE_FRESH_START && at_reboot(policy) && ret->act == SCHEDULE_WAIT &&
+        !s->running)
         start(ret, now.wall_ms);
     s->fresh = 0;
     ret->next_ms = schedule_next(s, policy);
@@ -260,10 +272,20 @@ bool schedule_restore(struct schedule *s, const struct schedule_policy *policy,
     s->running = 0;
     if (!s->active) /* it was suspended: what passed then does not count */
         s->until_ms = now.wall_ms;
-    s->active = s->fresh = 1;
+    s->active = 1;
+    s->fresh = SCHEDULE_FRESH_START;
     s->ahead_ms = now.wall_ms - now.boot_ms;
     schedule_follow(s, policy, now);
     return lost;
+}
+
+void schedule_take_over(struct schedule *s, const struct schedule_policy *policy,
+                        struct schedule_now now)
+{
+    int64_t next = schedule_next(s, policy);
+
+    if (next != SCHEDULE_NEVER && next < now.wall_ms - SCHEDULE_GAP_MS)
+        s->fresh = SCHEDULE_FRESH_GAP;
 }
 
 void schedule_follow(struct schedule *s, const struct schedule_policy *policy,

@@ -25,7 +25,14 @@ enum {
     /* A clock that is set by more than this was wrong before: nothing is made up for, and what was
      * done in a future that never came does not count (vixie-cron has the same number). */
     SCHEDULE_CORRECTION_MS = 3 * 60 * 60 * 1000,
-    SCHEDULE_BACKLOG_MAX = 100, /* runs made up for at most, the latest */
+    SCHEDULE_BACKLOG_MAX = 100,      /* runs made up for at most, the latest */
+    SCHEDULE_GAP_MS = 5 * 60 * 1000, /* no restart of a core takes so long */
+};
+/* Since schedule_look() was called last. */
+enum schedule_fresh {
+    SCHEDULE_FRESH_NOT,
+    SCHEDULE_FRESH_START, /* the supervisor has started */
+    SCHEDULE_FRESH_GAP,   /* nobody was there for long, though what it knew is still there */
 };
 
 /* What becomes of times that passed without a run because nobody was there. */
@@ -64,7 +71,7 @@ struct schedule {
     uint32_t runs, failures, missed, skipped; /* since it was first seen */
     uint8_t active;                           /* else no time of it counts */
     uint8_t running;                          /* a run is under way */
-    uint8_t fresh;                            /* not looked at since the supervisor started */
+    uint8_t fresh;                            /* enum schedule_fresh */
     uint8_t result;                           /* enum schedule_result of the last run */
 };
 
@@ -88,7 +95,7 @@ struct schedule_verdict {
     enum schedule_act act;
     int64_t due_ms;            /* of START: the time of the schedule, without shift */
     int64_t next_ms;           /* look again then at the latest, or when a run ends; or NEVER */
-    uint32_t missed, skipped;  /* accounted for just now */
+    uint32_t missed, skipped;  /* accounted for just now; of thousands not all are counted */
     int64_t first_ms, last_ms; /* of the missed or else skipped ones */
     enum schedule_why why;     /* of the missed ones */
     bool clock_set;            /* by so much that it was wrong before */
@@ -103,6 +110,9 @@ void schedule_suspend(struct schedule *schedule);
  * is LOST now (true). */
 bool schedule_restore(struct schedule *schedule, const struct schedule_policy *policy,
                       struct schedule_now now);
+/* Another core goes on with it, usually at once. */
+void schedule_take_over(struct schedule *schedule, const struct schedule_policy *policy,
+                        struct schedule_now now);
 /* Perhaps it follows other rules now: then their times count from now on. */
 void schedule_follow(struct schedule *schedule, const struct schedule_policy *policy,
                      struct schedule_now now);
