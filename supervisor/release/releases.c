@@ -247,6 +247,12 @@ static void judge(struct release_set *set, struct err_list *errors)
     }
 }
 
+/* Its pin may have come to light: a host mounts the disk with state_dir after the core's start. */
+static bool knows_nothing(const struct release_set *set)
+{
+    return set->machine.pin.phase == RELEASE_NONE && set->pin.sequence == 0 && !set->damaged;
+}
+
 /* Takes over the sets of the drafts; from here on nothing can fail. */
 static void adopt(struct drafts *drafts, struct release_set **sets, struct releases_row *rows,
                   enum releases_start start)
@@ -260,7 +266,7 @@ static void adopt(struct drafts *drafts, struct release_set **sets, struct relea
         draft->services = NULL;
         draft->members = NULL;
         draft->count = 0;
-        if (draft->fresh)
+        if (draft->fresh || knows_nothing(draft->set))
             release_set_load(draft->set, start);
         draft->fresh = false;
         sets[i] = draft->set;

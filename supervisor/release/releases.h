@@ -69,11 +69,12 @@ enum releases_start {
     RELEASES_START_ADOPTING, /* a core before us left instances that live */
     RELEASES_RELOAD          /* another plan, or another number of instances */
 };
-/* Takes the sets from `plan` (not kept) and, for sets not known before, reads their pins; an
- * unconfirmed release of an earlier boot, and whatever else must be, is undone here, before any
- * start. state_dir comes from the plan.  Problems of single services or sets go to `errors` (one
- * line each, may be NULL) and into releases_problem(); the others work.  Fails only without memory,
- * and then all is as before.  In a set that lost all its services those who wait get ERR_STATE. */
+/* Takes the sets from `plan` (not kept) and, for sets of which nothing is known, reads their pins
+ * (on a reload, too: state_dir may be mounted only now); an unconfirmed release of an earlier boot,
+ * and whatever else must be, is undone here, before any start. state_dir comes from the plan.
+ * Problems of single services or sets go to `errors` (one line each, may be NULL) and into
+ * releases_problem(); the others work.  Fails only without memory, and then all is as before.  In a
+ * set that lost all its services those who wait get ERR_STATE. */
 int releases_configure(struct releases *releases, const struct plan *plan,
                        const struct releases_service *services, enum releases_start start,
                        struct err_list *errors, struct err *err);

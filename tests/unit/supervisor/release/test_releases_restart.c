@@ -290,6 +290,29 @@ static void a_state_dir_that_was_removed_is_made_again(void **state)
     fresh_start_runs(fake, B);
 }
 
+/* A host mounts the disk with state_dir after its init has started. */
+static void a_pin_that_comes_to_light_later_counts(void **state)
+{
+    struct fake *fake = *state;
+    char away[sizeof fake->state + 8];
+    struct err err;
+
+    start(fake, RELEASES_START_FRESH, BOOT_1);
+    switched(fake, A, 0, "");
+    switched(fake, B, 60000, "5:x");
+    everything_died(fake);
+    snprintf(away, sizeof away, "%s.away", fake->state);
+    assert_int_equal(rename(fake->state, away), 0);
+    start(fake, RELEASES_START_FRESH, BOOT_2);
+    fresh_start_runs(fake, "");
+    remove_folder(fake->state);
+    assert_int_equal(rename(away, fake->state), 0);
+    assert_int_equal(
+        releases_configure(fake->releases, &fake->plan, fake->counts, RELEASES_RELOAD, NULL, &err),
+        0);
+    fresh_start_runs(fake, A); /* the other one was not confirmed before the reboot */
+}
+
 static void a_pin_survives_its_text(void **state)
 {
     struct pin pin = { .sequence = 7, .boot_id = BOOT_1 }, back;
@@ -334,6 +357,7 @@ int main(void)
         TEST(without_a_state_dir_pins_survive_the_core),
         TEST(a_disk_that_fails_stops_orders_but_no_undo),
         TEST(a_state_dir_that_was_removed_is_made_again),
+        TEST(a_pin_that_comes_to_light_later_counts),
         cmocka_unit_test(a_pin_survives_its_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
