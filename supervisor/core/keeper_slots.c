@@ -499,24 +499,19 @@ static bool slot_down(const struct slot *slot)
     return !slot->twin && lifecycle_settled(keeper_state(slot));
 }
 
-static bool needs_service(const struct slot *slot, size_t service)
-{
-    for (size_t i = 0; i < slot->spec->nneeds; i++)
-        if (slot->spec->needs[i] == service)
-            return true;
-    return false;
-}
-
 /* Somebody of the same ordered stop who needs this one is still up. */
 static bool is_needed(const struct keeper *keeper, const struct slot *slot)
 {
-    for (size_t i = 0; i < keeper->nslots; i++) {
-        const struct slot *other = keeper->slots[i];
+    if (slot->removed)
+        return false;
+    for (size_t i = keeper->first_needer[slot->service];
+         i < keeper->first_needer[slot->service + 1]; i++) {
+        struct slot *const *others;
+        size_t count = keeper_slots_of(keeper, keeper->needers[i], &others);
 
-        if (other->in_stop && !other->removed && !slot_down(other) && !slot->removed &&
-            other->spec->nneeds > 0 && other->service != slot->service &&
-            needs_service(other, slot->service))
-            return true;
+        for (size_t k = 0; k < count && keeper->needers[i] != slot->service; k++)
+            if (others[k]->in_stop && !slot_down(others[k]))
+                return true;
     }
     return false;
 }
