@@ -177,13 +177,15 @@ static const struct buf *text_of(struct events *events, const json_t *event, siz
     return text;
 }
 
-static void keep_in_history(struct events *events, const json_t *event, uint64_t number,
-                            const char *kind, int64_t wall_us)
+/* `text`: the event as it was recorded, which is short enough for both but for a rare one. */
+static void keep_in_history(struct events *events, const json_t *event, const struct buf *text,
+                            uint64_t number, const char *kind, int64_t wall_us)
 {
     if (!events->history || strcmp(kind, "state") == 0)
         return;
     const char *instance = jsonx_text(event, "instance", NULL);
-    const struct buf *text = text_of(events, event, HISTORY_TEXT_MAX, number, kind);
+    if (text->len > HISTORY_TEXT_MAX)
+        text = text_of(events, event, HISTORY_TEXT_MAX, number, kind);
     history_add(events->history, instance, strcmp(kind, "exit") == 0, wall_us / 1000000, number,
                 buf_text(text), text->len);
 }
@@ -203,7 +205,7 @@ uint64_t events_publish(struct events *events, const char *kind, json_t *details
     json_decref(details);
     const struct buf *text = text_of(events, event, RECORDER_TEXT_MAX, number, kind);
     recorder_append(events->recorder, buf_text(text), text->len);
-    keep_in_history(events, event, number, kind, wall_us);
+    keep_in_history(events, event, text, number, kind, wall_us);
     json_decref(event);
     events_flush(events);
     return number;
