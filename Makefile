@@ -254,10 +254,10 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_ARCHIVES)
 lint: deps-lint
 	tests/lint/run
 
-## bench         every figure against a bare-syscall limit in the same run; PEERS=1 installs tini
+## bench         every figure against a bare-syscall limit in the same run; PEERS=1 installs others to measure
 .PHONY: bench
 bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/limit
-	$(if $(PEERS),@tools/deps tini)
+	$(if $(PEERS),@tools/deps $(PACKAGES_PEERS))
 	B=$(abspath $(B)) tests/bench/run
 
 ## sample        make conf.d/supervisor.ini.sample anew from the option tables
@@ -332,6 +332,7 @@ PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-
   mandoc zsh fish tzdata
 PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap
 PACKAGES_DEB   := $(PACKAGES_BUILD) libcmocka-dev dpkg-dev debhelper lintian
+PACKAGES_PEERS := tini runit s6 daemontools supervisor
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)
