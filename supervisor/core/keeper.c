@@ -148,9 +148,29 @@ enum lifecycle_state keeper_state(const struct slot *slot)
     return (enum lifecycle_state)slot->main->body.lc.state;
 }
 
+/* One that has to wait for nobody passes through "waiting" unseen: its next state follows at once,
+ * and is told as coming from the one before. */
+static bool passes(struct unit *unit, enum lifecycle_state *before)
+{
+    enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
+
+    if (unit->passes) {
+        *before = (enum lifecycle_state)unit->passed_from;
+        unit->passes = false;
+        return *before == after;
+    }
+    if (after != LIFECYCLE_WAITING || *before == after || !unit->may_go)
+        return false;
+    unit->passed_from = (uint8_t)*before;
+    return unit->passes = true;
+}
+
 static void publish_state(struct keeper *keeper, struct unit *unit, enum lifecycle_state before)
 {
     enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
+
+    if (passes(unit, &before))
+        return;
     json_t *details = json_object();
     pid_t pid = keeper_pid(keeper, unit);
 
@@ -376,6 +396,7 @@ void keeper_apply(struct keeper *keeper, struct unit *unit, enum lifecycle_event
     /* In the ledger before anything is done: a crash from here on is resumed, not forgotten. */
     keeper_save(unit);
     keeper_arm(unit);
+    unit->may_go = false;
     keeper_perform(keeper, unit, acts);
     after_change(keeper, unit, before, was_ready);
 }

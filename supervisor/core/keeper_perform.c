@@ -152,6 +152,7 @@ static void ask(struct keeper *keeper, struct unit *unit)
                keeper_may_restart(keeper, unit, waits_since)) {
         unit->body.fresh = false;
         remark_clear(&unit->reason);
+        unit->may_go = true;
         keeper_fact(keeper, unit, LIFECYCLE_EV_GO);
     }
     keeper_save(unit);

@@ -143,15 +143,18 @@ struct unit {
     bool in_sweep;         /* is in keeper->swept, by next_swept */
     bool rest_told;        /* TERM was sent to them */
     uint8_t evidence;      /* enum unit_evidence, of this process */
-    unsigned quiet_scans;  /* scans in a row that found nothing */
+    uint8_t quiet_scans;   /* scans in a row that found nothing */
+    bool group_clean;      /* its control group was made by us and never killed */
+    bool may_go;           /* it was asked and has to wait for nobody */
+    bool passes;           /* so that it waits was not told; nor was ... */
+    uint8_t passed_from;   /* ... that it is not in this state any more */
+    uint32_t limits_sum;   /* of what was written to its group, 0 = unknown */
     int events_fd;         /* of its control group while it is emptied, else -1 */
     int memory_fd;         /* of its control group while that is watched for OOM kills, else -1 */
     int ready_fd;          /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *events_watch, *memory_watch, *ready_watch; /* of these three, or NULL */
     struct leftovers_members *members; /* processes of it that were told to end, or NULL */
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
-    uint32_t limits_sum; /* of what was written to its group, 0 = unknown */
-    bool group_clean;    /* its control group was made by us and never killed */
     /* Remarks (remark.h), "" = none. */
     const char *reason;             /* why it is in its state; kept in the ledger */
     const char *cause;              /* why we made the last process end; likewise */

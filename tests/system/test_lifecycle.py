@@ -37,6 +37,29 @@ def test_first_restart_at_once_then_growing_delays(host):
     assert 0.19 < gaps[1] < 0.4 and 0.39 < gaps[2] < 0.65 and 0.79 < gaps[3] < 1.2, gaps
 
 
+def test_waiting_is_told_of_those_that_wait(host):
+    """Whoever has to wait for nobody starts in the same turn; the others say for whom."""
+    s = host(start=False)
+    s.write(f"[service:a]\ncommand = sleep 1000\nready = exec:test -e {s.folder}/there\n"
+            "ready_interval = 50ms\n[service:b]\ncommand = sleep 1000\nrequires = a\n")
+    s.start()
+    s.wait_event(lambda e: e.get("instance") == "b:0" and e.get("to") == "waiting")
+    open(s.path("there"), "w").close()
+    s.wait_ready("b:0")
+    states = {name: [(e["from"], e["to"], e.get("why", "")) for e in s.events()
+                     if e["event"] == "state" and e["instance"] == name] for name in ("a:0", "b:0")}
+    assert [step[:2] for step in states["a:0"]][0] == ("stopped", "starting")
+    assert [step[:2] for step in states["b:0"]][:2] == [("stopped", "waiting"),
+                                                        ("waiting", "starting")]
+    assert states["b:0"][0][2].startswith("a:0"), states
+    seq = s.call("events")["next"]
+    os.kill(s.instance("a:0")["pid"], signal.SIGKILL)
+    s.wait_event(lambda e: e.get("instance") == "a:0" and e.get("to") == "starting", since=seq)
+    steps = [(e["from"], e["to"]) for e in s.events(seq)
+             if e["event"] == "state" and e["instance"] == "a:0"]
+    assert steps[:2] == [("running", "cleaning"), ("cleaning", "starting")]
+
+
 def test_a_start_that_never_reached_running_waits_from_the_first_time(host):
     s = shell(host, "exit 1", "startsecs = 1s\nbackoff_min = 300ms\nbackoff_jitter = 0%\n")
     wait_for(lambda: len(starts(s)) >= 2, "two starts")
