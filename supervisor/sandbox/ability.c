@@ -106,7 +106,7 @@ static const char *key_with_mounts(const struct spec_sandbox *sandbox)
 }
 
 static const char as_root[] =
-    "start the supervisor as root, in a container with --cap-add SYS_ADMIN";
+    "start the supervisor as root (in a container: with --cap-add SYS_ADMIN)";
 
 static int check_mounts(const struct ability *ability, const struct spec_sandbox *sandbox,
                         const char **ret_key, struct err *err)
