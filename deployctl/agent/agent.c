@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "deployctl/agent/hook.h"
 #include "deployctl/agent/host_verbs.h"
+#include "deployctl/agent/inspect.h"
 #include "deployctl/agent/look.h"
 #include "deployctl/agent/release_verbs.h"
 #include "deployctl/agent/sample.h"
@@ -38,6 +39,7 @@ static const struct verb verbs[] = {
     { .name = "request", .run = host_verbs_request,    .at_once = true },
     { .name = "history", .run = host_verbs_history,    .at_once = true },
     { .name = "sample",  .run = sample_verb,           .at_once = true },
+    { .name = "verify",  .run = inspect_verify_verb },
     { .name = "lock",    .run = host_verbs_lock },
     { .name = "unlock",  .run = host_verbs_unlock },
     { .name = "fence",   .run = host_verbs_fence },

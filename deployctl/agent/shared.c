@@ -11,7 +11,7 @@
 #include "base/auto.h"
 #include "io/durable.h"
 
-enum { SHARED_MODE = 0755 };
+enum { SHARED_MODE = 0755, TARGET_MAX = MANIFEST_PATH_MAX + 3 * (MANIFEST_DEPTH_MAX + 4) };
 #define SHARED_FOLDER "shared"
 
 static bool is_at_or_below(const char *path, const char *name)
@@ -76,18 +76,33 @@ static int make_folder(const struct host *host, const char *name, struct err *er
     return rc;
 }
 
-static int link_one(struct stage *stage, const char *name, struct err *err)
+/* From releases/ID/NAME to shared/NAME. */
+static void make_target(const char *name, char target[static TARGET_MAX])
 {
-    const char *last;
-    char target[MANIFEST_PATH_MAX + 3 * (MANIFEST_DEPTH_MAX + 4)];
     size_t up = strlen("../../");
     memcpy(target, "../../", up);
     for (const char *c = name; *c != '\0'; c++)
-        if (*c == '/' && up + 3 < sizeof target) {
+        if (*c == '/' && up + 3 < TARGET_MAX) {
             memcpy(target + up, "../", 3);
             up += 3;
         }
-    snprintf(target + up, sizeof target - up, SHARED_FOLDER "/%s", name);
+    snprintf(target + up, TARGET_MAX - up, SHARED_FOLDER "/%s", name);
+}
+
+bool shared_is_link(int root, const char *name)
+{
+    char wanted[TARGET_MAX], found[TARGET_MAX];
+    AUTO_CLOSE int fd = durable_open_beneath(root, name, O_PATH | O_NOFOLLOW, 0);
+    ssize_t len = fd < 0 ? -1 : readlinkat(fd, "", found, sizeof found);
+    make_target(name, wanted);
+    return len >= 0 && (size_t)len == strlen(wanted) && memcmp(found, wanted, (size_t)len) == 0;
+}
+
+static int link_one(struct stage *stage, const char *name, struct err *err)
+{
+    const char *last;
+    char target[TARGET_MAX];
+    make_target(name, target);
     int parent = tree_parent(&stage->tree, name, &last, err);
     if (parent < 0)
         return parent;

@@ -11,10 +11,11 @@
 #include "base/buf.h"
 #include "deployctl/cli/app.h"
 #include "deployctl/cli/commands.h"
+#include "deployctl/cli/report.h"
 #include "deployctl/plan/manifest.h"
 #include "io/jsonx.h"
 
-enum { LINES_MAX = 5000, TEXT_MAX = 1024 * 1024, LABEL_WIDTH = 9 };
+enum { LINES_MAX = 5000, LABEL_WIDTH = 9 };
 
 static const char *act_of(const json_t *line) { return jsonx_text(line, "act", ""); }
 
@@ -229,15 +230,6 @@ static void put_why(const json_t *why)
     put("Outcome", jsonx_text(why, "outcome", "open: `deployctl promote`, `resume` or `abort`"));
 }
 
-static void put_json(const json_t *why)
-{
-    struct buf out;
-    buf_init(&out, TEXT_MAX);
-    if (jsonx_put(why, &out))
-        printf("%s\n", buf_text(&out));
-    buf_done(&out);
-}
-
 int cmd_why_run(struct cli *cli)
 {
     struct app app;
@@ -251,7 +243,7 @@ int cmd_why_run(struct cli *cli)
     const char *wanted = cli->nwords > 0 ? cli->words[0] : NULL;
     json_t *why = driver ? gather(driver, wanted) : NULL;
     if (why && app.json) {
-        put_json(why);
+        report_json(json_incref(why));
     } else if (why) {
         put_why(why);
     } else if (driver && code == APP_DONE && wanted) {

@@ -62,6 +62,13 @@ int commands_main(int argc, char **argv)
           .help = "Why a release went as it did: its verdict, with every number.\n\nOf the last "
                   "rollout, or of the release that is named. From the journals of the hosts, so "
                   "from any machine. The method: doc/verdict.md." },
+        { .name = "verify", .words = "[RELEASE]", .max_words = 1, .run = cmd_verify_run,
+          .options = cmd_verify_options,
+          .help = "Whether what lies on the hosts is still what was released.\n\nReads every file "
+                  "of the release that each host runs (or the one that is named) and compares it "
+                  "with its manifest. Links to shared folders and files belong to it. Exit codes: "
+                  "0 nothing differs, 1 files are missing, changed or were added, 4 hosts could "
+                  "not be asked." },
         { .name = "hosts", .words = "", .run = cmd_view_hosts,
           .help = "The hosts, how they are reached, and whether they can take a release." },
         { .name = "options", .words = "[KEY]", .max_words = 1,
@@ -69,9 +76,12 @@ int commands_main(int argc, char **argv)
           .help = "Every key of deploy.ini with its meaning and default." },
         { .name = "manual", .words = "1|5", .min_words = 1, .max_words = 1, .hidden = true,
           .run = cmd_manual_run, .help = "Print a manual page: deployctl(1) or deploy.ini(5)." },
-        { .name = "agent", .words = "PATH", .min_words = 1, .max_words = 1, .hidden = true,
+        { .name = "agent", .words = "PATH|verify DIR", .min_words = 1, .max_words = 2, .hidden = true,
           .run = cmd_agent_run, .options = cmd_agent_options,
-          .help = "The other end of a connection; not for people." },
+          .help = "The other end of a connection; not for people.\n\n`agent verify DIR` compares a "
+                  "release on this host with its manifest: DIR is its folder, or that of the app "
+                  "(then the release that current leads to). Exit codes: 0 it is what was released, "
+                  "1 files are missing or changed, 2 it cannot be told." },
     };
     /* clang-format on */
     static const struct cli_program program = {

@@ -12,7 +12,7 @@
 
 enum { NAMES_MAX = 1024, SWITCH_GUESS_MS = 3000, DIGEST_SHOWN = 8, VALUE_SHOWN = 160 };
 
-static void put_json(json_t *json)
+void report_json(json_t *json)
 {
     struct buf out;
     buf_init(&out, 64 * 1024 * 1024);
@@ -86,7 +86,7 @@ static void end_json(const struct driver *driver, int code)
         json_array_append_new(hosts, host_json(&view));
     }
     json_object_set_new(end, "hosts", hosts);
-    put_json(end);
+    report_json(end);
 }
 
 static void list_hosts(const struct driver *driver, enum rollout_host_state state, const char *what)
@@ -395,7 +395,7 @@ static void plan_json(const struct driver *driver)
         json_array_append_new(hosts, host);
     }
     json_object_set_new(plan, "hosts", hosts);
-    put_json(plan);
+    report_json(plan);
 }
 
 void report_plan(const struct app *app, const struct driver *driver)
@@ -553,7 +553,7 @@ static void status_json(const struct driver *driver, int code)
         json_array_append_new(hosts, host);
     }
     json_object_set_new(status, "hosts", hosts);
-    put_json(status);
+    report_json(status);
 }
 
 int report_status(const struct app *app, const struct driver *driver)
@@ -655,7 +655,7 @@ static void history_line(const struct app *app, struct table *table, const struc
     if (app->json) {
         json_t *line = json_copy((json_t *)entry->line);
         jsonx_set_text(line, "host", entry->host);
-        put_json(line);
+        report_json(line);
         return;
     }
     const char *id = jsonx_text(entry->line, "id", jsonx_text(entry->line, "release", "-"));

@@ -2,11 +2,15 @@
 #ifndef DEPLOYCTL_CLI_REPORT_H
 #define DEPLOYCTL_CLI_REPORT_H
 
+#include <jansson.h>
+
 #include "deployctl/cli/app.h"
 
 /* What an order came to: one sentence, hosts that need attention, what to do next; with --json one
  * object {"event": "end", ...}. */
 void report_end(const struct app *app, const struct driver *driver, int code);
+/* One line on stdout; steals json. */
+void report_json(json_t *json);
 void report_plan(const struct app *app, const struct driver *driver);
 /* Returns the exit code of `status`. */
 int report_status(const struct app *app, const struct driver *driver);

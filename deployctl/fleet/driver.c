@@ -346,6 +346,7 @@ static enum rollout_kind kind_of(enum driver_verb verb)
     case DRIVER_PAUSE:
     case DRIVER_STATUS:
     case DRIVER_HISTORY:
+    case DRIVER_VERIFY:
         break;
     }
     return ROLLOUT_PARK; /* looks at all hosts, also when some are away */
@@ -478,6 +479,7 @@ static void free_hosts(struct driver *driver)
         loop_timer_free(host->retry);
         glance_done(&host->glance);
         json_decref(host->history);
+        json_decref(host->found);
     }
     free(driver->hosts);
 }

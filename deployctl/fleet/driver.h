@@ -22,6 +22,7 @@ enum driver_verb {
     DRIVER_PLAN,
     DRIVER_STATUS,
     DRIVER_HISTORY,
+    DRIVER_VERIFY,
     DRIVER_ROLLBACK,
     DRIVER_PROMOTE,
     DRIVER_RESUME,
@@ -32,7 +33,8 @@ struct driver_order {
     enum driver_verb verb;
     const char *source;  /* folder, for RELEASE, PLAN and RESUME */
     const char *message; /* or NULL */
-    const char *to;      /* ROLLBACK: id, beginning of one, number or digest; NULL = choose */
+    const char *to;      /* ROLLBACK: id, beginning of one, number or digest; NULL = choose.
+                          * VERIFY: the same; NULL = what each host runs */
     const char *who;     /* "ann@laptop" */
     bool despite, yes;   /* yes: ask nothing */
     bool partial;        /* the recipe's hosts are only a part of the fleet */
@@ -81,6 +83,7 @@ struct driver_view {
     const char *error;               /* why it could not do something; "" = nothing */
     const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
     int64_t damaged;
+    const json_t *found; /* VERIFY: its answer (proto.h); NULL = none, error may say why */
     uint64_t bytes_sent;
     uint64_t probes;          /* seen by its gates since it switched */
     const char *sample_error; /* why its counts cannot be read; "" = nothing */

@@ -306,7 +306,7 @@ static bool on_every_host(const struct driver *driver, const char *id, bool *ret
     return digest != NULL;
 }
 
-static bool named_so(const char *id, const char *wanted)
+bool driver_named_so(const char *id, const char *wanted)
 {
     uint64_t number;
     char *end;
@@ -336,7 +336,8 @@ static bool choose_target(struct driver *driver, const char *current)
             if (!manifest_id_parse(id, &number) || number < best ||
                 !on_every_host(driver, id, &good))
                 continue;
-            bool fits = to ? named_so(id, to) : good && (!current || strcmp(id, current) != 0);
+            bool fits =
+                to ? driver_named_so(id, to) : good && (!current || strcmp(id, current) != 0);
             if (!fits)
                 continue;
             best = number;
@@ -458,6 +459,9 @@ void driver_decide(struct driver *driver)
         return;
     case DRIVER_HISTORY:
         decide_history(driver);
+        return;
+    case DRIVER_VERIFY:
+        driver_inspect_verify(driver);
         return;
     case DRIVER_STATUS:
         driver_resume_find(driver, NULL);

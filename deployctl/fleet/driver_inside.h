@@ -18,7 +18,8 @@ enum {
     DRIVER_QUICK_MS = 60000,  /* for acts that only touch small files */
     DRIVER_SLACK_MS = 120000,
     DRIVER_PRUNE_MS = 600000,
-    DRIVER_REJOIN_MS = 20000, /* how long a lost connection is tried again */
+    DRIVER_VERIFY_MS = 3600000, /* every content is read, by a disk that is busy */
+    DRIVER_REJOIN_MS = 20000,   /* how long a lost connection is tried again */
     DRIVER_REJOIN_EVERY_MS = 1000,
     DRIVER_POLL_MS = 500,
     DRIVER_PROGRESS_MS = 200,
@@ -69,6 +70,7 @@ struct driver_host {
     char error[DRIVER_SAY_MAX];
     json_t *history; /* owned */
     int64_t damaged;
+    json_t *found; /* owned; the answer to an order that only looks */
     uint64_t probes, bytes_sent;
 };
 
@@ -151,6 +153,11 @@ void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
 
 /* driver_decide.c: what an order means for the fleet as it was found */
 void driver_decide(struct driver *driver);
+/* Is `id` what people mean by `wanted`: an id, the beginning of one, a number, a digest? */
+bool driver_named_so(const char *id, const char *wanted);
+
+/* driver_inspect.c: the orders that look at releases on the hosts */
+void driver_inspect_verify(struct driver *driver);
 
 /* driver_verdict.c: counts of canary and rest, while the canary bakes */
 void driver_verdict_stage(struct driver *driver); /* the stage has changed */

@@ -33,6 +33,7 @@ struct driver_view driver_view(const struct driver *driver, size_t index)
         .error = host->error,
         .history = host->history,
         .damaged = host->damaged,
+        .found = host->found,
         .bytes_sent = host->bytes_sent,
         .probes = host->probes,
         .sample_error = host->sample_error,

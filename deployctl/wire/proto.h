@@ -72,6 +72,10 @@
  *              counters began anew.  One at a time ("state").  "unreachable", "timeout",
  *              "not-found", "protocol", "limit": no counts.  An older agent refuses the verb
  *              ("protocol").
+ * verify    {"id","limit": N} -> {"id","digest","entries": N,"missing","changed","added": N,
+ *            "differences": [{"path","kind": "missing"|"changed"|"added","how"}...]}: the release
+ *            as it lies there against its manifest, changes nothing, takes no lock.  At most
+ *            `limit` are listed, added ones last.  An older agent refuses the verb ("protocol").
  * verdict*  {"id","kind": "good"|"bad"|"inconclusive","text","numbers": {},"token"} -> {}: a line
  *            of the journal, for `why`.
  * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}

@@ -226,6 +226,23 @@ def test_damaged_older_release_is_not_trusted(agent, app):
     check_whole(app, second, {**FIRST, "x": b"x"})
 
 
+def test_verify_needs_no_lock_and_is_bounded(program, agent, app):
+    agent.hold()
+    first = Release(FIRST)
+    agent.bring(first)
+    for i in range(30):
+        (app / "releases" / first.id / f"more{i}").write_bytes(b"x")
+    with Agent(program, app) as other:
+        found = other.ask("verify", id=first.id, limit=10)
+        assert (found["digest"], found["entries"]) == (first.digest, first.entries)
+        assert (found["missing"], found["changed"], found["added"]) == (0, 0, 30)
+        assert {d["kind"] for d in found["differences"]} == {"added"}
+        assert len(found["differences"]) == 10
+        for bad in "000009-aaaaaaaa", "../..", "":
+            with pytest.raises(Refused, match="is not in|is not the id"):
+                other.ask("verify", id=bad)
+
+
 def test_empty_release(agent, app):
     agent.hold()
     release = Release({})

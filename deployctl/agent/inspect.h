@@ -1,0 +1,9 @@
+/* inspect.h - the verbs that look closely at releases and change nothing: verify. */
+#ifndef DEPLOYCTL_AGENT_INSPECT_H
+#define DEPLOYCTL_AGENT_INSPECT_H
+
+#include "deployctl/agent/act.h"
+
+void inspect_verify_verb(struct act *act);
+
+#endif
