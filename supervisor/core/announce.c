@@ -72,6 +72,10 @@ static void on_timer(void *context)
     announce->due = false;
     if (announce->stopping)
         return;
+    if (keeper_pending(announce->core->keeper)) { /* nothing has come to rest, all may seem so */
+        look_again(announce, LOOK_MS);
+        return;
+    }
     look(announce->core->keeper, &summary);
     summary_text(&summary, text);
     int64_t since_ms = clock_mono_ms() - announce->since_ms;
