@@ -11,6 +11,8 @@ enum { PAGE_MAX = 1024 * 1024 };
 static const struct manual_part after_commands[] = {
     { "ENVIRONMENT", ".Bl -tag -width Ds\n"
                      ".It Ev SUPERVISOR_SOCKET\nThe control socket, where\n.Fl s\nis not given.\n"
+                     ".It Ev NOTIFY_SOCKET , WATCHDOG_USEC\nSet by a service manager that wants to "
+                     "know how it goes (sd_notify).\n"
                      ".It Ev NO_COLOR\nNothing is coloured.\n.El\n" },
     { "FILES",
       ".Bl -tag -width Ds\n"

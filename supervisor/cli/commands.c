@@ -117,7 +117,10 @@ static const struct cli_command commands[] = {
               "/etc/supervisor/conf.d.\n\n"
               "The socket is -s, else $SUPERVISOR_SOCKET, else the key socket, else "
               "/run/supervisor/control.sock, else $XDG_RUNTIME_DIR/supervisor/control.sock, else "
-              "/tmp/supervisor-UID/control.sock, else the abstract @supervisor-UID." },
+              "/tmp/supervisor-UID/control.sock, else the abstract @supervisor-UID.\n\n"
+              "Below a service manager that sets $NOTIFY_SOCKET (systemd with Type=notify) it tells "
+              "READY=1 when nothing is on its way any more, after 60 s in any case, and how it goes "
+              "from then on; with $WATCHDOG_USEC also that it lives." },
     { .name = "check", .words = "", .options = check_options, .run = cmd_check,
       .help = "Validate a configuration without running it.\n\n"
               "Every error is a line FILE:LINE: message; warnings are what works but is most "
