@@ -68,7 +68,7 @@ def test_a_follower_that_is_stopped_for_many_rotations_loses_no_line(host):
     seen = [int(line.split()[2]) for line in lines if line.endswith("\n")]
     assert seen == list(range(seen[0], seen[0] + len(seen))), errors
     assert errors == ""
-    assert any(name.endswith(".zst") for name in os.listdir(folder))
+    wait_for(lambda: any(name.endswith(".zst") for name in os.listdir(folder)), "a compressed file")
 
 
 @needs_zstd
