@@ -8,10 +8,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 import pytest
 
-from harness import BINARY, DEADLINE
+from harness import BINARY, DEADLINE, SANITIZED, host  # noqa: F401 (a fixture)
 
 SPREAD = "last"
 
@@ -205,3 +206,152 @@ on_exit = shutdown
         assert rows[name]["holds"], rows[name]
     # Output that cannot be captured goes where our own goes: it is never lost.
     assert rows["logs"]["holds"] == ("\ncaptured\n" not in "\n" + done.stdout)
+
+
+# --- less than a container has ---
+
+NO_PROC = "while umount -l /proc 2>/dev/null; do :; done\n"
+
+
+@pytest.fixture
+def without_proc(request):
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED as an ordinary user: it needs root")
+    situation = Situation("no /proc", prepare=NO_PROC, rights=request.param)
+    SITUATIONS.append(situation)  # for its number
+    situation.folder = tempfile.mkdtemp(prefix="supervisor-container-")
+    os.chmod(situation.folder, 0o755)
+    with open(os.path.join(situation.folder, "supervisor.ini"), "w") as file:
+        file.write("[service:a]\ncommand = sh -c \"test -e /proc/self; exit $?\"\n"
+                   "autorestart = false\nstartsecs = 0\non_exit = shutdown\n")
+    yield situation
+    SITUATIONS.remove(situation)
+    shutil.rmtree(situation.folder)
+
+
+@pytest.mark.parametrize("without_proc", [[]], indirect=True)
+def test_process_1_mounts_proc_if_it_may(without_proc):
+    done = without_proc.run()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("without_proc", [STRANGER], indirect=True)
+def test_without_proc_it_says_so(without_proc):
+    done = without_proc.run()
+    assert done.returncode == 1 and "/proc is not mounted" in done.stderr
+    assert without_proc.run("run", "--", "sh", "-c", "exit 7").returncode == 7
+
+
+def test_it_ends_with_its_last_service(host):
+    """Not later: a container runtime that waits for us waits for the service alone."""
+    s = host(start=False)
+    s.write("".join(f"[service:{name}]\ncommand = sh -c \"trap 'sleep {wait}; "
+                    f"echo >{s.folder}/{name}; exit 0' TERM; echo >&3; while :; do sleep 0.02; "
+                    "done\"\nready = fd:3\n" for name, wait in (("quick", 0), ("slow", 0.5))))
+    s.start()
+    for name in ("quick:0", "slow:0"):
+        s.wait_ready(name)
+    assert s.shutdown() == 0
+    ended = time.time()
+    assert os.path.exists(s.path("quick"))
+    assert ended - os.stat(s.path("slow")).st_mtime < (5 if SANITIZED else 0.9)
+
+
+# --- real runtimes ---
+
+SLOW = pytest.mark.skipif(os.environ.get("SLOW_TESTS") != "1",
+                          reason="NOT RUN: with real runtimes, SLOW_TESTS=1 asks for it")
+RUNTIMES = {"runc": ["runc"], "crun": ["crun", "--cgroup-manager=disabled"]}
+BUNDLE = """
+[service:web]
+command = sh -c "trap 'echo web leaves; exit 0' TERM; echo >&3; while :; do sleep 0.1; done"
+ready = fd:3
+stdout_logfile = inherit
+
+[service:up]
+type = oneshot
+requires = web
+command = sh -c "echo all is up; supervisor doctor --json >/dev/null; echo doctor $?"
+stdout_logfile = inherit
+"""
+
+
+class Bundle:
+    """What a runtime starts: a root with busybox and the supervisor, read-only as `spec` has it."""
+
+    def __init__(self, runtime, folder):
+        self.words, self.folder, self.name = RUNTIMES[runtime], str(folder), f"test-{os.getpid()}"
+        root = os.path.join(self.folder, "rootfs")
+        for name in ("bin", "proc", "dev", "sys", "tmp", "run", "etc/supervisor"):
+            os.makedirs(os.path.join(root, name))
+        shutil.copy(shutil.which("busybox"), root + "/bin/busybox")
+        for name in ("sh", "id", "sleep", "kill", "cat"):
+            os.symlink("busybox", f"{root}/bin/{name}")
+        shutil.copy(BINARY, root + "/bin/supervisor")
+        said = subprocess.run(["ldd", BINARY], capture_output=True, text=True).stdout
+        for library in (word for word in said.split() if word.startswith("/")):
+            os.makedirs(os.path.dirname(root + library), exist_ok=True)
+            shutil.copy(library, root + library)
+        with open(root + "/etc/supervisor/supervisor.ini", "w") as file:
+            file.write(BUNDLE)
+        subprocess.run([self.words[0], "spec"], cwd=self.folder, check=True)
+
+    def start(self, *arguments, uid=0):
+        path = os.path.join(self.folder, "config.json")
+        with open(path) as file:
+            config = json.load(file)
+        config["process"].update(terminal=False, args=["/bin/supervisor", *arguments],
+                                 user={"uid": uid, "gid": uid})
+        with open(path, "w") as file:
+            json.dump(config, file)
+        return subprocess.Popen([*self.words, "run", "-b", self.folder, self.name],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def kill(self, signal_name):
+        subprocess.run([*self.words, "kill", self.name, signal_name], check=True,
+                       capture_output=True)
+
+    def close(self):
+        subprocess.run([*self.words, "delete", "-f", self.name], capture_output=True)
+
+
+@pytest.fixture(params=RUNTIMES)
+def bundle(request, tmp_path):
+    if os.geteuid() != 0 or not shutil.which("busybox"):
+        pytest.skip("NOT TESTED: it needs root and busybox")
+    if not shutil.which(request.param):
+        pytest.skip(f"NOT TESTED: {request.param} is not installed")
+    found = Bundle(request.param, tmp_path)
+    tried = found.start("version").communicate(timeout=DEADLINE)[0]
+    if not tried.startswith("supervisor"):
+        pytest.skip(f"NOT TESTED: {request.param} does not work here: {tried.strip()}")
+    yield found
+    found.close()
+
+
+@SLOW
+@pytest.mark.parametrize("uid", [0, 54321])
+def test_a_runtime_runs_one_command(bundle, uid):
+    process = bundle.start("run", "--", "sh", "-c", "id -u; echo $$; exit 7", uid=uid)
+    said = process.communicate(timeout=DEADLINE)[0]
+    assert (process.returncode, said.split()[0]) == (7, str(uid)), said
+    process = bundle.start("run", "--", "sh", "-c",
+                           "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done", uid=uid)
+    assert process.stdout.readline() == "up\n"
+    bundle.kill("TERM")
+    assert process.wait(DEADLINE) == 9
+
+
+@SLOW
+@pytest.mark.parametrize("uid", [0, 54321])
+def test_a_runtime_runs_services(bundle, uid):
+    process = bundle.start(uid=uid)
+    said = ""
+    while "doctor" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    bundle.kill("TERM")  # as `docker stop` does
+    said += process.communicate(timeout=DEADLINE)[0]
+    assert process.returncode == 0 and "web leaves" in said, said
