@@ -124,6 +124,17 @@ static void look_at_environment_file(struct config *config, const struct spec_se
         WARN(config, service, "environment_file", "%s: %s", path, strerror(errno));
 }
 
+/* What it is started from may lie in what something empty is put in the place of. */
+static void look_at_cover(struct config *config, const struct spec_service *service,
+                          const char *key, const char *path)
+{
+    const struct spec_sandbox *spec = &service->set->sandbox;
+
+    if (path && spec->private_tmp.on && !spec->root &&
+        (strncmp(path, "/tmp/", 5) == 0 || strncmp(path, "/var/tmp/", 9) == 0))
+        WARN(config, service, key, "%s is not there for it: private_tmp covers it", path);
+}
+
 static void look_at_sandbox(struct config *config, const struct spec_service *service,
                             const struct spec_sandbox *spec)
 {
@@ -174,6 +185,9 @@ static void look_at_service(struct config *config, const struct spec_service *se
     if (instance_make(config->plan, service, service->set->numprocs_start, &none, NULL, false,
                       &arena, &made, &err) == 0) {
         look_at_sandbox(config, service, made.sandbox);
+        look_at_cover(config, service, "command", made.argv[0]);
+        look_at_cover(config, service, "directory", made.directory);
+        look_at_cover(config, service, "release", service->release);
         look_at_program(config, &made, made.argv, "command");
         look_at_program(config, &made, made.pre_start, "pre_start");
         look_at_program(config, &made, made.post_start, "post_start");

@@ -657,6 +657,16 @@ def test_check_says_what_cannot_be(host):
     assert "plain" not in done.stdout
 
 
+def test_check_sees_what_a_private_tmp_covers(host):
+    supervisor = host(start=False)
+    supervisor.write("[service:web]\ncommand = /tmp/web\nprivate_tmp = true\ndirectory = /tmp/x\n"
+                     "[service:tmp]\ncommand = /tmp/web\n")
+    said = supervisor.run("check", "-c", supervisor.config, code=0).stdout
+    assert "[service:web] command: /tmp/web is not there for it: private_tmp covers it" in said
+    assert "[service:web] directory: /tmp/x is not there for it: private_tmp covers it" in said
+    assert "[service:tmp] command: /tmp/web is not there for it" not in said
+
+
 @as_root
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
 def test_root_without_the_right_to_mount_is_changed_to(host, place):
