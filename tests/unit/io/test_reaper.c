@@ -87,6 +87,27 @@ static void every_exit_is_told_once_and_reaped(void **unused)
     assert_int_equal(reaper_sweep(on_exit_seen, &seen, SEEN_MAX), 0); /* no child at all */
 }
 
+static void one_is_asked_for_by_its_pid(void **unused)
+{
+    (void)unused;
+    struct seen seen = { .count = 0 };
+    pid_t first = ended(1, 0), second = ended(2, 0), alive = fork();
+    if (alive == 0) {
+        pause();
+        _exit(0);
+    }
+    assert_false(reaper_one(alive, on_exit_seen, &seen));
+    assert_true(reaper_one(second, on_exit_seen, &seen));
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(find(&seen, second)->status, 2);
+    assert_false(reaper_one(second, on_exit_seen, &seen));
+    assert_true(reaper_one(0, on_exit_seen, &seen));
+    assert_int_equal(find(&seen, first)->status, 1);
+    assert_false(reaper_one(0, on_exit_seen, &seen));
+    kill(alive, SIGKILL);
+    assert_int_equal(waitpid(alive, NULL, 0), alive);
+}
+
 /* Called when the pid is gone already. */
 static void on_gone(void *context, const struct reaper_exit *exit)
 {
@@ -140,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_exit_is_told_once_and_reaped),
+        cmocka_unit_test(one_is_asked_for_by_its_pid),
         cmocka_unit_test(a_drain_takes_all_that_have_ended),
         cmocka_unit_test(times_and_memory_are_told),
     };
