@@ -5,9 +5,9 @@ static const uint32_t golden = 2654435769u; /* 2^32 / phi */
 
 int64_t spread_phase(uint32_t number, int64_t period_ms)
 {
-    uint32_t part = number * golden; /* of 2^32 */
+    uint32_t part = number * golden >> (32 - SPREAD_BITS);
 
-    return period_ms > 0 ? (int64_t)((uint64_t)part * (uint64_t)period_ms >> 32) : 0;
+    return period_ms > 0 ? (int64_t)((uint64_t)part * (uint64_t)period_ms >> SPREAD_BITS) : 0;
 }
 
 int64_t spread_next(uint32_t number, int64_t period_ms, int64_t after_ms)

@@ -9,20 +9,24 @@
 
 enum { MANY = 1000, PERIOD_MS = 1000 };
 
-static void never_together(uint32_t first, uint32_t step)
+static void a_few_together(uint32_t first, uint32_t step)
 {
-    unsigned in_ms[PERIOD_MS] = { 0 }, in_10ms[PERIOD_MS / 10] = { 0 };
+    unsigned in_ms[PERIOD_MS] = { 0 }, phases = 0;
 
     for (uint32_t i = 0; i < MANY; i++) {
         int64_t phase = spread_phase(first + i * step, PERIOD_MS);
         assert_in_range(phase, 0, PERIOD_MS - 1);
         in_ms[phase]++;
-        in_10ms[phase / 10]++;
     }
-    for (size_t i = 0; i < PERIOD_MS; i++)
-        assert_in_range(in_ms[i], 0, 4);
-    for (size_t i = 0; i < PERIOD_MS / 10; i++)
-        assert_in_range(in_10ms[i], 5, 16); /* of 10 */
+    for (size_t i = 0; i < PERIOD_MS; i++) {
+        if (in_ms[i] == 0)
+            continue;
+        assert_in_range(in_ms[i], 4, 14); /* of 8 */
+        phases++;
+        for (size_t k = 1; k < PERIOD_MS / SPREAD_PHASES && i + k < PERIOD_MS; k++)
+            assert_int_equal(in_ms[i + k], 0);
+    }
+    assert_int_equal(phases, SPREAD_PHASES);
 }
 
 static void any_thousand_is_spread(void **unused)
@@ -30,7 +34,7 @@ static void any_thousand_is_spread(void **unused)
     (void)unused;
     for (uint32_t step = 1; step <= 6; step++)
         for (uint32_t first = 0; first < 5000; first += 777)
-            never_together(first, step);
+            a_few_together(first, step);
 }
 
 static void the_phase_is_kept(void **unused)
