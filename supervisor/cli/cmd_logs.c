@@ -70,6 +70,9 @@ static void tell_elsewhere(const json_t *row, bool err)
     if (strcmp(where, "inherit") == 0)
         client_say("%s: its output goes where the supervisor's own does (%s = inherit)", instance,
                    key);
+    else if (strcmp(where, "console") == 0)
+        client_say("%s: its output goes where the supervisor's own does (%s = console)", instance,
+                   key);
     else if (strncmp(where, "journald", 8) == 0)
         client_say("%s: its output goes to the journal; try: journalctl SUPERVISOR_INSTANCE=%s",
                    instance, instance);

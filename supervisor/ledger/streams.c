@@ -150,6 +150,7 @@ enum streams_target streams_target(const char *path, const char **ret_socket)
     } known[] = {
         { "syslog", "/dev/log", STREAMS_SYSLOG },
         { "journald", "/run/systemd/journal/socket", STREAMS_JOURNALD },
+        { "console", "", STREAMS_CONSOLE },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         size_t len = strlen(known[i].word);

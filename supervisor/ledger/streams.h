@@ -47,7 +47,7 @@ struct streams_progress {
 };
 
 /* A `path` that is no file: "syslog", "journald", or these with ":/SOCKET". */
-enum streams_target { STREAMS_FILE, STREAMS_SYSLOG, STREAMS_JOURNALD };
+enum streams_target { STREAMS_FILE, STREAMS_SYSLOG, STREAMS_JOURNALD, STREAMS_CONSOLE };
 /* *ret_socket: where it is sent to; NULL is fine. */
 enum streams_target streams_target(const char *path, const char **ret_socket);
 

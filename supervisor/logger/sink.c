@@ -86,7 +86,7 @@ int sink_settings(struct sink *sink, const struct streams_settings *settings)
     sink->path = path;
     sink->instance = instance;
     memcpy(sink->output, settings->output, sizeof sink->output);
-    sink->kind = (enum streams_format)settings->format;
+    sink->kind = sink->target.format = (enum streams_format)settings->format;
     sink->maxbytes = settings->maxbytes;
     sink->maxage_s = settings->maxage_s;
     sink->age_due_s = 0;
@@ -326,7 +326,7 @@ static bool is_too_large(const struct sink *sink)
  * so nothing has to be remembered across loggers, supervisors and boots. */
 static bool is_too_old(struct sink *sink)
 {
-    time_t now = (time_t)(clock_wall_us() / 1000000), then = (time_t)sink->file.written_s;
+    time_t now = (time_t)(clock_wall_us()), then = (time_t)sink->file.written_s;
     struct tm here, there;
 
     if (sink->maxage_s <= 0 || sink->mark.offset == 0 || sink->mark.line.midline ||
@@ -403,7 +403,8 @@ int sink_ready(struct sink *sink)
     if (sink_is_remote(sink)) {
         const char *socket;
         (void)streams_target(sink->path, &socket);
-        return target_open(&sink->target, socket);
+        return target_open(&sink->target,
+                           sink->target.kind == STREAMS_CONSOLE ? sink->output : socket);
     }
     if (sink->file.fd >= 0)
         rc = check_file(sink);
@@ -498,8 +499,9 @@ static int send_notice(struct sink *sink)
     size_t len = format_notice_words(next.bytes_lost - next.lost_told, line);
 
     next.lost_told = next.bytes_lost;
-    len = target_message(&sink->target, sink->instance, sink->output, clock_wall_us() / 1000000,
-                         line, len, sink->desk->message);
+    line[len++] = '\n';
+    len = target_message(&sink->target, sink->instance, sink->output, clock_wall_us(), line, len,
+                         sink->desk->message);
     int rc = target_send(&sink->target, sink->desk->message, len);
     if (rc == 0)
         sink_commit(sink, &next, false);
@@ -516,8 +518,8 @@ static ssize_t send_piece(struct sink *sink, enum sink_source source, const char
     if (!desk->message && !(desk->message = malloc(TARGET_OUT_MAX)))
         return -ENOMEM;
     int rc = sink->mark.bytes_lost > sink->mark.lost_told ? send_notice(sink) : 0;
-    size_t size = target_message(&sink->target, sink->instance, sink->output,
-                                 clock_wall_us() / 1000000, data + done, used, desk->message);
+    size_t size = target_message(&sink->target, sink->instance, sink->output, clock_wall_us(),
+                                 data + done, used, desk->message);
     if (rc == 0)
         rc = target_send(&sink->target, desk->message, size);
     if (rc == -ECONNREFUSED || rc == -ENOTCONN || rc == -EPIPE) {

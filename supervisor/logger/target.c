@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,8 +15,16 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
+#include "supervisor/logger/format.h"
 
-enum { FACILITY_DAEMON = 3, PRIORITY_ERR = 3, PRIORITY_INFO = 6, IDENTIFIER_MAX = 160 };
+enum {
+    FACILITY_DAEMON = 3,
+    PRIORITY_ERR = 3,
+    PRIORITY_INFO = 6,
+    IDENTIFIER_MAX = 160,
+    PATIENCE_MS = 200,
+};
 
 void target_init(struct target *target) { *target = (struct target){ .fd = -1 }; }
 
@@ -24,12 +35,25 @@ void target_close(struct target *target)
     target->fd = -1;
 }
 
+static int open_console(struct target *target, const char *output)
+{
+    bool err = strcmp(output, "stderr") == 0;
+    int fd = fcntl(err ? STDERR_FILENO : STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    if (fd < 0)
+        return -errno;
+    target->fd = fd;
+    return 0;
+}
+
 int target_open(struct target *target, const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
 
     if (target->fd >= 0)
         return 0;
+    if (target->kind == STREAMS_CONSOLE)
+        return open_console(target, path);
     if (strlen(path) >= sizeof address.sun_path)
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, strlen(path));
@@ -48,7 +72,9 @@ int target_open(struct target *target, const char *path)
 size_t target_piece(const struct target *target, const char *data, size_t len)
 {
     const char *newline = memchr(data, '\n', len);
-    size_t max = target->kind == STREAMS_SYSLOG ? TARGET_SYSLOG_MAX : TARGET_LINE_MAX;
+    size_t max = target->kind == STREAMS_SYSLOG    ? TARGET_SYSLOG_MAX
+                 : target->kind == STREAMS_CONSOLE ? TARGET_CONSOLE_MAX
+                                                   : TARGET_LINE_MAX;
     size_t piece = newline ? (size_t)(newline + 1 - data) : len;
 
     return piece > max + (newline != NULL) ? max : piece;
@@ -110,17 +136,46 @@ static size_t put_journal(const char *identifier, int priority, const char *inst
     return to;
 }
 
+/* A piece of a long line, or a last one without its newline, is a line of its own here. */
+static size_t put_console(enum streams_format kind, const char *instance, const char *output,
+                          int64_t wall_us, const char *line, size_t len, char *out)
+{
+    struct streams_line state = { 0 };
+    struct format format;
+    char now[CLOCK_TEXT_MAX];
+
+    if (kind == STREAMS_RAW) {
+        memcpy(out, line, len);
+        return len;
+    }
+    bool whole = len > 0 && line[len - 1] == '\n';
+    clock_text(wall_us, now);
+    if (kind == STREAMS_PLAIN) {
+        size_t to = (size_t)snprintf(out, TARGET_HEAD_MAX, "%s %s ", now, instance);
+        memcpy(out + to, line, len);
+        to += len;
+        if (!whole)
+            out[to++] = '\n';
+        return to;
+    }
+    format_init(&format, kind, instance, output, now);
+    struct format_piece piece = format_run(&format, &state, line, len, UINT64_MAX, out);
+    return piece.len + format_cut(&format, &state, out + piece.len);
+}
+
 size_t target_message(const struct target *target, const char *instance, const char *output,
-                      int64_t wall_s, const char *line, size_t len, char *out)
+                      int64_t wall_us, const char *line, size_t len, char *out)
 {
     char identifier[IDENTIFIER_MAX];
 
+    if (target->kind == STREAMS_CONSOLE)
+        return put_console(target->format, instance, output, wall_us, line, len, out);
     if (len > 0 && line[len - 1] == '\n')
         len--;
     int priority = take_priority(output, &line, &len);
     make_identifier(instance, identifier);
     if (target->kind == STREAMS_SYSLOG)
-        return put_syslog(identifier, priority, wall_s, line, len, out);
+        return put_syslog(identifier, priority, wall_us / 1000000, line, len, out);
     return put_journal(identifier, priority, instance, output, line, len, out);
 }
 
@@ -163,13 +218,39 @@ static int send_memory(int socket, const char *message, size_t len)
     return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int target_send(struct target *target, const char *message, size_t len)
+/* The descriptor is shared with others, so it is not made non-blocking: what poll() promises room
+ * for, up to PIPE_BUF, is written without waiting.  A reader that stops in the middle of a message
+ * gets its beginning again later. */
+static int write_console(int fd, const char *message, size_t len)
 {
-    int rc = 0;
+    for (size_t done = 0; done < len;) {
+        struct pollfd room = { .fd = fd, .events = POLLOUT };
+        size_t most = len - done < PIPE_BUF ? len - done : PIPE_BUF;
+        if (poll(&room, 1, done > 0 ? PATIENCE_MS : 0) <= 0)
+            return -EAGAIN;
+        ssize_t n = write(fd, message + done, most);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+static int send_datagram(int fd, const char *message, size_t len)
+{
+    int rc;
 
     do {
-        rc = send(target->fd, message, len, MSG_NOSIGNAL) < 0 ? -errno : 0;
+        rc = send(fd, message, len, MSG_NOSIGNAL) < 0 ? -errno : 0;
     } while (rc == -EINTR);
+    return rc;
+}
+
+int target_send(struct target *target, const char *message, size_t len)
+{
+    int rc = target->kind == STREAMS_CONSOLE ? write_console(target->fd, message, len)
+                                             : send_datagram(target->fd, message, len);
+
     if ((rc == -EMSGSIZE || rc == -ENOBUFS) && target->kind == STREAMS_JOURNALD)
         rc = send_memory(target->fd, message, len);
     if (rc == -ENOBUFS)

@@ -279,7 +279,8 @@ static const char *log_path(struct maker *m, const char *path, bool apart, struc
 {
     if (*path != '/' && m->service->kind == SPEC_SERVICE) {
         err_set(err, ERR_INVALID,
-                "\"%.64s\" is not an absolute path, none, inherit, syslog or journald", path);
+                "\"%.64s\" is not an absolute path, none, inherit, console, syslog or journald",
+                path);
         return NULL;
     }
     if (*path != '/') /* as near as can be to supervisord, which takes its own working directory */
@@ -291,11 +292,13 @@ static const char *log_path(struct maker *m, const char *path, bool apart, struc
     return path && apart ? set_apart(m, path) : path;
 }
 
-/* "syslog", "journald", or these with the path of a socket. */
+/* "console", "syslog", "journald", or the last two with the path of a socket. */
 static bool is_target(const char *path)
 {
     static const char *const words[] = { "syslog", "journald" };
 
+    if (strcmp(path, "console") == 0)
+        return true;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         size_t len = strlen(words[i]);
         if (strncmp(path, words[i], len) == 0 &&

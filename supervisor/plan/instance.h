@@ -88,7 +88,7 @@ enum instance_log {
     INSTANCE_LOG_DEFAULT, /* a file in log_dir */
     INSTANCE_LOG_NONE,
     INSTANCE_LOG_INHERIT,
-    INSTANCE_LOG_CAPTURED, /* a file, syslog, journald */
+    INSTANCE_LOG_CAPTURED, /* a file, console, syslog, journald */
 };
 enum instance_log instance_log(const char *logfile);
 /* Whether `text` asks for %(NAME). */

@@ -309,8 +309,8 @@ static const struct opt rows[] = {
     { .key = "stdout_logfile", .type = OPT_TEXT, FIELD(out.logfile),
       .flags = PARTLY | INSTANCE | DERIVED,
       .example = "/var/log/web-%(process_num)d.log",
-      .help = "Where its output goes: an absolute path, none, inherit (the supervisor's own), syslog "
-              "(/dev/log) or journald, both also with another socket (syslog:/run/other/log); "
+      .help = "Where its output goes: an absolute path, none, inherit (the supervisor's own), "
+              "console (the same, line by line in log_format, with the name), syslog (/dev/log) or journald, both also with another socket (syslog:/run/other/log); "
               "without it LOG_DIR/NAME-N.log." },
     { .key = "stderr_logfile", .type = OPT_TEXT, FIELD(err.logfile),
       .flags = PARTLY | INSTANCE | DERIVED,

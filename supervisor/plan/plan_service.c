@@ -233,7 +233,8 @@ static void check_stopping(const struct filling *f)
 /* supervisord takes its own working directory, which says little about where a file ends up. */
 static void warn_relative(const struct filling *f, const char *key, const char *path)
 {
-    static const char *const words[] = { "auto", "none", "off", "inherit", "syslog", "journald" };
+    static const char *const words[] = { "auto",    "none",   "off",     "inherit",
+                                         "console", "syslog", "journald" };
     const struct spec_place *place = &f->lines->places[row_of(key)];
 
     if (!path || *path == '/' || *path == '%' || f->service->kind == SPEC_SERVICE)

@@ -239,7 +239,8 @@ def test_process_1_mounts_proc_if_it_may(without_proc):
 def test_without_proc_it_says_so(without_proc):
     done = without_proc.run()
     assert done.returncode == 1 and "/proc is not mounted" in done.stderr
-    assert without_proc.run("run", "--", "sh", "-c", "exit 7").returncode == 7
+    if not SANITIZED:  # which needs /proc itself
+        assert without_proc.run("run", "--", "sh", "-c", "exit 7").returncode == 7
 
 
 def test_it_ends_with_its_last_service(host):

@@ -1,5 +1,6 @@
 """Logs: syslog and journald as targets, lines that a process left open, troubles told."""
 import array
+import json
 import os
 import re
 import shutil
@@ -210,3 +211,55 @@ def test_rotation_by_age(host):
     # A file holds lines of one second, as far as the clocks of both sides agree at its edges.
     assert all(len(seconds) <= 2 for seconds in seen), seen
     assert all(max(a) <= min(b) for a, b in zip(seen, seen[1:])), seen
+
+
+# --- the supervisor's own output ---
+
+SPEAKS = """
+[service:{name}]
+command = sh -c "echo a line; echo an error >&2; printf {end}; exit 0"
+stdout_logfile = console
+log_format = {form}
+autorestart = false
+startsecs = 0
+{more}
+"""
+
+
+def test_the_console(host):
+    """For containers, whose log is what their first process prints; with names, or as objects."""
+    s = host(SPEAKS.format(name="p", form="plain", more="", end="open")
+             + SPEAKS.format(name="j", form="json", more="stderr_logfile = console", end="open")
+             + SPEAKS.format(name="r", form="raw", more="", end="'bare\\n'"), start=False)
+    s.start()
+    for name in "pjr":
+        s.wait_state(f"{name}:0", "exited")
+    said = s.run("logs", "p", code=None)
+    assert "stdout_logfile = console" in said.stderr
+    assert s.shutdown() == 0
+    lines = s.text_of("supervisor.log").splitlines()
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d"
+    for text in ("a line", "an error", "open"):
+        assert any(re.fullmatch(f"{stamp} p:0 {text}", line) for line in lines), lines
+    assert {"a line", "an error", "bare"} <= set(lines)  # raw
+    objects = [json.loads(line) for line in lines if line.startswith("{")]
+    assert {(o["instance"], o["output"], o["message"]) for o in objects} == {
+        ("j:0", "stdout", "a line"), ("j:0", "stderr", "an error"), ("j:0", "stdout", "open")}
+
+
+def test_the_console_loses_nothing_with_the_logger(host):
+    s = host("[service:a]\ncommand = sh -c \"i=0; while [ $i -lt 5000 ]; do echo number $i; "
+             "i=$((i + 1)); done; exec sleep 1000\"\nstdout_logfile = console\nstartsecs = 0\n")
+    def kill():
+        try:
+            os.kill(logger_pid(s), signal.SIGKILL)
+            return True
+        except (OSError, TypeError):  # between two loggers
+            return False
+    for _ in range(5):
+        wait_for(kill, "a logger")
+    wait_for(lambda: "number 4999" in s.text_of("supervisor.log"), "the last line")
+    numbers = [int(number) for number in
+               re.findall(r" a:0 number (\d+)$", s.text_of("supervisor.log"), re.M)]
+    assert sorted(set(numbers)) == list(range(5000))
+    assert len(numbers) <= 5000 + 5  # each kill doubles one at most

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,6 +51,63 @@ static void as_journald_wants_it(void **state)
     assert_string_equal(message(STREAMS_JOURNALD, "stdout", "<4>a=b\n", 7),
                         "PRIORITY=4\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=web-0\n"
                         "SUPERVISOR_INSTANCE=web:0\nSUPERVISOR_OUTPUT=stdout\nMESSAGE=a=b\n");
+}
+
+static const char *console(enum streams_format format, const char *output, const char *line)
+{
+    struct target target = { .kind = STREAMS_CONSOLE, .format = format, .fd = -1 };
+
+    out[target_message(&target, "web:0", output, 1000001, line, strlen(line), out)] = '\0';
+    return out;
+}
+
+static void the_console_gets_the_log_format(void **state)
+{
+    (void)state;
+    assert_string_equal(console(STREAMS_RAW, "stdout", "<4>a\n"), "<4>a\n");
+    assert_string_equal(console(STREAMS_RAW, "stdout", "a"), "a");
+    assert_string_equal(console(STREAMS_PLAIN, "stdout", "a b\n"),
+                        "1970-01-01T00:00:01.000001+00:00 web:0 a b\n");
+    assert_string_equal(console(STREAMS_PLAIN, "stderr", "open"),
+                        "1970-01-01T00:00:01.000001+00:00 web:0 open\n");
+    assert_string_equal(console(STREAMS_JSON, "stderr", "a\"b\n"),
+                        "{\"time\":\"1970-01-01T00:00:01.000001+00:00\",\"instance\":\"web:0\","
+                        "\"output\":\"stderr\",\"message\":\"a\\\"b\"}\n");
+    assert_non_null(strstr(console(STREAMS_JSON, "stdout", "open"), "open\",\"partial\":true}\n"));
+}
+
+static void the_longest_piece_fits(void **state)
+{
+    struct target target = { .kind = STREAMS_CONSOLE, .format = STREAMS_JSON, .fd = -1 };
+    char *line = malloc(TARGET_LINE_MAX);
+
+    (void)state;
+    memset(line, 1, TARGET_LINE_MAX); /* six bytes each in json */
+    size_t len = target_piece(&target, line, TARGET_LINE_MAX);
+    assert_int_equal(len, TARGET_CONSOLE_MAX);
+    size_t size = target_message(&target, "web:0", "stdout", 0, line, len, out);
+    assert_in_range(size, 6 * len, TARGET_OUT_MAX - 1);
+    free(line);
+}
+
+static void a_console_that_nobody_reads_does_not_stop_us(void **state)
+{
+    struct target target = { .kind = STREAMS_CONSOLE, .fd = -1 };
+    char line[PIPE_BUF];
+    int ends[2], rc = 0;
+
+    (void)state;
+    memset(line, 'x', sizeof line);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    target.fd = ends[1];
+    for (int i = 0; i < 1000 && rc == 0; i++)
+        rc = target_send(&target, line, sizeof line);
+    assert_int_equal(rc, -EAGAIN);
+    assert_int_equal(target.fd, ends[1]); /* still open */
+    assert_int_equal(read(ends[0], line, sizeof line), sizeof line);
+    assert_int_equal(target_send(&target, line, sizeof line), 0);
+    close(ends[0]);
+    target_close(&target);
 }
 
 static void long_lines_go_in_pieces(void **state)
@@ -128,6 +186,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_glibc_writes_it),
         cmocka_unit_test(as_journald_wants_it),
+        cmocka_unit_test(the_console_gets_the_log_format),
+        cmocka_unit_test(the_longest_piece_fits),
+        cmocka_unit_test(a_console_that_nobody_reads_does_not_stop_us),
         cmocka_unit_test(long_lines_go_in_pieces),
         cmocka_unit_test(a_large_message_goes_in_a_memfd),
         cmocka_unit_test(names_of_targets),
