@@ -40,6 +40,9 @@ static void verified(struct act *act, int rc, const struct err *err)
     for (int kind = 0; kind < VERIFY_NKINDS; kind++)
         jsonx_set_int(answer, verify_kind_name((enum verify_kind)kind),
                       (int64_t)report->counts[kind]);
+    jsonx_set_text(answer, "signed_by", report->signer[0] != '\0' ? report->signer : NULL);
+    jsonx_set_text(answer, "not_trusted",
+                   report->trust.code != ERR_NONE ? report->trust.text : NULL);
     json_object_set_new(answer, "differences", differences_of(report));
     verify_report_done(report);
     free(report);

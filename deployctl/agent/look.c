@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "deployctl/agent/about.h"
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/swap.h"
 #include "io/jsonx.h"
@@ -79,6 +80,9 @@ static void put_releases(struct look *look, const struct host_releases *list)
         jsonx_set_bool(row, "bad", mark != NULL && mark->bad);
         jsonx_set_text(row, "bad_reason", mark != NULL && mark->bad ? mark->reason : NULL);
         jsonx_set_bool(row, "complete", release->complete);
+        json_t *about = about_read(&talk->host, release->id);
+        if (about != NULL)
+            json_object_set_new(row, "about", about);
         json_array_append_new(rows, row);
         if (!release->complete) {
             char text[ERR_TEXT_MAX];
@@ -97,6 +101,7 @@ static void put_releases(struct look *look, const struct host_releases *list)
             jsonx_set_text(bad, mark->digest, mark->reason);
     }
     json_object_set_new(look->answer, "bad", bad);
+    json_object_set_new(look->answer, "irreversible", about_irreversible(&talk->host));
     json_object_set_new(look->answer, "releases", rows);
     json_object_set_new(look->answer, "good", good);
     jsonx_set_int(look->answer, "highest", (int64_t)highest);

@@ -128,6 +128,8 @@ static void sealed(struct act *act, int rc, const struct err *err)
         jsonx_set_text(line, "id", stage->want.id);
         jsonx_set_text(line, "digest", stage->want.hex);
         jsonx_set_int(line, "bytes", (int64_t)stage->received_bytes);
+        if (stage->signer[0] != '\0')
+            jsonx_set_text(line, "signed_by", stage->signer);
         talk_note(talk, "seal", line, false, &told);
     }
     json_t *answer = json_object();

@@ -7,6 +7,7 @@
 
 #include "base/auto.h"
 #include "base/clock.h"
+#include "deployctl/agent/about.h"
 #include "deployctl/agent/shared.h"
 #include "deployctl/agent/stage.h"
 #include "io/durable.h"
@@ -142,8 +143,11 @@ static int make_durable(struct stage *stage, struct err *err)
 static int publish(struct stage *stage, const struct buf *text, struct err *err)
 {
     const struct host *host = stage->host;
-    int rc = durable_write(host->manifests, stage->want.id, buf_text(text), text->len,
-                           MANIFEST_MODE, err);
+    int rc = stage->about == NULL ? 0 : about_write(host, stage->want.id, stage->about, err);
+    if (rc < 0)
+        return rc;
+    rc = durable_write(host->manifests, stage->want.id, buf_text(text), text->len, MANIFEST_MODE,
+                       err);
     if (rc < 0)
         return err_wrap(err, "writing the manifest");
     AUTO_CLOSE int incoming =

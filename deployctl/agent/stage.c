@@ -14,6 +14,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/unit.h"
+#include "deployctl/agent/about.h"
 #include "deployctl/agent/reuse.h"
 #include "deployctl/agent/shared.h"
 #include "deployctl/agent/space.h"
@@ -128,7 +129,9 @@ struct stage *stage_new(const struct host *host, const json_t *request, struct e
     tree_init(&stage->tree, -1);
     stage->digest = digest_new(err);
     stage->unsqueeze = unsqueeze_new(err);
-    if (stage->digest == NULL || stage->unsqueeze == NULL ||
+    const json_t *about = json_object_get(request, "about");
+    stage->about = json_deep_copy(about); /* a thread works on it */
+    if (stage->digest == NULL || stage->unsqueeze == NULL || about_valid(about, err) < 0 ||
         read_want(request, &stage->want, err) < 0) {
         stage_free(stage);
         return NULL;
@@ -164,6 +167,7 @@ void stage_free(struct stage *stage)
     free(stage->content);
     free(stage->missing);
     free(stage->view.known);
+    json_decref(stage->about);
     digest_free(stage->digest);
     unsqueeze_free(stage->unsqueeze);
     free(stage);
@@ -299,6 +303,18 @@ static int check_place(struct stage *stage, const struct host_releases *list, st
         stage->host->path, id);
 }
 
+/* Before a byte of it travels.  What is here already may have been signed then. */
+static int check_trust(struct stage *stage, struct err *err)
+{
+    json_t *about = about_read(stage->host, stage->want.id);
+    if (about == NULL)
+        about = json_object();
+    json_object_update(about, stage->about);
+    int rc = trust_release(stage->host->path, stage->want.hex, about, stage->signer, err);
+    json_decref(about);
+    return rc;
+}
+
 static int make_tree(struct stage *stage, struct err *err)
 {
     int rc = 0;
@@ -353,7 +369,9 @@ int stage_begin(struct stage *stage, struct err *err)
 {
     struct host *host = stage->host;
     struct host_releases list = { 0 };
-    int rc = read_manifest(stage, err);
+    int rc = check_trust(stage, err);
+    if (rc == 0)
+        rc = read_manifest(stage, err);
     if (rc == 0)
         rc = empty_folder(host, HOST_INCOMING, err);
     if (rc == 0)
@@ -363,8 +381,12 @@ int stage_begin(struct stage *stage, struct err *err)
         remove_temporaries(host);
         rc = host_list(host, &list, err);
     }
-    if (rc == 0)
+    if (rc == 0) {
+        about_clean(host, &list);
         rc = check_place(stage, &list, err);
+    }
+    if (rc == 0 && stage->have && stage->about != NULL)
+        rc = about_write(host, stage->want.id, stage->about, err);
     if (rc == 0 && !stage->have)
         rc = shared_check(stage, err);
     if (rc == 0 && !stage->have)

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "deployctl/agent/host.h"
 #include "deployctl/agent/tree.h"
+#include "deployctl/agent/trust.h"
 #include "deployctl/plan/manifest.h"
 #include "deployctl/wire/digest.h"
 #include "deployctl/wire/squeeze.h"
@@ -46,7 +47,9 @@ struct stage {
     struct host
         view; /* the descriptors are borrowed; the cache is ours, for a thread works on it */
     struct stage_want want;
-    struct buf packed; /* the manifest as it arrives */
+    json_t *about;               /* what comes with it (about.h); owned, NULL = nothing */
+    char signer[TRUST_NAME_MAX]; /* set by begin; "" = nobody that is known here */
+    struct buf packed;           /* the manifest as it arrives */
     struct manifest manifest;
     /* per entry: */
     uint32_t *leader;              /* lowest entry with the same content; itself if it is that */

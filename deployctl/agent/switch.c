@@ -167,6 +167,13 @@ static void on_proved(struct act *act, int rc, const struct err *err)
         go(act);
 }
 
+static bool ran_before(const struct host *host, const char *id)
+{
+    char at[MANIFEST_ID_MAX];
+    bool current = host_link(host, "current", at, NULL) > 0 && strcmp(at, id) == 0;
+    return current || (host_link(host, "previous", at, NULL) > 0 && strcmp(at, id) == 0);
+}
+
 void switch_verb(struct act *act)
 {
     struct talk *talk = act->talk;
@@ -184,8 +191,9 @@ void switch_verb(struct act *act)
         return;
     }
     watch_rebase(talk);
-    /* What was not sealed just now may have been changed since; an undo takes what there is. */
-    bool undo = jsonx_bool(act->request, "undo", false);
+    /* What was not sealed just now may have been changed since; an undo takes what there is, if it
+     * is what ran before. */
+    bool undo = jsonx_bool(act->request, "undo", false) && ran_before(&talk->host, id_of(act));
     if (undo || strcmp(talk->sealed, id_of(act)) == 0)
         go(act);
     else

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "deployctl/agent/about.h"
 #include "deployctl/agent/shared.h"
 #include "deployctl/wire/digest.h"
 #include "io/durable.h"
@@ -268,6 +269,12 @@ int verify_compare(const struct host *host, const char *id, struct verify_report
     c.root = root;
     if (rc == 0)
         rc = compare(&c, err);
+    if (rc == 0) {
+        json_t *about = about_read(host, id);
+        if (trust_release(host->path, report->digest, about, report->signer, &report->trust) == 0)
+            report->trust = (struct err){ 0 };
+        json_decref(about);
+    }
     manifest_done(&manifest);
     digest_thread_end();
     return rc;
@@ -290,6 +297,8 @@ int verify_release(const struct host *host, const char *id, struct err *err)
                      "release %s was changed on this host: %.100s %s; it is not used. Remove "
                      "%s/releases/%s there, then release its contents again",
                      id, report.at[0].path, report.at[0].how, host->path, id);
+    else if (rc == 0 && report.trust.code != ERR_NONE)
+        rc = (*err = report.trust).code;
     verify_report_done(&report);
     return rc;
 }
@@ -363,9 +372,14 @@ int verify_command(const char *dir, bool additions_count)
     }
     if (lost + added > report.count)
         printf("... and %zu more\n", lost + added - report.count);
+    if (report.trust.code != ERR_NONE)
+        printf("release %s is not trusted: %s\n", id, report.trust.text);
+    else if (report.signer[0] != '\0')
+        printf("release %s was signed by %s\n", id, report.signer);
     printf("release %s %s (%zu entries; %zu missing, %zu changed, %zu added)\n", id,
            lost + added > 0 ? "differs from its manifest" : "is what its manifest says",
            report.entries, report.counts[VERIFY_MISSING], report.counts[VERIFY_CHANGED], added);
+    bool bad = lost > 0 || report.trust.code != ERR_NONE || (additions_count && added > 0);
     verify_report_done(&report);
-    return lost > 0 || (additions_count && added > 0) ? EXIT_DIFFERS : EXIT_SAME;
+    return bad ? EXIT_DIFFERS : EXIT_SAME;
 }

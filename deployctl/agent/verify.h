@@ -1,4 +1,5 @@
-/* verify.h - whether a release that lies here is still what its manifest says.
+/* verify.h - whether a release that lies here is still what its manifest says, and signed by
+ * somebody this host trusts (trust.h).
  *
  * Reads every content, so it takes as long as the disk does: call it on a thread.  Links to shared
  * folders and files belong to a release and are no difference.
@@ -12,6 +13,7 @@
 
 #include "base/err.h"
 #include "deployctl/agent/host.h"
+#include "deployctl/agent/trust.h"
 
 enum { VERIFY_LISTED_MAX = 1000 };
 enum verify_kind { VERIFY_MISSING, VERIFY_CHANGED, VERIFY_ADDED, VERIFY_NKINDS };
@@ -25,6 +27,8 @@ struct verify_report {
     size_t counts[VERIFY_NKINDS]; /* of all */
     size_t entries;               /* of the manifest */
     char digest[MANIFEST_HEX_MAX];
+    char signer[TRUST_NAME_MAX];  /* whose signature it has; "" = nobody's that is known here */
+    struct err trust;             /* why this host does not take it; ERR_NONE = it does */
     struct verify_difference *at; /* owned; the first `count`, added ones last */
     size_t count;
 };
@@ -37,11 +41,11 @@ int verify_compare(const struct host *host, const char *id, struct verify_report
 void verify_report_done(struct verify_report *report);
 
 /* What a switch wants to know: ERR_CORRUPT names the first entry that is missing or changed, how,
- * and the remedy.  What was added does not matter. */
+ * and the remedy; ERR_DENIED: not signed as this host wants it.  What was added does not matter. */
 int verify_release(const struct host *host, const char *id, struct err *err);
 /* `deployctl agent verify DIR`: DIR is a release, or the folder of an app (then the one that
  * current leads to).  Tells on stdout what differs.  Returns the exit code: 0 nothing (or only
- * additions, unless they count), 1 it differs, 2 it cannot be compared. */
+ * additions, unless they count), 1 it differs or is not trusted, 2 it cannot be compared. */
 int verify_command(const char *dir, bool additions_count);
 
 #endif

@@ -99,8 +99,11 @@ static void fill_order(struct app *app, enum driver_verb verb)
         app->source = strdup(word);
     else if (recipe->deploy.source)
         app->source = beside(app->file, recipe->deploy.source);
+    if (recipe->deploy.signing_key)
+        app->signing_key = beside(app->file, recipe->deploy.signing_key);
     app->order = (struct driver_order){
         .verb = verb,
+        .signing_key = app->signing_key,
         .source = app->source,
         .who = app->who,
         .partial = cli_value(app->cli, "hosts") != NULL,
@@ -145,6 +148,7 @@ void app_done(struct app *app)
     recipe_done(&app->recipe);
     free(app->file);
     free(app->source);
+    free(app->signing_key);
     free(app->who);
 }
 

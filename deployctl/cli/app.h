@@ -21,8 +21,9 @@ extern const struct cli_option app_globals[];
 struct app {
     struct cli *cli;
     struct recipe recipe;
-    char *file;   /* of the recipe */
-    char *source; /* folder, or NULL */
+    char *file;        /* of the recipe */
+    char *source;      /* folder, or NULL */
+    char *signing_key; /* file, or NULL */
     char *who;
     bool json, verbose;
     struct driver_order order;

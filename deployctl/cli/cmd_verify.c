@@ -7,7 +7,7 @@
 #include "deployctl/cli/table.h"
 #include "io/jsonx.h"
 
-enum { LISTED = 20, STATE_MAX = 128 };
+enum { LISTED = 20, STATE_MAX = 192 };
 
 const struct cli_option cmd_verify_options[] = {
     { "no-added", 0, NULL, "What was added to a release is no difference." },
@@ -30,13 +30,18 @@ static bool differs(const struct counts *counts)
     return counts->missing + counts->changed + counts->added > 0;
 }
 
+static bool is_bad(const struct app *app, const struct driver_view *view)
+{
+    struct counts counts = counts_of(app, view->found);
+    return differs(&counts) || jsonx_text(view->found, "not_trusted", NULL);
+}
+
 /* A difference anywhere is the finding; hosts of which nothing is known come after it. */
 static int code_of(const struct app *app, const struct driver *driver, int code)
 {
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
-        struct counts counts = counts_of(app, view.found);
-        if (differs(&counts))
+        if (is_bad(app, &view))
             return APP_BAD;
         if (!view.found && (*view.error || !view.glance->answer))
             code = APP_UNREACHABLE;
@@ -48,7 +53,8 @@ static const char *state_of(const struct app *app, const struct driver_view *vie
                             size_t size)
 {
     struct counts counts = counts_of(app, view->found);
-    const char *wanted = app->order.to;
+    const char *wanted = app->order.to, *signer = jsonx_text(view->found, "signed_by", NULL);
+    const char *distrust = jsonx_text(view->found, "not_trusted", NULL);
     if (!view->found && *view->error)
         return view->error;
     if (!view->glance->answer)
@@ -59,8 +65,10 @@ static const char *state_of(const struct app *app, const struct driver_view *vie
         snprintf(text, size, "%lld missing, %lld changed, %lld added", counts.missing,
                  counts.changed, counts.added);
     else
-        snprintf(text, size, "as released, %lld entries",
-                 (long long)jsonx_int(view->found, "entries", 0));
+        snprintf(text, size, "as released%s%.64s, %lld entries", signer ? ", signed by " : "",
+                 signer ? signer : "", (long long)jsonx_int(view->found, "entries", 0));
+    if (view->found && distrust)
+        return distrust;
     return text;
 }
 

@@ -71,6 +71,12 @@ int commands_main(int argc, char **argv)
                   "not be asked." },
         { .name = "hosts", .words = "", .run = cmd_view_hosts,
           .help = "The hosts, how they are reached, and whether they can take a release." },
+        { .name = "keygen", .words = "FILE", .min_words = 1, .max_words = 1, .run = cmd_keygen_run,
+          .complete = complete_source,
+          .help = "Make a key to sign releases with, and print its public part.\n\nFILE becomes "
+                  "signing_key in [deploy]; the line that is printed goes into the section [trust] "
+                  "(or [trust:/srv/APP], for one app) of /etc/deployctl/trust.ini on each host, "
+                  "which root alone may write. A file that is there is kept. See doc/signing.md." },
         { .name = "options", .words = "[KEY]", .max_words = 1,
           .run = cmd_options_run, .complete = complete_keys,
           .help = "Every key of deploy.ini with its meaning and default." },

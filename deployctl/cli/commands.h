@@ -17,6 +17,7 @@ int cmd_view_hosts(struct cli *cli);
 int cmd_view_history(struct cli *cli);
 int cmd_why_run(struct cli *cli);
 int cmd_verify_run(struct cli *cli);
+int cmd_keygen_run(struct cli *cli);
 int cmd_agent_run(struct cli *cli);
 int cmd_options_run(struct cli *cli);
 int cmd_manual_run(struct cli *cli);

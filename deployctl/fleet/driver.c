@@ -503,6 +503,7 @@ void driver_free(struct driver *driver)
     driver->judging = driver->deciding = false; /* sessions that end now change nothing more */
     free_hosts(driver);
     source_free(driver->source);
+    sign_key_free(driver->sign_key);
     loop_timer_free(driver->timer);
     loop_timer_free(driver->progress);
     loop_timer_free(driver->poll);
@@ -544,10 +545,25 @@ static int start_source(struct driver *driver, struct err *err)
     return driver->source ? 0 : err->code;
 }
 
+/* A key that cannot sign is known before anything is done. */
+static int load_key(struct driver *driver, struct err *err)
+{
+    char text[SIGN_TEXT_MAX];
+    if (!driver->order.signing_key)
+        return 0;
+    driver->sign_key = sign_key_load(driver->order.signing_key, err);
+    return driver->sign_key ? sign_make(driver->sign_key, driver->recipe->deploy.app, "", text, err)
+                            : err->code;
+}
+
 int driver_run(struct driver *driver)
 {
     struct err err;
     bool needs = driver->order.verb == DRIVER_RELEASE || driver->order.verb == DRIVER_PLAN;
+    if (needs && load_key(driver, &err) < 0) {
+        driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL, "signing_key: %s", err.text);
+        return rollout_name_code(ROLLOUT_CONFIG);
+    }
     if (start_source(driver, &err) < 0) {
         if (needs) {
             driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL, "%s", err.text);

@@ -266,6 +266,7 @@ static void start_upload(struct driver_host *host)
     jsonx_set_text(stage, "owner", deploy->owner);
     jsonx_set_text(stage, "links", deploy->links == RECIPE_LINKS_ANY ? "any" : "inside");
     jsonx_set_text(stage, "modes", deploy->modes == RECIPE_MODES_KEEP ? "keep" : "normal");
+    json_object_set_new(stage, "about", driver_about(driver));
     struct upload_order order = { host->session, driver->source, driver->id, driver->token, stage };
     upload_free(host->upload);
     host->upload = upload_start(driver->loop, &order, on_uploaded, host, &err);

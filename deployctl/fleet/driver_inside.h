@@ -9,6 +9,7 @@
 #include "deployctl/plan/rounds.h"
 #include "deployctl/plan/verdict.h"
 #include "deployctl/wire/children.h"
+#include "deployctl/wire/sign.h"
 
 enum {
     DRIVER_TOKEN_MAX = OPENED_NAME_MAX + 24,
@@ -87,7 +88,8 @@ struct driver {
     size_t count;
     struct loop_timer *timer, *progress, *poll, *rounds;
     struct loop_signal *interrupt, *terminate;
-    struct loop_watch *input; /* while a question is open */
+    struct loop_watch *input;  /* while a question is open */
+    struct sign_key *sign_key; /* NULL = releases are not signed */
     struct source *source;
     bool source_done, source_failed;
     struct err source_err;
@@ -155,6 +157,10 @@ void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
 void driver_decide(struct driver *driver);
 /* Is `id` what people mean by `wanted`: an id, the beginning of one, a number, a digest? */
 bool driver_named_so(const char *id, const char *wanted);
+
+/* driver_about.c: what is known of a release besides its contents */
+/* What goes along with it to the hosts: its signature, or the one it was given before. */
+json_t *driver_about(const struct driver *driver); /* new reference */
 
 /* driver_inspect.c: the orders that look at releases on the hosts */
 void driver_inspect_verify(struct driver *driver);

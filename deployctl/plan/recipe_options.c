@@ -41,6 +41,9 @@ static const struct opt deploy_rows[] = {
       .help = "How a staged release is made safe against a power cut; fsync where a busy database shares the disk." },
     { .key = "owner", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, owner), .example = "web:web",
       .help = "Owner of the released files; the agent must be root for it." },
+    { .key = "signing_key", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, signing_key), .example = "./deploy.key",
+      .help = "Private key that releases are signed with (`deployctl keygen` makes one); relative to this file. Hosts that "
+              "have a trust.ini take nothing else." },
 };
 static const struct opt fleet_rows[] = {
     { .key = "hosts", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, hosts), .example = "web[01-20].example.net",
@@ -198,8 +201,9 @@ const struct opt_table *const recipe_tables[] = {
 static const struct {
     const char *section, *key; /* key NULL = the whole section */
 } later[] = {
-    { "deploy", "signing_key" }, { "fleet", "hosts_command" }, { "trust", NULL },
-    { "drain", NULL },           { "haproxy", NULL },
+    { "fleet", "hosts_command" },
+    { "drain", NULL },
+    { "haproxy", NULL },
 };
 
 bool recipe_options_not_yet(const char *section, const char *key)

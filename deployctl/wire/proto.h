@@ -16,7 +16,9 @@
  *
  * look      {"services": [..], "socket": PATH|null} -> what this host is, changes nothing, takes no
  *           lock; must come before `switch`, since services and socket are remembered from it:
- *             {"releases": [{"id","digest","good","bad","bad_reason","complete"}],
+ *             {"releases": [{"id","digest","good","bad","bad_reason","complete",
+ *                            "about": {}   what came with it, see stage; absent: nothing}],
+ *              "irreversible": [{"id","irreversible": TEXT}]  also of releases that are gone
  *              "bad": {DIGEST: REASON}  judged bad, also when the folder is gone
  *              "current": ID|null       pinned release (supervisor's word; symlink without one)
  *              "digest": HEX|null       its digest
@@ -39,7 +41,10 @@
  *           refused with "stale" if the token is not the fenced one.
  * stage*    {"id","digest","entries": N,"bytes": N,"shared_dirs":[],"shared_files":[],
  *            "durability": "syncfs"|"fsync","owner": TEXT|null,"token",
- *            "links": "inside"|"any" (absent: inside), "modes": "normal"|"keep" (absent: normal)}
+ *            "links": "inside"|"any" (absent: inside), "modes": "normal"|"keep" (absent: normal),
+ *            "about": {"app","signature","irreversible","message","who","hooks": {}} (absent:
+ *            nothing; agent/about.h)}.  "denied": this host wants a signature (agent/trust.h), and
+ *            there is none by a key that it trusts.  An older agent takes no notice of it.
  *           followed by ONE manifest
  *           (short form, zstd-compressed, in FRAME_MANIFEST frames, the last one empty)
  *           -> {"have": true} when the release is already here complete, else
@@ -58,7 +63,8 @@
  * switch*   {"id","confirm_within_s","ready_timeout_s","on_fail","undo": bool,"token"} ->
  *              {"result": "switched"|"reverted"|"failed","id","from","reason","instances"}
  *           the supervisor's release.switch; without services the agent swaps `current` itself.
- *           What was not sealed in this conversation is verified first (not to undo): "corrupt".
+ *           What was not sealed in this conversation is verified first (unless it is undone to
+ *           what ran before): "corrupt", "denied".
  * watch*    {"token","interval_ms"} -> {}: from now on events {"event": "health", "ready": bool,
  *              "healthy": bool, "gate": null|{"kind": "exit|restart|probe|readiness","text"},
  *              "probes": N, "instances": [...], "confirmed": bool, "deadline_s": N|null}
@@ -73,6 +79,7 @@
  *              "not-found", "protocol", "limit": no counts.  An older agent refuses the verb
  *              ("protocol").
  * verify    {"id","limit": N} -> {"id","digest","entries": N,"missing","changed","added": N,
+ *            "signed_by": NAME|null, "not_trusted": TEXT|null,
  *            "differences": [{"path","kind": "missing"|"changed"|"added","how"}...]}: the release
  *            as it lies there against its manifest, changes nothing, takes no lock.  At most
  *            `limit` are listed, added ones last.  An older agent refuses the verb ("protocol").
