@@ -113,6 +113,9 @@ $(B)/bin/deployctl: $(B)/deployctl/main.o $(call archives_below,deployctl/cli)
 $(B)/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+# What `deployctl bootstrap` brings to a host.
+$(B)/deployctl/plan/bootstrap_script.o: conf.d/supervisor.ini examples/ssh/supervisor.service \
+  debian/process-supervisor.supervisor.init
 
 # Programs of the system tests: the real guardian around a core that does as it is told.
 $(B)/tests/system/%: tests/system/%.c $(call archives_below,supervisor/guardian)

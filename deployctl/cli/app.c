@@ -35,8 +35,7 @@ void app_error(const char *fmt, ...)
     va_end(args);
 }
 
-/* A path of the file is relative to the file; one of the command line to where we are. */
-static char *beside(const char *file, const char *path)
+char *app_beside(const char *file, const char *path)
 {
     const char *slash = strrchr(file, '/');
     char *text = NULL;
@@ -98,9 +97,9 @@ static void fill_order(struct app *app, enum driver_verb verb)
     if (word)
         app->source = strdup(word);
     else if (recipe->deploy.source)
-        app->source = beside(app->file, recipe->deploy.source);
+        app->source = app_beside(app->file, recipe->deploy.source);
     if (recipe->deploy.signing_key)
-        app->signing_key = beside(app->file, recipe->deploy.signing_key);
+        app->signing_key = app_beside(app->file, recipe->deploy.signing_key);
     app->order = (struct driver_order){
         .verb = verb,
         .signing_key = app->signing_key,
@@ -131,7 +130,7 @@ bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_
     if (ssh) {
         app->recipe.fleet.ssh_config = ssh;
     } else if (app->recipe.fleet.ssh_config) {
-        AUTO_FREE char *path = beside(app->file, app->recipe.fleet.ssh_config);
+        AUTO_FREE char *path = app_beside(app->file, app->recipe.fleet.ssh_config);
         app->recipe.fleet.ssh_config = path ? arena_strdup(&app->recipe.arena, path) : NULL;
     }
     if (hosts && recipe_select(&app->recipe, hosts, &err) < 0) {

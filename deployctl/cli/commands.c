@@ -26,6 +26,16 @@ int commands_main(int argc, char **argv)
     static const struct cli_command commands[] = {
         { .name = "init", .words = "", .run = cmd_init_run,
           .help = "Write a commented deploy.ini.\n\nExisting files are kept." },
+        { .name = "bootstrap", .words = "[HOST...]",
+          .run = cmd_bootstrap_run, .options = cmd_bootstrap_options,
+          .help = "Make hosts ready for releases, over ssh.\n\nBoth programs, the user and group that "
+                  "deploy, the folder of the app, a configuration of the supervisor (and "
+                  "`service_file`), its service for systemd or init, and the start of it: whatever a "
+                  "host lacks. Without HOST every host of deploy.ini. It tells first what it will do, and "
+                  "asks on a terminal; what is there is not touched, so a second run does nothing. The "
+                  "login by ssh must work before: as root, or with --sudo as the user of deploy.ini. "
+                  "Exit codes: 0 done, 2 usage, 3 a host cannot be made ready or a step failed, 4 hosts "
+                  "are unreachable." },
         { .name = "plan", .words = "[SOURCE]", .max_words = 1,
           .run = cmd_plan_run, .complete = complete_source,
           .options = cmd_release_options,

@@ -5,6 +5,7 @@
 #include "base/cli.h"
 
 int cmd_init_run(struct cli *cli);
+int cmd_bootstrap_run(struct cli *cli);
 int cmd_plan_run(struct cli *cli);
 int cmd_release_run(struct cli *cli);
 int cmd_rollback_run(struct cli *cli);
@@ -23,7 +24,7 @@ int cmd_options_run(struct cli *cli);
 int cmd_manual_run(struct cli *cli);
 
 extern const struct cli_option cmd_release_options[], cmd_rollback_options[], cmd_agent_options[],
-    cmd_view_history_options[], cmd_verify_options[];
+    cmd_view_history_options[], cmd_verify_options[], cmd_bootstrap_options[];
 
 int commands_main(int argc, char **argv);
 

@@ -26,6 +26,7 @@ enum recipe_inconclusive { RECIPE_INCONCLUSIVE_PAUSE, RECIPE_INCONCLUSIVE_PROMOT
 struct recipe_deploy {
     const char *app, *path, *source, *owner; /* owner may be NULL */
     const char *signing_key;                 /* NULL = releases are not signed */
+    const char *service_file;                /* NULL = none */
     struct opt_names services, shared_dirs, shared_files, exclude;
     int64_t keep_releases;
     int links, modes, durability;

@@ -44,6 +44,8 @@ static const struct opt deploy_rows[] = {
     { .key = "signing_key", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, signing_key), .example = "./deploy.key",
       .help = "Private key that releases are signed with (`deployctl keygen` makes one); relative to this file. Hosts that "
               "have a trust.ini take nothing else." },
+    { .key = "service_file", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, service_file), .example = "./web.ini",
+      .help = "Service sections that `deployctl bootstrap` puts into the hosts' /etc/supervisor/conf.d/APP.ini; relative to this file." },
 };
 static const struct opt fleet_rows[] = {
     { .key = "hosts", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, hosts), .example = "web[01-20].example.net",

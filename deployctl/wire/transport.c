@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/auto.h"
 #include "deployctl/wire/blame.h"
-#include "deployctl/wire/children.h"
+#include "deployctl/wire/launch.h"
 #include "io/stream.h"
 
 enum {
@@ -20,7 +20,6 @@ enum {
     IN_MAX = FRAME_CONTROL_MAX + FRAME_HEADER_BYTES + FRAME_NOISE_MAX + FRAME_MAGIC_BYTES,
     LAST_WORDS_MS = 1000, /* from the end of the child to the end of its output, or back */
     SSH_EXTRA_MS = 10000, /* ssh's own timeout should fire first: it knows more */
-    SSH_WORDS_MAX = 64,
 };
 
 struct transport {
@@ -235,48 +234,6 @@ static int check_word(const char *what, const char *word, struct err *err)
     return 0;
 }
 
-static char **ssh_words(struct transport *t, const struct transport_target *target, struct err *err)
-{
-    char **argv = arena_array(&t->arena, SSH_WORDS_MAX, sizeof *argv);
-    size_t n = 0;
-    if (argv == NULL)
-        return NULL;
-    const char *fixed[] = { "ssh", "-T",
-                            "-o",  "BatchMode=yes",
-                            "-o",  "ServerAliveInterval=5",
-                            "-o",  "ServerAliveCountMax=3",
-                            "-o" };
-    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-        argv[n++] = arena_strdup(&t->arena, fixed[i]);
-    argv[n++] =
-        arena_printf(&t->arena, "ConnectTimeout=%lld", (long long)((t->timeout_ms + 999) / 1000));
-    const struct {
-        const char *flag, *value;
-    } optional[] = { { "-F", target->ssh_config }, { "-l", target->user }, { "-p", target->port } };
-    t->login = "ssh";
-    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) {
-        if (optional[i].value == NULL || optional[i].value[0] == '\0')
-            continue;
-        t->login =
-            arena_printf(&t->arena, "%s %s %s", t->login, optional[i].flag, optional[i].value);
-        argv[n++] = arena_strdup(&t->arena, optional[i].flag);
-        argv[n++] = arena_strdup(&t->arena, optional[i].value);
-    }
-    for (const char *const *o = target->ssh_options; o != NULL && *o != NULL; o++) {
-        if (n + 5 > SSH_WORDS_MAX) {
-            err_set(err, ERR_LIMIT, "too many ssh_options");
-            return NULL;
-        }
-        argv[n++] = arena_strdup(&t->arena, "-o");
-        argv[n++] = arena_strdup(&t->arena, *o);
-    }
-    argv[n++] = arena_strdup(&t->arena, "--");
-    argv[n++] = arena_strdup(&t->arena, target->address);
-    t->login = arena_printf(&t->arena, "%s %s", t->login, target->address);
-    argv[n++] = arena_printf(&t->arena, "exec %s agent %s", target->remote_path, target->path);
-    return argv;
-}
-
 static char **local_words(struct transport *t, const struct transport_target *target)
 {
     char **argv = arena_array(&t->arena, 6, sizeof *argv);
@@ -291,76 +248,47 @@ static char **local_words(struct transport *t, const struct transport_target *ta
     return argv;
 }
 
-static int start_child(struct transport *t, const char *program, char **argv, int in, int out,
-                       int errors, struct err *err)
-{
-    struct child_report report = { 0 };
-    struct child_fd fds[] = { { in, 0 }, { out, 1 }, { errors, 2 } };
-    struct child_spec spec = {
-        .path = program,
-        .argv = argv,
-        .envp = environ,
-        .fds = fds,
-        .nfds = 3,
-        .directory_fd = -1,
-        .umask = -1,
-        .new_session = true, /* a Ctrl-C is for deployctl, which tells the agents itself */
-        .share_memory = true,
-        .report = &report,
-    };
-    int rc = children_start(t->children, &spec, on_child_end, t, &t->pid, err);
-    if (rc == 0 && report.error != 0) /* its end is told to nobody: there is no transport */
-        rc = err_sys(err, report.error, "starting %s: %s", program,
-                     child_step_name((enum child_step)report.step));
-    return rc;
-}
-
-struct pipes {
-    int in[2], out[2], errors[2];
-};
-
-static void close_pair(int pair[2])
-{
-    auto_close_(&pair[0]);
-    auto_close_(&pair[1]);
-}
-
-static int open_streams(struct transport *t, struct pipes *p, struct err *err)
+static int open_streams(struct transport *t, struct launched *p, struct err *err)
 {
     static const struct stream_events main_events = { on_data, on_drain, on_stream_close };
     static const struct stream_events error_events = { on_errors, NULL, on_errors_close };
-    t->stream = stream_new(t->loop, take_fd(&p->out[0]), take_fd(&p->in[1]), IN_MAX,
-                           TRANSPORT_QUEUE_MAX, &main_events, t, err);
+    t->stream = stream_new(t->loop, take_fd(&p->out), take_fd(&p->in), IN_MAX, TRANSPORT_QUEUE_MAX,
+                           &main_events, t, err);
     if (t->stream == NULL)
         return err->code;
-    t->errors =
-        stream_new(t->loop, take_fd(&p->errors[0]), -1, ERRORS_MAX, 0, &error_events, t, err);
+    t->errors = stream_new(t->loop, take_fd(&p->errors), -1, ERRORS_MAX, 0, &error_events, t, err);
     return t->errors == NULL ? err->code : 0;
+}
+
+static char **words_of(struct transport *t, const struct transport_target *target, struct err *err)
+{
+    if (t->local)
+        return local_words(t, target);
+    const char *command =
+        arena_printf(&t->arena, "exec %s agent %s", target->remote_path, target->path);
+    return command != NULL ? launch_ssh_words(&t->arena, target, command, &t->login, err) : NULL;
 }
 
 static int start(struct transport *t, const struct transport_target *target, struct err *err)
 {
-    struct pipes p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
+    struct launched ends = { .in = -1, .out = -1, .errors = -1 };
     AUTO_FREE char *program = NULL;
-    char **argv = t->local ? local_words(t, target) : ssh_words(t, target, err);
+    char **argv = words_of(t, target, err);
     if (t->arena.failed)
         return err_set(err, ERR_MEMORY, "no memory to connect to %s", t->host);
     if (argv == NULL)
         return err->code;
-    program = t->local ? strdup(child_own_program()) : child_find("ssh", environ, err);
+    program = t->local ? strdup(child_own_program()) : launch_find_ssh(err);
     if (program == NULL)
         return t->local ? err_set(err, ERR_MEMORY, "no memory to connect to %s", t->host)
-                        : err_wrap(err, "install an ssh client (openssh-client)");
-    int rc = 0;
-    if (pipe2(p.in, O_CLOEXEC) < 0 || pipe2(p.out, O_CLOEXEC) < 0 || pipe2(p.errors, O_CLOEXEC) < 0)
-        rc = err_sys(err, errno, "making pipes for %s", t->host);
+                        : err->code;
+    int rc = launch(t->children, program, argv, on_child_end, t, &ends, err);
+    t->pid = ends.pid;
     if (rc == 0)
-        rc = start_child(t, program, argv, p.in[0], p.out[1], p.errors[1], err);
-    if (rc == 0)
-        rc = open_streams(t, &p, err);
-    close_pair(p.in);
-    close_pair(p.out);
-    close_pair(p.errors);
+        rc = open_streams(t, &ends, err);
+    auto_close_(&ends.in);
+    auto_close_(&ends.out);
+    auto_close_(&ends.errors);
     return rc;
 }
 
