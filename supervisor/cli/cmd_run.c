@@ -47,11 +47,6 @@ int cmd_run(struct cli *cli)
 
     if (cli->nwords > 0)
         return run_alone(cli);
-    if (access("/proc/self/exe", X_OK) != 0) {
-        client_say("/proc is not mounted, and without it nothing can be supervised; mount it, or "
-                   "use \"supervisor run -- COMMAND\", which needs none");
-        return CLIENT_FAILED;
-    }
     places_init(&places, NULL);
     if (places_config(&places, cli_value(cli, "config"), config, &err) < 0) {
         client_tell(&err);

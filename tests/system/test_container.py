@@ -222,7 +222,7 @@ def without_proc(request):
     situation.folder = tempfile.mkdtemp(prefix="supervisor-container-")
     os.chmod(situation.folder, 0o755)
     with open(os.path.join(situation.folder, "supervisor.ini"), "w") as file:
-        file.write("[service:a]\ncommand = sh -c \"test -e /proc/self; exit $?\"\n"
+        file.write("[service:a]\ncommand = sh -c \"test -e /proc/self || exit 5\"\n"
                    "autorestart = false\nstartsecs = 0\non_exit = shutdown\n")
     yield situation
     SITUATIONS.remove(situation)
@@ -236,10 +236,10 @@ def test_process_1_mounts_proc_if_it_may(without_proc):
 
 
 @pytest.mark.parametrize("without_proc", [STRANGER], indirect=True)
-def test_without_proc_it_says_so(without_proc):
-    done = without_proc.run()
-    assert done.returncode == 1 and "/proc is not mounted" in done.stderr
+def test_without_proc_it_works_all_the_same(without_proc):
     if not SANITIZED:  # which needs /proc itself
+        done = without_proc.run()
+        assert done.returncode == 5, done.stderr
         assert without_proc.run("run", "--", "sh", "-c", "exit 7").returncode == 7
 
 
