@@ -138,8 +138,13 @@ def test_services_cannot_speak_for_us(host, manager):
     s = start(host, manager,
               "[service:web]\ncommand = sleep 1000\nstartsecs = 0\n", WATCHDOG_USEC="60000000")
     row = s.wait_state("web:0", "running")
-    with open(f"/proc/{row['pid']}/environ", "rb") as file:
-        environment = file.read().decode().split("\0")
+
+    def environment_of():
+        """Of the program; before its exec it is ours."""
+        with open(f"/proc/{row['pid']}/environ", "rb") as file:
+            text = file.read().decode()
+        return "SUPERVISOR_INSTANCE=" in text and text.split("\0")
+    environment = wait_for(environment_of, "its exec")
     assert f"NOTIFY_SOCKET={manager.path}" not in environment
     assert not [line for line in environment if line.startswith("WATCHDOG_")]
     assert alive(row["pid"])
