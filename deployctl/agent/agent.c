@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "deployctl/agent/drain.h"
 #include "deployctl/agent/hook.h"
 #include "deployctl/agent/host_verbs.h"
 #include "deployctl/agent/inspect.h"
@@ -247,6 +248,7 @@ static void close_session(struct talk *talk)
     talk->stream = NULL;
     talk_unlock(talk);
     super_free(talk->super); /* ends what waits for it */
+    drain_free(talk->drain);
     sample_stop(talk);
     act_drop_queue(talk);
     loop_timer_free(talk->silence);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,10 +14,14 @@
 #include "io/durable.h"
 #include "io/jsonx.h"
 
-enum { ENV_MAX = 256, TIMEOUT_MAX_S = 24 * 3600, SIGNAL_CODE = 128 };
+enum { ENV_MAX = 256, TIMEOUT_MAX_S = 24 * 3600, SIGNAL_CODE = 128, NAME_SIZE = 64 };
 
 struct hook {
-    struct act *act;
+    struct talk *talk;
+    hook_fn *fn;
+    void *context;
+    char name[NAME_SIZE];
+    int64_t timeout_ms;
     struct stream *output;
     struct buf text;
     struct loop_timer *timer;
@@ -27,27 +32,18 @@ struct hook {
 
 static void finish(struct hook *hook)
 {
-    struct act *act = hook->act;
-    const char *name = jsonx_text(act->request, "name", "hook");
-    json_t *answer = json_object(), *line = json_object();
     struct err err;
-    jsonx_set_text(answer, "output", buf_text(&hook->text));
-    jsonx_set_int(answer, "code", hook->code);
-    jsonx_set_text(line, "name", name);
-    jsonx_set_int(line, "code", hook->code);
-    talk_note(act->talk, "hook", line, false, &err);
+    struct hook_end end = { .output = buf_text(&hook->text), .code = hook->code };
+    if (hook->timed_out) {
+        err_set(&err, ERR_TIMEOUT, "the hook %s did not end in %lld s and was killed", hook->name,
+                (long long)(hook->timeout_ms / 1000));
+        end.err = &err;
+    }
     stream_free(hook->output);
     loop_timer_free(hook->timer);
+    hook->fn(hook->context, &end);
     buf_done(&hook->text);
-    bool timed_out = hook->timed_out;
     free(hook);
-    if (!timed_out) {
-        act_ok(act, answer);
-        return;
-    }
-    err_set(&err, ERR_TIMEOUT, "the hook %s did not end in %lld s and was killed", name,
-            (long long)jsonx_int(act->request, "timeout_s", 0));
-    act_fail(act, &err, answer);
 }
 
 /* The last part of the output is the telling one. */
@@ -142,10 +138,9 @@ static int working_folder(const struct talk *talk, const json_t *env)
     return fd >= 0 ? fd : fcntl(talk->host.root, F_DUPFD_CLOEXEC, 3);
 }
 
-static int spawn(struct hook *hook, const char *command, struct err *err)
+static int spawn(struct hook *hook, const char *command, const json_t *env, struct err *err)
 {
-    struct talk *talk = hook->act->talk;
-    const json_t *env = json_object_get(hook->act->request, "env");
+    struct talk *talk = hook->talk;
     int pipe_fds[2] = { -1, -1 };
     struct arena arena;
     arena_init(&arena);
@@ -188,37 +183,62 @@ static int spawn(struct hook *hook, const char *command, struct err *err)
     return rc;
 }
 
+int hook_start(struct talk *talk, const struct hook_order *order, hook_fn *fn, void *context,
+               struct err *err)
+{
+    struct hook *hook = calloc(1, sizeof *hook);
+    if (hook == NULL)
+        return err_set(err, ERR_MEMORY, "no memory for the hook %s", order->name);
+    *hook = (struct hook){ .talk = talk, .fn = fn, .context = context };
+    hook->timeout_ms = order->timeout_ms;
+    snprintf(hook->name, sizeof hook->name, "%s", order->name);
+    buf_init(&hook->text, HOOK_OUTPUT_MAX + 1);
+    hook->timer = loop_timer_new(talk->loop, on_time, hook);
+    int rc = hook->timer == NULL
+                 ? err_set(err, ERR_MEMORY, "no memory for the hook %s", order->name)
+                 : spawn(hook, order->command, order->env, err);
+    if (rc == 0) {
+        loop_timer_arm(hook->timer, order->timeout_ms);
+        return 0;
+    }
+    stream_free(hook->output);
+    loop_timer_free(hook->timer);
+    free(hook);
+    return rc;
+}
+
+/* --- the verb --------------------------------------------------------------------------------- */
+
+static void on_hook(void *context, const struct hook_end *end)
+{
+    struct act *act = context;
+    json_t *answer = json_object(), *line = json_object();
+    struct err err;
+    jsonx_set_text(answer, "output", end->output);
+    jsonx_set_int(answer, "code", end->code);
+    jsonx_set_text(line, "name", jsonx_text(act->request, "name", "hook"));
+    jsonx_set_int(line, "code", end->code);
+    talk_note(act->talk, "hook", line, false, &err);
+    if (end->err == NULL)
+        act_ok(act, answer);
+    else
+        act_fail(act, end->err, answer);
+}
+
 void hook_verb(struct act *act)
 {
     struct err err;
-    const char *name, *command;
+    struct hook_order order = { .env = json_object_get(act->request, "env") };
     int64_t timeout_s;
-    struct hook *hook = NULL;
-    if (jsonx_need_text(act->request, "name", &name, &err) < 0 ||
-        jsonx_need_text(act->request, "command", &command, &err) < 0 ||
+    if (jsonx_need_text(act->request, "name", &order.name, &err) < 0 ||
+        jsonx_need_text(act->request, "command", &order.command, &err) < 0 ||
         jsonx_need_int(act->request, "timeout_s", &timeout_s, &err) < 0) {
         act_fail(act, &err, NULL);
         return;
     }
     if (timeout_s <= 0 || timeout_s > TIMEOUT_MAX_S)
         timeout_s = TIMEOUT_MAX_S;
-    hook = calloc(1, sizeof *hook);
-    if (hook == NULL) {
-        err_set(&err, ERR_MEMORY, "no memory for the hook %s", name);
+    order.timeout_ms = timeout_s * 1000;
+    if (hook_start(act->talk, &order, on_hook, act, &err) < 0)
         act_fail(act, &err, NULL);
-        return;
-    }
-    hook->act = act;
-    buf_init(&hook->text, HOOK_OUTPUT_MAX + 1);
-    hook->timer = loop_timer_new(act->talk->loop, on_time, hook);
-    int rc = hook->timer == NULL ? err_set(&err, ERR_MEMORY, "no memory for the hook %s", name)
-                                 : spawn(hook, command, &err);
-    if (rc == 0) {
-        loop_timer_arm(hook->timer, timeout_s * 1000);
-        return;
-    }
-    stream_free(hook->output);
-    loop_timer_free(hook->timer);
-    free(hook);
-    act_fail(act, &err, NULL);
 }

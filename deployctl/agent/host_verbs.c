@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "deployctl/agent/drain.h"
 #include "io/jsonx.h"
 
 enum {
@@ -203,7 +204,10 @@ void host_verbs_fence(struct act *act)
         drop_old_request(talk, wanted.rollout);
         rc = talk_note(talk, "fence", NULL, true, &err);
     }
-    end(act, rc, &err);
+    if (rc < 0)
+        act_fail(act, &err, NULL);
+    else
+        drain_restore(act);
 }
 
 /* --- record, step, mark, close

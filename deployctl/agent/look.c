@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "deployctl/agent/about.h"
+#include "deployctl/agent/drain.h"
+#include "deployctl/agent/drain_mark.h"
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/swap.h"
 #include "io/jsonx.h"
@@ -263,6 +265,25 @@ static void put_journal(struct look *look)
     warning(look, text);
 }
 
+/* The member is there in any case: it tells that this agent knows how to drain. */
+static void put_drained(struct look *look)
+{
+    const struct talk *talk = look->act->talk;
+    char text[DRAIN_TOLD_MAX];
+    bool held;
+    json_t *mark = drain_mark_read(talk->host.meta, &held), *out = json_null();
+    if (mark != NULL) {
+        out = json_object();
+        jsonx_set_text(out, "since", jsonx_text(mark, "since", NULL));
+        jsonx_set_bool(out, "left", !held);
+    }
+    json_object_set_new(look->answer, "drained", out);
+    json_decref(mark);
+    drain_told(talk, text);
+    if (text[0] != '\0')
+        warning(look, text);
+}
+
 static void finish(struct look *look)
 {
     struct act *act = look->act;
@@ -277,6 +298,7 @@ static void finish(struct look *look)
     put_services(look);
     put_rollout(look);
     put_disk(look);
+    put_drained(look);
     host_list_done(&list);
     json_t *answer = look->answer;
     json_decref(look->status);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "deployctl/agent/drain.h"
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/swap.h"
 #include "deployctl/agent/verify.h"
@@ -73,7 +74,7 @@ static void note(struct act *act, const char *name, const char *result, const ch
 static void fail(struct act *act, const char *name, const struct err *err, json_t *data)
 {
     note(act, name, "error", err->text);
-    act_fail(act, err, data != NULL ? json_deep_copy(data) : NULL);
+    drain_fail(act, err, data != NULL ? json_deep_copy(data) : NULL);
 }
 
 /* --- switch --------------------------------------------------------------------------------- */
@@ -88,7 +89,7 @@ static void on_base(void *context, json_t *result, const struct err *err, json_t
     act->data = NULL;
     if (result != NULL)
         talk->base = gate_instances(result, talk->services);
-    act_ok(act, answer);
+    drain_ok(act, answer, false);
 }
 
 static void on_switched(void *context, json_t *result, const struct err *err, json_t *data)
@@ -102,26 +103,52 @@ static void on_switched(void *context, json_t *result, const struct err *err, js
     note(act, "switch", what, jsonx_text(result, "reason", NULL));
     json_t *answer = json_copy(result);
     if (strcmp(what, "switched") != 0) {
-        act_ok(act, answer);
+        drain_ok(act, answer, strcmp(what, "reverted") != 0);
         return;
     }
     act->data = answer;
     super_call(act->talk->super, "status", NULL, STATUS_MS, 0, on_base, act);
 }
 
-/* A supervisor that hangs is noticed before the long wait for a switch begins. */
-static void on_awake_switch(void *context, json_t *result, const struct err *err, json_t *data)
+static bool is_moving(const json_t *state)
 {
-    struct act *act = context;
-    if (result == NULL) {
-        fail(act, "switch", err, data);
-        return;
-    }
+    const char *phase = jsonx_text(state, "phase", "");
+    return strcmp(phase, "switching") == 0 || strcmp(phase, "reverting") == 0;
+}
+
+static bool is_pinned(const struct act *act, const json_t *state)
+{
+    return strcmp(jsonx_text(state, "pinned", ""), id_of(act)) == 0;
+}
+
+static void ask_switch(struct act *act)
+{
     json_t *params = params_of(act, id_of(act));
     copy_member(params, "confirm_within", act->request, "confirm_within_s");
     copy_member(params, "ready_timeout", act->request, "ready_timeout_s");
     copy_member(params, "on_fail", act->request, "on_fail");
     call(act, "release.switch", params, SWITCH_MS, on_switched);
+}
+
+/* A supervisor that hangs is noticed before the long wait for a switch begins, and before the host
+ * is drained; asked again after it was done, nothing is restarted, so nothing is drained. */
+static void on_awake_switch(void *context, json_t *result, const struct err *err, json_t *data)
+{
+    struct act *act = context;
+    char token[TALK_TOKEN_MAX];
+    if (result == NULL) {
+        fail(act, "switch", err, data);
+        return;
+    }
+    talk_token(act->talk, token);
+    bool back = jsonx_bool(act->request, "undo", false) ||
+                strcmp(jsonx_text(act->request, "on_fail", ""), "stay") == 0;
+    bool done = is_pinned(act, result) && !is_moving(result) &&
+                strcmp(jsonx_text(result, "token", ""), token) == 0;
+    if (done)
+        ask_switch(act);
+    else
+        drain_out(act, back, ask_switch);
 }
 
 static void swap_now(struct act *act)
@@ -298,7 +325,7 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
     json_t *pinned = json_object_get(result, "pinned");
     if (pinned != NULL)
         json_object_set(answer, "id", pinned);
-    act_ok(act, answer);
+    drain_ok(act, answer, strcmp(jsonx_text(answer, "result", ""), "failed") == 0);
 }
 
 static void on_reverted(void *context, json_t *result, const struct err *err, json_t *data)
@@ -318,6 +345,13 @@ static void on_reverted(void *context, json_t *result, const struct err *err, js
                0, on_state, act);
 }
 
+static void ask_revert(struct act *act)
+{
+    json_t *params = params_of(act, id_of(act));
+    copy_member(params, "reason", act->request, "reason");
+    call(act, "release.revert", params, SWITCH_MS, on_reverted);
+}
+
 static void on_awake_revert(void *context, json_t *result, const struct err *err, json_t *data)
 {
     struct act *act = context;
@@ -325,9 +359,10 @@ static void on_awake_revert(void *context, json_t *result, const struct err *err
         fail(act, "revert", err, data);
         return;
     }
-    json_t *params = params_of(act, id_of(act));
-    copy_member(params, "reason", act->request, "reason");
-    call(act, "release.revert", params, SWITCH_MS, on_reverted);
+    if (!is_pinned(act, result) && !is_moving(result)) /* it went back already */
+        ask_revert(act);
+    else
+        drain_out(act, true, ask_revert);
 }
 
 void switch_revert_verb(struct act *act)

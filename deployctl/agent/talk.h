@@ -20,6 +20,7 @@
 
 enum { TALK_TOKEN_MAX = 160, TALK_QUEUE_MAX = 256 };
 
+struct drain;
 struct sample;
 struct watch;
 struct talk {
@@ -41,6 +42,7 @@ struct talk {
     char sealed[MANIFEST_ID_MAX]; /* proved by this conversation; "" = none */
     json_t *base;                 /* instances just after the switch; NULL = none yet */
     struct watch *watch;
+    struct drain *drain;   /* the present act has taken the host out of the traffic; NULL = not */
     struct sample *sample; /* NULL until the first `sample` */
 
     struct act *present, *first, *last; /* under way; queued */

@@ -87,6 +87,12 @@ int commands_main(int argc, char **argv)
                   "signing_key in [deploy]; the line that is printed goes into the section [trust] "
                   "(or [trust:/srv/APP], for one app) of /etc/deployctl/trust.ini on each host, "
                   "which root alone may write. A file that is there is kept. See doc/signing.md." },
+        { .name = "agent-check", .words = "PATH", .min_words = 1, .max_words = 1,
+          .run = cmd_agent_check_run, .options = cmd_agent_check_options,
+          .help = "Answer a load balancer's agent-check on a host.\n\nRuns there as a service of the "
+                  "supervisor, as any user who may read PATH/.deploy: says drain while a host with "
+                  "[drain] is about to restart, else ready. HAProxy: agent-check agent-port 5500. "
+                  "Set up: doc/traffic.md." },
         { .name = "options", .words = "[KEY]", .max_words = 1,
           .run = cmd_options_run, .complete = complete_keys,
           .help = "Every key of deploy.ini with its meaning and default." },

@@ -356,6 +356,40 @@ static void plan_verdict(const struct driver *driver)
                (long long)evidence->latency_ms);
 }
 
+/* How the hosts leave the traffic. */
+static void plan_drain(const struct recipe_drain *drain)
+{
+    char delay[UNIT_TEXT_MAX], wait[UNIT_TEXT_MAX];
+    if (!drain->on)
+        return;
+    unit_duration_text(drain->delay_ms, delay);
+    unit_duration_text(drain->wait_ms, wait);
+    printf("Traffic   each host leaves it before its restart (%s%s%s%s) and comes back when it is "
+           "ready;\n          ",
+           drain->command ? "command, " : "", drain->haproxy_sockets.count > 0 ? "HAProxy " : "",
+           drain->haproxy_sockets.count > 0 ? drain->haproxy_backend : "",
+           drain->haproxy_sockets.count > 0 ? "" : "PATH/.deploy/drained");
+    if (drain->delay_ms > 0)
+        printf("after %s ", delay);
+    if (drain->wait_ms > 0)
+        printf("at most %s for its %s to end\n", wait,
+               drain->haproxy_sockets.count > 0 ? "sessions" : "connections");
+    else
+        printf("its connections are not waited for\n");
+}
+
+static json_t *plan_drain_json(const struct recipe_drain *drain)
+{
+    if (!drain->on)
+        return json_null();
+    json_t *out = json_object();
+    jsonx_set_bool(out, "command", drain->command != NULL);
+    jsonx_set_text(out, "haproxy_backend", drain->haproxy_backend);
+    jsonx_set_int(out, "delay_ms", drain->delay_ms);
+    jsonx_set_int(out, "wait_ms", drain->wait_ms);
+    return out;
+}
+
 static json_t *plan_verdict_json(const struct driver *driver)
 {
     const struct evidence *evidence = driver_evidence(driver);
@@ -373,7 +407,7 @@ static json_t *plan_verdict_json(const struct driver *driver)
     return out;
 }
 
-static void plan_json(const struct driver *driver)
+static void plan_json(const struct app *app, const struct driver *driver)
 {
     const struct rollout *rollout = driver_rollout(driver);
     const struct manifest *manifest = driver_manifest(driver);
@@ -388,6 +422,7 @@ static void plan_json(const struct driver *driver)
                   (int64_t)(driver_count(driver) - rollout->limits.unavailable));
     jsonx_set_real(plan, "predicted_s", (double)driver_predict_ms(driver, SWITCH_GUESS_MS) / 1000);
     json_object_set_new(plan, "verdict", plan_verdict_json(driver));
+    json_object_set_new(plan, "drain", plan_drain_json(&app->recipe.drain));
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         json_t *host = host_json(&view);
@@ -405,7 +440,7 @@ void report_plan(const struct app *app, const struct driver *driver)
     char bytes[UNIT_TEXT_MAX], time[UNIT_TEXT_MAX], bake[UNIT_TEXT_MAX];
     size_t total = driver_count(driver), behind = 0;
     if (app->json) {
-        plan_json(driver);
+        plan_json(app, driver);
         return;
     }
     for (size_t i = 0; i < total; i++)
@@ -427,6 +462,7 @@ void report_plan(const struct app *app, const struct driver *driver)
            rollout->limits.unavailable, total,
            total <= rollout->limits.unavailable ? " (that is all of them)" : "");
     plan_verdict(driver);
+    plan_drain(&app->recipe.drain);
     printf("Time      about %s, if a host needs 3s to switch\n", time);
     if (app->recipe.deploy.services.count == 0)
         printf("Services  none: the link current is swapped, and nothing goes back by itself\n");

@@ -91,10 +91,21 @@ static int64_t took(const struct driver_host *host)
 
 static int64_t switch_deadline(const struct driver *driver)
 {
-    return 3 * driver->ready_timeout_ms + DRIVER_SLACK_MS;
+    return 3 * driver->ready_timeout_ms + DRIVER_SLACK_MS + driver_drain_most_ms(driver);
 }
 
 /* --- hooks on the host ------------------------------------------------------------------------ */
+
+static json_t *environment(const struct driver_host *host, const char *stage)
+{
+    json_t *env = json_object();
+    jsonx_set_text(env, "DEPLOY_APP", host->driver->recipe->deploy.app);
+    jsonx_set_text(env, "DEPLOY_RELEASE", host->driver->id);
+    jsonx_set_text(env, "DEPLOY_PREVIOUS", host->from ? host->from : "");
+    jsonx_set_text(env, "DEPLOY_HOST", host->spec->name);
+    jsonx_set_text(env, "DEPLOY_STAGE", stage);
+    return env;
+}
 
 static bool hook(struct driver_host *host, const char *name, const char *command, const char *stage)
 {
@@ -102,13 +113,7 @@ static bool hook(struct driver_host *host, const char *name, const char *command
     if (!command)
         return false;
     json_t *params = with_token(host, "name", name);
-    json_t *env = json_object();
-    jsonx_set_text(env, "DEPLOY_APP", driver->recipe->deploy.app);
-    jsonx_set_text(env, "DEPLOY_RELEASE", driver->id);
-    jsonx_set_text(env, "DEPLOY_PREVIOUS", host->from ? host->from : "");
-    jsonx_set_text(env, "DEPLOY_HOST", host->spec->name);
-    jsonx_set_text(env, "DEPLOY_STAGE", stage);
-    json_object_set_new(params, "env", env);
+    json_object_set_new(params, "env", environment(host, stage));
     jsonx_set_text(params, "command", command);
     jsonx_set_int(params, "timeout_s", driver->recipe->hooks.timeout_ms / 1000);
     ask(host, "hook", params, driver->recipe->hooks.timeout_ms + DRIVER_QUICK_MS);
@@ -177,6 +182,12 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
         driver_tell(host->driver, DRIVER_NEWS_WARNING, host, NULL, "%s", warning);
     if (*glance_problems(&host->glance, text, sizeof text)) {
         driver_blame(host, "%s", text);
+        driver_answered(host, ROLLOUT_REFUSED);
+        return;
+    }
+    if (driver_drain_unknown(host)) {
+        driver_blame(host, "its deployctl is too old to drain ([drain]); install the same version "
+                           "there");
         driver_answered(host, ROLLOUT_REFUSED);
         return;
     }
@@ -407,6 +418,7 @@ static void ask_switch(struct driver_host *host, const char *id, bool stay)
     jsonx_set_int(params, "ready_timeout_s", (driver->ready_timeout_ms + 999) / 1000);
     jsonx_set_text(params, "on_fail", stay ? "stay" : "revert");
     jsonx_set_bool(params, "undo", strcmp(id, driver->id) != 0);
+    driver_drain_put(host, params, environment(host, "drain"));
     ask(host, "switch", params, switch_deadline(driver));
 }
 
@@ -435,6 +447,7 @@ static void revert(struct driver_host *host, const char *reason)
 {
     json_t *params = with_token(host, "id", host->driver->id);
     jsonx_set_text(params, "reason", reason);
+    driver_drain_put(host, params, environment(host, "drain"));
     ask(host, "revert", params, switch_deadline(host->driver));
 }
 
@@ -458,6 +471,7 @@ static void act_switch(struct driver_host *host, const json_t *answer, const str
             ask_switch(host, host->driver->id, stay);
         return;
     case 2:
+        driver_drain_told(host, answer);
         result = err ? refusal_there(host, err) : switch_result(host, answer);
         if (result == ROLLOUT_UNSURE)
             watch(host);
@@ -485,6 +499,7 @@ static void act_switch(struct driver_host *host, const json_t *answer, const str
         driver_answered(host, ROLLOUT_OK);
         return;
     case 4: /* reverted after validate */
+        driver_drain_told(host, answer);
         driver_answered(host, err ? ROLLOUT_BROKEN : ROLLOUT_GONE_BACK);
         return;
     default:
@@ -555,6 +570,7 @@ static void act_undo(struct driver_host *host, const json_t *answer, const struc
         ask_switch(host, host->from, true);
         return;
     case 1: /* answer of revert */
+        driver_drain_told(host, answer);
         if (!err && strcmp(jsonx_text(answer, "id", ""), host->driver->id) != 0) {
             undone(host, "runs");
         } else if (host->from) {
@@ -566,6 +582,7 @@ static void act_undo(struct driver_host *host, const json_t *answer, const struc
         }
         return;
     case 2: /* answer of switch */
+        driver_drain_told(host, answer);
         if (err)
             driver_answered(host, refusal(host, err));
         else if (switch_result(host, answer) == ROLLOUT_OK)

@@ -41,7 +41,7 @@ static void describe_hosts(struct driver *driver)
             driver->epoch = glance->epoch;
         host->from = glance->current ? arena_strdup(&driver->arena, glance->current) : NULL;
         part->was_healthy = glance->current != NULL && glance->healthy && glance->instances > 0;
-        part->overlap = glance->overlap;
+        part->overlap = glance->overlap && !driver_drain_on(driver);
         part->skip = false;
         if (glance->digest && strcmp(glance->digest, driver->digest) == 0 && glance->confirmed) {
             part->skip = true;

@@ -26,7 +26,8 @@ enum {
     DRIVER_PROGRESS_MS = 200,
     DRIVER_UNLOCK_MS = 2000,
     DRIVER_ROUND_MS = 3000, /* how long counts of a round are waited for */
-    DRIVER_WATCH_MS = 250,  /* how often an agent looks at the health of its host */
+    DRIVER_SERVER_MAX = 600,
+    DRIVER_WATCH_MS = 250, /* how often an agent looks at the health of its host */
 };
 
 enum driver_link {
@@ -152,6 +153,14 @@ void driver_acts_event(struct driver_host *host, const char *name, const json_t 
 void driver_acts_next_stage(struct driver *driver); /* a place among `parallel` is free */
 void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
                      int64_t deadline_ms, session_answer_fn *fn);
+
+/* driver_drain.c: hosts leave the traffic while their services restart */
+bool driver_drain_on(const struct driver *driver);
+bool driver_drain_unknown(const struct driver_host *host); /* its agent is too old to drain */
+int64_t driver_drain_most_ms(const struct driver *driver); /* on top of a restart */
+/* "drain" of switch and revert, when there is anything to do.  Steals env, of the commands. */
+void driver_drain_put(const struct driver_host *host, json_t *params, json_t *env);
+void driver_drain_told(struct driver_host *host, const json_t *answer); /* their answers */
 
 /* driver_decide.c: what an order means for the fleet as it was found */
 void driver_decide(struct driver *driver);

@@ -129,7 +129,7 @@ static void place_hosts(struct driver *driver)
         host->from = then->from ? arena_strdup(&driver->arena, then->from) : NULL;
         host->metrics = then->metrics ? then->metrics : driver->opened.evidence.metrics;
         part->was_healthy = host->glance.healthy && host->glance.instances > 0 && then->from;
-        part->overlap = host->glance.overlap;
+        part->overlap = host->glance.overlap && !driver_drain_on(driver);
         rollout_found(&driver->rollout, i, then->canary, state_of(driver, i));
         part->recorded = host->glance.rollout != NULL;
         bool same = then->from && strcmp(then->from, driver->id) == 0;
@@ -285,7 +285,9 @@ static bool find_fleets(struct driver *driver)
     for (size_t i = 0; i < driver->count; i++) {
         const struct glance *glance = &driver->hosts[i].glance;
         size_t n = 0;
-        if (!reached(driver, i) || !glance->current || !glance->digest || !glance->confirmed)
+        /* One that was left out failed where it is, and is to be put right there. */
+        bool settled = glance->confirmed || glance->left_out;
+        if (!reached(driver, i) || !glance->current || !glance->digest || !settled)
             continue;
         for (size_t k = 0; k < driver->count; k++) {
             const char *other = driver->hosts[k].glance.current;
@@ -331,8 +333,9 @@ static void describe(struct driver *driver, size_t *ret_behind)
             driver->epoch = glance->epoch;
         host->from = glance->current ? arena_strdup(&driver->arena, glance->current) : NULL;
         part->was_healthy = glance->current && glance->healthy && glance->instances > 0;
-        part->overlap = glance->overlap;
-        part->skip = glance->current && strcmp(glance->current, driver->id) == 0;
+        part->overlap = glance->overlap && !driver_drain_on(driver);
+        part->skip =
+            glance->current && strcmp(glance->current, driver->id) == 0 && !glance->left_out;
         if (part->skip)
             part->state = ROLLOUT_HOST_CONFIRMED;
         else

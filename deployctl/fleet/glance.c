@@ -34,6 +34,7 @@ void glance_take(struct glance *glance, const json_t *answer)
     glance->moving = strcmp(phase, "switching") == 0 || strcmp(phase, "reverting") == 0;
     glance->rollout = object_or_null(glance->answer, "rollout");
     glance->holder = object_or_null(glance->answer, "holder");
+    glance->left_out = jsonx_bool(json_object_get(glance->answer, "drained"), "left", false);
     const json_t *instances = json_object_get(glance->answer, "instances");
     const json_t *instance;
     size_t i;

@@ -14,6 +14,7 @@ struct glance {
     const char *current, *digest, *previous; /* NULL = none */
     int64_t highest, epoch, deadline_s;      /* deadline_s -1 = no lease */
     bool healthy, confirmed, overlap;        /* overlap: all instances restart that way */
+    bool left_out;                           /* of the traffic, by an agent that is gone */
     bool moving;                             /* a switch or its undoing is under way */
     size_t instances, ready;
     const json_t *rollout, *holder; /* NULL = none */

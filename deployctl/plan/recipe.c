@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "base/ini.h"
 #include "base/near.h"
+#include "base/unit.h"
 #include "base/words.h"
 #include "deployctl/plan/hosts.h"
 #include "deployctl/plan/recipe_options.h"
@@ -70,6 +72,7 @@ static void *target_of(struct recipe *recipe, const struct opt_table *table, con
         { &recipe_options_rollout, &recipe->rollout },
         { &recipe_options_rollback, &recipe->rollback },
         { &recipe_options_hooks, &recipe->hooks },
+        { &recipe_options_drain, &recipe->drain },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].table == table)
@@ -228,6 +231,8 @@ static bool good_path(const char *text)
 static const char *const path_rule =
     "must be an absolute path of letters, digits and _ . / - (every shell reads it the same)";
 
+static const char *const haproxy_rule = "must be a name of letters, digits and _ . : -";
+
 static void check_deploy(struct reader *reader)
 {
     struct recipe_deploy *deploy = &reader->recipe->deploy;
@@ -358,6 +363,55 @@ static void make_evidence(struct reader *reader)
         check_host_evidence(reader, &recipe->hosts[i]);
 }
 
+/* Names that go into a line for HAProxy. */
+static bool haproxy_name(const char *text)
+{
+    for (const char *at = text; *at; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("_.-:%", *at))
+            return false;
+    return *text && strlen(text) <= HOSTS_NAME_MAX;
+}
+
+static void check_haproxy(struct reader *reader)
+{
+    const struct recipe_drain *drain = &reader->recipe->drain;
+    struct addr addr;
+    struct err err;
+    bool on = drain->haproxy_sockets.count > 0;
+    for (size_t i = 0; i < drain->haproxy_sockets.count; i++)
+        if (addr_parse(drain->haproxy_sockets.names[i], &addr, &err) < 0)
+            wrong(reader, "drain", "haproxy_socket", err.text);
+    if (drain->haproxy_sockets.count > RECIPE_HAPROXY_MAX)
+        wrong(reader, "drain", "haproxy_socket", "at most 8 sockets");
+    if (on && !drain->haproxy_backend)
+        wrong(reader, "drain", "haproxy_backend", "missing; name the backend of the hosts");
+    if (!on && drain->haproxy_backend)
+        wrong(reader, "drain", "haproxy_backend", "means nothing without haproxy_socket");
+    if (!on && find_entry(reader, "drain", "haproxy_server"))
+        wrong(reader, "drain", "haproxy_server", "means nothing without haproxy_socket");
+    if (drain->haproxy_backend && !haproxy_name(drain->haproxy_backend))
+        wrong(reader, "drain", "haproxy_backend", haproxy_rule);
+    if (drain->haproxy_server && !haproxy_name(drain->haproxy_server))
+        wrong(reader, "drain", "haproxy_server", haproxy_rule);
+}
+
+static void check_drain(struct reader *reader)
+{
+    struct recipe_drain *drain = &reader->recipe->drain;
+    struct err err;
+    int64_t port;
+    for (size_t i = 0; i < recipe_options_drain.count && !drain->on; i++)
+        drain->on = find_entry(reader, "drain", recipe_options_drain.rows[i].key) != NULL;
+    if (!drain->on)
+        return;
+    if (reader->recipe->deploy.services.count == 0)
+        wrong(reader, "deploy", "service", "[drain] means nothing without one: nothing restarts");
+    for (size_t i = 0; i < drain->ports.count; i++)
+        if (unit_integer(drain->ports.names[i], 10, &port, &err) < 0 || port < 1 || port > 65535)
+            wrong(reader, "drain", "ports", "must be ports, 1 to 65535");
+    check_haproxy(reader);
+}
+
 static void check_rest(struct reader *reader)
 {
     struct recipe *recipe = reader->recipe;
@@ -398,6 +452,7 @@ int recipe_parse(struct recipe *recipe, const char *file, const char *text, size
         check_deploy(&reader);
         fill_hosts(&reader);
         make_evidence(&reader);
+        check_drain(&reader);
         check_rest(&reader);
     }
     if (recipe->arena.failed)

@@ -59,6 +59,13 @@ struct recipe_hooks {
     const char *before_release, *after_release, *on_rollback; /* on the operator's side */
     int64_t timeout_ms;
 };
+enum { RECIPE_HAPROXY_MAX = 8 };
+struct recipe_drain {
+    bool on; /* the section is there */
+    const char *command, *undrain_command, *haproxy_backend, *haproxy_server; /* may be NULL */
+    struct opt_names haproxy_sockets, ports;
+    int64_t wait_ms, delay_ms, timeout_ms;
+};
 struct recipe_host {
     const char *name;
     const char *address, *user, *transport, *path, *labels; /* NULL = as the fleet's */
@@ -77,6 +84,7 @@ struct recipe {
     struct recipe_rollout rollout;
     struct recipe_rollback rollback;
     struct recipe_hooks hooks;
+    struct recipe_drain drain;
     struct evidence evidence;  /* of [canary], in the verdict's terms */
     const char **ssh_options;  /* NULL-terminated -o values */
     struct recipe_host *hosts; /* everything filled in from the fleet's values */

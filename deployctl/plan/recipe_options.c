@@ -149,6 +149,30 @@ static const struct opt hooks_rows[] = {
     { .key = "timeout", .type = OPT_DURATION, OPT_FIELD(struct recipe_hooks, timeout_ms), .initial = "5m", .min = 1000, .max = DAY_MS,
       .help = "How long a hook may take." },
 };
+static const struct opt drain_rows[] = {
+    { .key = "command", .type = OPT_TEXT, OPT_FIELD(struct recipe_drain, command), .example = "/usr/local/bin/lb-remove",
+      .help = "On each host, before its services are restarted: takes it out of the traffic. A failure leaves the host as it is." },
+    { .key = "undrain_command", .type = OPT_TEXT, OPT_FIELD(struct recipe_drain, undrain_command), .example = "/usr/local/bin/lb-add",
+      .help = "On each host, when its services are ready again, also after a failure that was undone." },
+    { .key = "timeout", .type = OPT_DURATION, OPT_FIELD(struct recipe_drain, timeout_ms), .initial = "30s", .min = 1000, .max = 3600000,
+      .help = "How long each of the two commands may take; undrain_command at most half of confirm_within." },
+    { .key = "haproxy_socket", .type = OPT_NAMES, OPT_FIELD(struct recipe_drain, haproxy_sockets), .example = "/run/haproxy/admin.sock",
+      .help = "HAProxy's runtime socket with level admin, as seen from the host: a path or ADDRESS:PORT; several for several balancers. "
+              "The host is set to drain there, its sessions are waited for, and it is set to ready." },
+    { .key = "haproxy_backend", .type = OPT_TEXT, OPT_FIELD(struct recipe_drain, haproxy_backend), .example = "web",
+      .help = "The backend that the hosts are servers of." },
+    { .key = "haproxy_server", .type = OPT_TEXT, OPT_FIELD(struct recipe_drain, haproxy_server), .initial = "%h",
+      .help = "The server's name there; %h is the host's name." },
+    { .key = "delay", .type = OPT_DURATION, OPT_FIELD(struct recipe_drain, delay_ms), .initial = "0s", .min = 0, .max = 600000,
+      .help = "How long the load balancer may need to notice: more than its interval of checks. For deployctl agent-check, and for "
+              "services that look for PATH/.deploy/drained in their readiness." },
+    { .key = "wait", .type = OPT_DURATION, OPT_FIELD(struct recipe_drain, wait_ms), .initial = "30s", .min = 0, .max = 3600000,
+      .help = "The longest time until the services have no established connection (with haproxy_socket: no session) any more; ends "
+              "as soon as that is so, and goes on with a warning when it never is." },
+    { .key = "ports", .type = OPT_NAMES, OPT_FIELD(struct recipe_drain, ports), .example = "8080",
+      .help = "The TCP ports whose connections are waited for; the default is what the services listen on, which the agent can "
+              "see when it is root or their user." },
+};
 static const struct opt host_rows[] = {
     { .key = "address", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, address), .example = "192.0.2.7",
       .help = "Where ssh connects to; the default is the name." },
@@ -190,22 +214,26 @@ const struct opt_table recipe_options_hooks = {
             "DEPLOY_HOST and DEPLOY_STAGE.",
     ROWS(hooks_rows)
 };
+const struct opt_table recipe_options_drain = {
+    .section = "drain",
+    .help = "How a host leaves the traffic while its services restart, and comes back; any key "
+            "turns it "
+            "on.",
+    ROWS(drain_rows)
+};
 const struct opt_table recipe_options_host = { .section = "host:NAME",
                                                .help = "What is different for one host.",
                                                ROWS(host_rows) };
 const struct opt_table *const recipe_tables[] = {
-    &recipe_options_deploy,  &recipe_options_fleet,
-    &recipe_options_host,    &recipe_options_canary,
-    &recipe_options_rollout, &recipe_options_rollback,
-    &recipe_options_hooks,   NULL,
+    &recipe_options_deploy, &recipe_options_fleet,   &recipe_options_host,
+    &recipe_options_canary, &recipe_options_rollout, &recipe_options_rollback,
+    &recipe_options_hooks,  &recipe_options_drain,   NULL,
 };
 
 static const struct {
     const char *section, *key; /* key NULL = the whole section */
 } later[] = {
     { "fleet", "hosts_command" },
-    { "drain", NULL },
-    { "haproxy", NULL },
 };
 
 bool recipe_options_not_yet(const char *section, const char *key)

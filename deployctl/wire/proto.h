@@ -33,6 +33,8 @@
  *              "free_bytes","free_inodes": N, "writable": bool,
  *              "problems": [TEXT...]    what keeps the host from taking part
  *              "warnings": [TEXT...]    what does not
+ *              "drained": null|{"since","left": bool}   out of the traffic; left: nobody is at
+ *                        it.  Absent: this agent does not know "drain" (below).
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
  *           holder.  flock; lost with the connection.
@@ -65,6 +67,12 @@
  *           the supervisor's release.switch; without services the agent swaps `current` itself.
  *           What was not sealed in this conversation is verified first (unless it is undone to
  *           what ran before): "corrupt", "denied".
+ *           "drain": {"command","undrain_command","timeout_s","delay_ms","wait_ms","ports": [N...],
+ *              "haproxy": {"sockets": [..],"backend","server"},"env": {}}, also of revert*; all may
+ *              be absent.  The host leaves the traffic before and comes back after, whatever
+ *              happens (agent/drain.h); the answer has "drain": {"waited_ms","left": N,
+ *              "warnings": [TEXT...]}.  One that was left out by an agent that was killed comes
+ *              back at `fence`, if it is healthy.
  * watch*    {"token","interval_ms"} -> {}: from now on events {"event": "health", "ready": bool,
  *              "healthy": bool, "gate": null|{"kind": "exit|restart|probe|readiness","text"},
  *              "probes": N, "instances": [...], "confirmed": bool, "deadline_s": N|null}

@@ -359,11 +359,11 @@ def test_errors_of_the_source_name_the_file(fleet):
 
 
 def test_errors_of_the_recipe_are_told_at_once(fleet):
-    fleet.write("[canry]\nsize = 1\n[drain]\ncommand = x")
+    fleet.write("[canry]\nsize = 1\n[drain]\ncomand = x")
     try:
         text = fleet.run("release", code=3)
         assert "[canry] unknown section, did you mean [canary]?" in text
-        assert "[drain] not supported by this version yet" in text
+        assert "[drain] comand: unknown key \"comand\" (did you mean \"command\"?)" in text
     finally:
         fleet.write()
     assert "does not exist" in fleet.start("plan", "-f", "/nonexistent/x.ini").communicate()[0]

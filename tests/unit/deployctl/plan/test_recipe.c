@@ -67,7 +67,7 @@ static void all_errors_are_told_at_once(void **unused)
                            "[fleet]\nhosts = a a\ntransport = rsh\nhosts_command = x\n"
                            "[canry]\nsize = 10%\n"
                            "[rollout]\nbatch = many\nready_timeout = 5 parsecs\n"
-                           "[drain]\ncommand = x\n",
+                           "[drain]\ncomand = x\n",
                            &errors),
                      ERR_INVALID);
     expect_line(&errors, "deploy.ini:3: [deploy] app: given twice, first on line 2");
@@ -79,7 +79,7 @@ static void all_errors_are_told_at_once(void **unused)
     expect_line(&errors, "deploy.ini:10: [canry] unknown section, did you mean [canary]?");
     expect_line(&errors, "deploy.ini:13: [rollout] batch: ");
     expect_line(&errors, "deploy.ini:14: [rollout] ready_timeout: ");
-    expect_line(&errors, "deploy.ini:15: [drain] not supported by this version yet");
+    expect_line(&errors, "deploy.ini:16: [drain] comand: ");
     err_list_done(&errors);
     recipe_done(&recipe);
 
@@ -97,6 +97,52 @@ static void all_errors_are_told_at_once(void **unused)
     expect_line(&errors, "deploy.ini:6: [host:b] no such host");
     expect_line(&errors, "deploy.ini:5: [fleet] transport: must be ssh");
     expect_line(&errors, "deploy.ini:9: [canary] hosts: none of these");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+}
+
+static void draining_is_read_and_checked(void **unused)
+{
+    (void)unused;
+    struct recipe recipe;
+    struct err_list errors;
+    const char *base = "[deploy]\napp=w\nservice=w\n[fleet]\nhosts=a\n";
+    char text[600];
+    assert_int_equal(parse(&recipe, base, &errors), 0);
+    assert_false(recipe.drain.on);
+    recipe_done(&recipe);
+
+    snprintf(text, sizeof text, "%s[drain]\ndelay = 3s\n", base);
+    assert_int_equal(parse(&recipe, text, &errors), 0);
+    assert_true(recipe.drain.on);
+    assert_int_equal(recipe.drain.delay_ms, 3000);
+    assert_int_equal(recipe.drain.wait_ms, 30000);
+    recipe_done(&recipe);
+
+    snprintf(text, sizeof text,
+             "%s[drain]\nhaproxy_socket = /run/a.sock 127.0.0.1:99\nhaproxy_backend = web\n", base);
+    assert_int_equal(parse(&recipe, text, &errors), 0);
+    assert_int_equal(recipe.drain.haproxy_sockets.count, 2);
+    assert_string_equal(recipe.drain.haproxy_server, "%h");
+    recipe_done(&recipe);
+
+    assert_int_equal(parse(&recipe,
+                           "[deploy]\napp=w\n[fleet]\nhosts=a\n[drain]\nports = 80 http\n"
+                           "haproxy_socket = lb:port\nhaproxy_server = a b\n",
+                           &errors),
+                     ERR_INVALID);
+    expect_line(&errors, "[deploy] service: [drain] means nothing without one");
+    expect_line(&errors, "deploy.ini:6: [drain] ports: must be ports");
+    expect_line(&errors, "deploy.ini:7: [drain] haproxy_socket: ");
+    expect_line(&errors, "[drain] haproxy_backend: missing");
+    expect_line(&errors, "deploy.ini:8: [drain] haproxy_server: must be a name");
+    err_list_done(&errors);
+    recipe_done(&recipe);
+
+    snprintf(text, sizeof text, "%s[drain]\nhaproxy_backend = web\nhaproxy_server = x\n", base);
+    assert_int_equal(parse(&recipe, text, &errors), ERR_INVALID);
+    expect_line(&errors, "deploy.ini:7: [drain] haproxy_backend: means nothing without");
+    expect_line(&errors, "deploy.ini:8: [drain] haproxy_server: means nothing without");
     err_list_done(&errors);
     recipe_done(&recipe);
 }
@@ -286,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_file_has_all_defaults),
         cmocka_unit_test(all_errors_are_told_at_once),
+        cmocka_unit_test(draining_is_read_and_checked),
         cmocka_unit_test(what_the_verdict_rests_on_is_read),
         cmocka_unit_test(what_the_verdict_cannot_rest_on_is_told),
         cmocka_unit_test(every_row_is_well_formed),
