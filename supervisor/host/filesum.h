@@ -8,8 +8,9 @@
 enum { FILESUM_FILES_MAX = 1024, FILESUM_BYTES_MAX = 16 * 1024 * 1024 };
 
 /* Of all regular files that these patterns (glob(7), NULL-terminated) match: names and contents.
- * What is longer than FILESUM_BYTES_MAX counts by its length and time of change, files beyond
- * FILESUM_FILES_MAX do not.  Never 0.  Tells edits apart, protects nothing. */
+ * FILESUM_BYTES_MAX are read at most, of all together; a file for which that does not suffice
+ * counts by its length and time of change, files beyond FILESUM_FILES_MAX do not.  Never 0.  Tells
+ * edits apart, protects nothing. */
 uint32_t filesum(char *const *patterns);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,37 @@ static void only_files_are_read(void **state)
     assert_int_equal(sum_of("*.odd"), before);
 }
 
+/* Of both only the time counts: the first takes what may be read at all. */
+static void not_more_than_so_much_is_read(void **state)
+{
+    char path[128];
+
+    (void)state;
+    for (const char *name = "ab"; *name; name++) {
+        snprintf(path, sizeof path, "%s/%c.long", folder, *name);
+        put(path + strlen(folder) + 1, "");
+        assert_int_equal(truncate(path, FILESUM_BYTES_MAX), 0);
+    }
+    uint32_t before = sum_of("*.long");
+    const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_int_not_equal(sum_of("*.long"), before);
+}
+
+/* It says that it is empty, and has a page of numbers for each GB of addresses: hours of reading.
+ */
+static void a_file_without_an_end(void **state)
+{
+    char path[128];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/endless", folder);
+    assert_int_equal(symlink("/proc/self/pagemap", path), 0);
+    alarm(30); /* ends us */
+    (void)sum_of("endless");
+    alarm(0);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -93,7 +125,9 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(contents_and_names_count),
-                                        cmocka_unit_test(only_files_are_read) };
+                                        cmocka_unit_test(only_files_are_read),
+                                        cmocka_unit_test(not_more_than_so_much_is_read),
+                                        cmocka_unit_test(a_file_without_an_end) };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
