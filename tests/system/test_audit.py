@@ -1,6 +1,7 @@
 """[supervisor] audit_log: who ordered what, before it is done, and how it ended."""
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -190,6 +191,21 @@ def test_a_full_disk(host):
     finally:
         s.close()
         subprocess.run(["umount", "-l", s.path("small")], check=False)
+
+
+def test_a_limit_of_file_size(host):
+    """SIGXFSZ would end the core with each order."""
+    s = started(host)
+    core = s.core_pid
+    resource.prlimit(core, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    for _ in range(10):
+        s.call("signal", names=["a"], signal="CONT")
+    assert s.core_pid == core
+    assert "the audit log cannot be written" in s.text_of("supervisor.log")
+    resource.prlimit(core, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    s.call("signal", names=["a"], signal="CONT")
+    whole = [json.loads(line) for line in s.text_of("audit").splitlines() if line[-1] == "}"]
+    assert any(line["audit"] == "lost" for line in whole) and whole[-1]["audit"] == "result"
 
 
 def test_syslog(host):
