@@ -104,7 +104,10 @@ static void put_later(const json_t *instance, struct buf *out)
     const char *state = jsonx_text(instance, "state", "down");
     bool coming = strcmp(state, "waiting") == 0 || strcmp(state, "backoff") == 0;
 
-    buf_printf(out, "is %s: applies %s", state, coming ? "at once" : "at its next start");
+    buf_printf(out, "is %s: applies %s", state,
+               coming                            ? "at once"
+               : strcmp(state, "scheduled") == 0 ? "from its next run on"
+                                                 : "at its next start");
 }
 
 static void put_whole(const json_t *service, const struct fate *fate, struct buf *out)

@@ -127,6 +127,19 @@ static void every_fate_has_its_words(void **state)
         "0 services unchanged\n");
 }
 
+static void a_scheduled_one_has_runs(void **state)
+{
+    (void)state;
+    words("{'applied': true, 'services': [" SERVICE(
+              "job", "live", "1", "{'key': 'schedule', 'takes': 'live', 'new': '@daily'}",
+              ONE("job:0", "later", "scheduled")) "]}",
+          80,
+          "not interrupted:\n"
+          "  job  is scheduled: applies from its next run on\n"
+          "    schedule: (none) -> @daily\n"
+          "0 services unchanged\n");
+}
+
 static void values_are_cut_where_lines_end(void **state)
 {
     (void)state;
@@ -154,6 +167,7 @@ int main(void)
         cmocka_unit_test(nothing),
         cmocka_unit_test(who_is_interrupted_comes_first),
         cmocka_unit_test(every_fate_has_its_words),
+        cmocka_unit_test(a_scheduled_one_has_runs),
         cmocka_unit_test(values_are_cut_where_lines_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
