@@ -202,9 +202,13 @@ int cmd_scale(struct cli *cli)
                 CLIENT_READ_MS, &answer);
         if (code != CLIENT_OK)
             break;
-        json_decref(answer);
         printf("%s: %lld instance%s\n", scale.name, (long long)scale.count,
                scale.count == 1 ? "" : "s");
+        const char *problem = jsonx_text(answer, "problem", NULL);
+        if (problem)
+            client_say("%s: the next start of the supervisor will not know of it: %s", scale.name,
+                       problem);
+        json_decref(answer);
     }
     rpc_client_close(client);
     return code == CLIENT_OK ? client_print("") : code;

@@ -225,16 +225,18 @@ static bool unwritable_dir(const char *dir, mode_t mode)
     return access(dir, W_OK | X_OK) != 0 && !may_pass(errno);
 }
 
-/* The file is opened anew with each reload, so that it may be moved away. */
+/* The file is opened anew with each reload, so that it may be moved away.  O_NONBLOCK: neither a
+ * FIFO under this name nor a terminal that was stopped may hold us up. */
 static void open_log(struct core *core, const struct spec_supervisor *settings)
 {
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
     bool usual = strcmp(settings->identifier, "supervisor") == 0;
     int fd = STDERR_FILENO;
 
     snprintf(core->log_name, sizeof core->log_name, "%.60s%score",
              usual ? "" : settings->identifier, usual ? "" : "/");
     if (strcmp(settings->log, "-") != 0 && settings->log[0] != '\0')
-        fd = open(settings->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+        fd = open(settings->log, flags, 0640);
     if (fd < 0) {
         log_error("cannot open the log", "path", settings->log, "error", strerror(errno), NULL);
         return;
@@ -273,6 +275,19 @@ int core_plan_control(const struct core *core, struct listen_options *ret, struc
 }
 
 /* --- reload --- */
+
+/* The next start looks for them where state_dir is now. */
+static void move_scales(const struct core *core, const struct plan *before,
+                        struct err_list *problems)
+{
+    struct err err = { 0 };
+
+    if (core->source->nscales == 0 ||
+        strcmp(before->supervisor.state_dir, core->plan->supervisor.state_dir) == 0)
+        return;
+    if (write_scales(core, &err) != 0)
+        err_list_add(problems, "scales are not kept for the next start: %s", err.text);
+}
 
 /* control_group and socket_mode for the socket that exists; without a group it is ours again. */
 static void control_again(const struct core *core, struct err_list *problems)
@@ -314,6 +329,7 @@ static void configure(struct core *core, struct keeper_next *next, struct plan *
     struct err err = { 0 };
 
     core_plan_settings(core);
+    move_scales(core, before, problems);
     control_again(core, problems);
     core_cgroup_begin(core);
     sockets_configure(core, core->plan, problems);
@@ -432,7 +448,21 @@ static int scale_to(struct core *core, const char *name, int64_t count, struct e
         free(source);
     }
     err_list_done(&errors);
-    return rc != 0 ? rc : write_scales(core, err);
+    return rc;
+}
+
+/* The scale holds; what a full disk takes away is that the next start knows it. */
+static json_t *scale_answer(struct core *core, const char *name, int64_t count)
+{
+    json_t *answer = json_pack("{s:s,s:I}", "name", name, "count", (json_int_t)count);
+    struct err err = { 0 };
+
+    if (write_scales(core, &err) != 0) {
+        log_error("the scale is not kept for the next start", "service", name, "error", err.text,
+                  NULL);
+        jsonx_set_text(answer, "problem", err.text);
+    }
+    return answer;
 }
 
 void core_plan_scale(struct core *core, struct rpc_call *call, json_t *params)
@@ -457,5 +487,5 @@ void core_plan_scale(struct core *core, struct rpc_call *call, json_t *params)
     }
     events_publish(core->events, "scale",
                    json_pack("{s:s,s:I}", "service", name, "count", (json_int_t)count));
-    rpc_reply(call, json_pack("{s:s,s:I}", "name", name, "count", (json_int_t)count));
+    rpc_reply(call, scale_answer(core, name, count));
 }

@@ -286,6 +286,42 @@ def test_scale_survives_everything(host):
     wait_for(lambda: set(s.instances()) == {"a:0"}, "none")
 
 
+def test_a_scale_that_cannot_be_kept_holds(host):
+    s = host("[service:web]\ncommand = sleep 1000\n")
+    os.mkdir(s.path("state", "scale.json"))  # in the way
+    done = s.run("scale", "web=3")
+    assert done.stdout == "web: 3 instances\n" and "scale.json" in done.stderr
+    assert "the next start of the supervisor will not know of it" in done.stderr
+    assert sorted(s.instances()) == ["web:0", "web:1", "web:2"]
+    assert s.wait_event(lambda event: event["event"] == "scale")["count"] == 3
+    os.rmdir(s.path("state", "scale.json"))
+    s.run("scale", "web=2")
+    assert s.text_of("state", "scale.json") == '{"web":2}'
+
+
+def test_scales_move_with_state_dir(host):
+    text = "[service:web]\ncommand = sleep 1000\n"
+    s = host(text)
+    s.run("scale", "web=2")
+    s.write(text)
+    with open(s.config) as file:
+        moved = file.read().replace("/state\n", "/elsewhere\n")
+    with open(s.config, "w") as file:
+        file.write(moved)
+    assert s.call("reload")["problems"] == []
+    assert s.shutdown() == 0
+    s.start()
+    assert sorted(s.instances()) == ["web:0", "web:1"]
+
+
+def test_a_log_that_is_a_fifo_holds_nobody(host):
+    s = host("[service:web]\ncommand = sleep 1000\n")
+    os.mkfifo(s.path("fifo"))
+    s.write("[service:web]\ncommand = sleep 1000\n", f"log = {s.path('fifo')}\n")
+    s.call("reload")
+    assert "cannot open the log" in s.text_of("supervisor.log")
+
+
 def test_hup_reloads(host):
     s = host(BASE)
     before = up(s)
