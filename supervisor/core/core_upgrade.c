@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "io/child.h"
 #include "io/jsonx.h"
+#include "supervisor/core/control_access.h"
 #include "supervisor/core/core_run.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
@@ -167,17 +168,31 @@ static int choose_binary(struct upgrade *upgrade, const char *asked, struct err 
     return 0;
 }
 
+/* It is run as us: who may name any file would be root. */
+static int may_choose(const struct rpc_call *call, const char *asked, struct err *err)
+{
+    if (!asked || control_access_peer(rpc_call_conn(call)).absolute)
+        return 0;
+    return err_set(
+        err, ERR_DENIED,
+        "permission denied: only root and the supervisor's own user may name the binary; "
+        "without a name the supervisor's own file is started anew");
+}
+
 void upgrade_run(struct upgrade *upgrade, struct rpc_call *call, json_t *params)
 {
+    const char *asked = jsonx_text(params, "binary", NULL);
     struct err err = { 0 };
 
-    if (upgrade->call || upgrade->leaving) {
-        err_set(&err, ERR_STATE, "an upgrade is under way already");
+    int rc = may_choose(call, asked, &err);
+    if (rc == 0 && (upgrade->call || upgrade->leaving))
+        rc = err_set(&err, ERR_STATE, "an upgrade is under way already");
+    if (rc != 0) {
         rpc_fail(call, &err, NULL);
         return;
     }
     upgrade->call = call;
-    int rc = choose_binary(upgrade, jsonx_text(params, "binary", NULL), &err);
+    rc = choose_binary(upgrade, asked, &err);
     if (rc == 0 && access(upgrade->binary, X_OK) != 0)
         rc = err_sys(&err, errno, "%s", upgrade->binary);
     if (rc == 0)

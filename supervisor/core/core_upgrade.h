@@ -12,7 +12,8 @@ struct upgrade *upgrade_new(struct core *core, void (*leave)(void *context), voi
 void upgrade_free(struct upgrade *upgrade);
 /* Answers the call "upgrade" {"binary": PATH or absent = this binary's path}: runs the new binary's
  * self-test as a child; passed: tells the guardian, answers {"binary"}, and calls `leave` a moment
- * later; failed: what it printed, and nothing has changed. */
+ * later; failed: what it printed, and nothing has changed.  A right to upgrade is none to have any
+ * file run as us: naming one is denied to all but root and our own user. */
 void upgrade_run(struct upgrade *upgrade, struct rpc_call *call, json_t *params);
 /* Has the self-test ended?  Called when the guardian has poked, before the keeper looks. */
 void upgrade_check(struct upgrade *upgrade);

@@ -127,6 +127,25 @@ def test_verbs_and_services(host, user):
     assert many.ok("status")["services"]
 
 
+def test_the_right_to_upgrade_runs_no_file_as_root(host, user, tmp_path):
+    s = host(SERVICES + access("all", "all"))
+    mine = tmp_path / "mine"
+    mine.write_text(f"#!/bin/sh\n: >{tmp_path}/ran\n")
+    mine.chmod(0o755)
+    bob, core = user(s, BOB), s.core_pid
+    assert "only root" in bob.denied("upgrade", binary=str(mine))
+    assert bob.ok("upgrade")["binary"] == os.path.realpath(BINARY)
+    wait_for(lambda: answers_as_another(s, core), "the core of the same file")
+    assert not (tmp_path / "ran").exists() and s.instance("web:0")["state"] == "running"
+
+
+def answers_as_another(s, core):
+    try:
+        return s.core_pid != core
+    except OSError:
+        return False
+
+
 def test_status_shows_what_may_be_seen(host, user):
     s = host(SERVICES + "[socket:x]\nlisten = %(here)s/x.sock\n" + access("start", "web")
              + access("read", "db", name="second"))
