@@ -17,6 +17,7 @@ const struct cli_option cmd_release_options[] = {
     { "hold", 0, NULL, "Stop after the canary and wait for `promote`." },
     { "batch", 0, "25%|N", "How many hosts between two verdicts." },
     { "message", 'm', "TEXT", "Why; kept on the hosts." },
+    { "irreversible", 0, "WHAT", "What of it cannot be undone; going back over it wants --yes." },
     { "despite", 0, NULL, "Release it although it was judged bad before." },
     { "yes", 'y', NULL, "Ask nothing." },
     { NULL, 0, NULL, NULL },
@@ -61,6 +62,7 @@ bool cmd_release_apply(struct app *app)
     order->despite = cli_flag(cli, "despite");
     order->yes = cli_flag(cli, "yes");
     order->message = cli_value(cli, "message");
+    order->irreversible = cli_value(cli, "irreversible");
     if (order->source)
         return true;
     app_error("no SOURCE: name the folder to release, or set source in [deploy] of %s", app->file);

@@ -6,8 +6,9 @@
 
 const struct cli_option cmd_rollback_options[] = {
     { "to", 0, "RELEASE", "To this one: its id, number or digest." },
+    { "stage", 0, NULL, "With --to: hosts that do not have it any more get it from SOURCE." },
     { "now", 0, NULL, "All hosts at the same time." },
-    { "yes", 'y', NULL, "Ask nothing." },
+    { "yes", 'y', NULL, "Ask nothing; also over what cannot be undone." },
     { NULL, 0, NULL, NULL },
 };
 
@@ -16,8 +17,16 @@ int cmd_rollback_run(struct cli *cli)
     struct app app;
     struct driver *driver = NULL;
     int code;
+    bool stage = cli_flag(cli, "stage");
+    if ((stage && !cli_value(cli, "to")) || (!stage && cli->nwords > 0)) {
+        app_error("%s", stage ? "--stage wants --to RELEASE: which one is to be sent?"
+                              : "SOURCE is read with --to RELEASE --stage only");
+        return APP_USAGE;
+    }
     if (app_open(&app, cli, DRIVER_ROLLBACK, &code)) {
-        app.order.source = NULL;
+        app.order.stage = stage;
+        if (!stage)
+            app.order.source = NULL;
         app.order.to = cli_value(cli, "to");
         app.order.now = cli_flag(cli, "now");
         app.order.yes = cli_flag(cli, "yes");

@@ -48,10 +48,13 @@ int commands_main(int argc, char **argv)
                   "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
                   "rolled back, 3 configuration, 4 hosts unreachable or not able to take part, 5 "
                   "somebody else is at work, 6 held, paused or inconclusive, 7 hosts need attention." },
-        { .name = "rollback", .words = "", .run = cmd_rollback_run,
-          .options = cmd_rollback_options,
-          .help = "Go back to the last good release.\n\nNo bytes travel. With an open rollout it is "
-                  "the same as abort." },
+        { .name = "rollback", .words = "[SOURCE]", .max_words = 1, .run = cmd_rollback_run,
+          .options = cmd_rollback_options, .complete = complete_source,
+          .help = "Go back to the last good release.\n\nNo bytes travel, except with --stage, when "
+                  "SOURCE must be the very release. With an open rollout it is the same as abort. "
+                  "It says beforehand what it brings back and what not, and over a release that was "
+                  "marked with --irreversible it wants --yes. Exit codes: 0 done, 3 there is nothing "
+                  "to go back to, or it was not allowed, 7 hosts need attention." },
         { .name = "promote", .words = "", .run = cmd_order_promote,
           .help = "Go on with a held or paused rollout; its canary counts as good." },
         { .name = "resume", .words = "[SOURCE]", .max_words = 1,

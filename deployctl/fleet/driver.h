@@ -31,14 +31,16 @@ enum driver_verb {
 };
 struct driver_order {
     enum driver_verb verb;
-    const char *source;      /* folder, for RELEASE, PLAN and RESUME */
-    const char *signing_key; /* its file; NULL = releases are not signed */
-    const char *message;     /* or NULL */
-    const char *to;          /* ROLLBACK: id, beginning of one, number or digest; NULL = choose.
-                              * VERIFY: the same; NULL = what each host runs */
-    const char *who;         /* "ann@laptop" */
-    bool despite, yes;       /* yes: ask nothing */
-    bool partial;            /* the recipe's hosts are only a part of the fleet */
+    const char *source;       /* folder, for RELEASE, PLAN and RESUME */
+    const char *signing_key;  /* its file; NULL = releases are not signed */
+    const char *irreversible; /* RELEASE: what of it cannot be undone; NULL = nothing */
+    bool stage;               /* ROLLBACK: send the release to hosts that do not have it any more */
+    const char *message;      /* or NULL */
+    const char *to;           /* ROLLBACK: id, beginning of one, number or digest; NULL = choose.
+                               * VERIFY: the same; NULL = what each host runs */
+    const char *who;          /* "ann@laptop" */
+    bool despite, yes;        /* yes: ask nothing */
+    bool partial;             /* the recipe's hosts are only a part of the fleet */
     bool hold, now;
     bool limits_given;               /* the operator named a canary or batch on the command line */
     const char *canary_hosts;        /* pattern; NULL = the first ones */

@@ -14,12 +14,12 @@
 
 enum { LINE_MAX = 64 };
 
-static bool reached(const struct driver *driver, size_t i)
+bool driver_decide_reached(const struct driver *driver, size_t i)
 {
     return driver->hosts[i].once && !driver->rollout.hosts[i].away;
 }
 
-static void fault(struct driver *driver, enum rollout_outcome outcome, const char *text)
+void driver_decide_fault(struct driver *driver, enum rollout_outcome outcome, const char *text)
 {
     driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL, "%s", text);
     driver_stop(driver, outcome);
@@ -28,7 +28,7 @@ static void fault(struct driver *driver, enum rollout_outcome outcome, const cha
 /* --- what the machine must know of each host ---------------------------------------------------
  */
 
-static void describe_hosts(struct driver *driver)
+void driver_decide_describe(struct driver *driver)
 {
     driver->epoch = 0;
     for (size_t i = 0; i < driver->count; i++) {
@@ -63,7 +63,7 @@ static void on_input(void *context, unsigned events)
     driver_answer(driver, n > 0 && (line[0] == 'y' || line[0] == 'Y'));
 }
 
-static void confirm_with(struct driver *driver, const char *question)
+void driver_decide_ask(struct driver *driver, const char *question)
 {
     struct err err;
     bool people = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
@@ -119,23 +119,17 @@ static bool refused_as_bad(struct driver *driver)
     return false;
 }
 
-static bool nothing_to_do(const struct driver *driver)
+bool driver_decide_idle(const struct driver *driver)
 {
     for (size_t i = 0; i < driver->count; i++)
-        if (reached(driver, i) && !driver->rollout.hosts[i].skip)
+        if (driver_decide_reached(driver, i) && !driver->rollout.hosts[i].skip)
             return false;
     return true;
 }
 
 /* Another rollout is open: who, and what to do. */
-static bool open_elsewhere(struct driver *driver)
+void driver_decide_open(struct driver *driver)
 {
-    struct err err;
-    if (!driver_resume_find(driver, &err)) {
-        if (err.code != ERR_NONE)
-            driver_tell(driver, DRIVER_NEWS_WARNING, NULL, NULL, "%s", err.text);
-        return false;
-    }
     const struct driver_host *holder = driver_resume_holder(driver);
     if (holder) {
         const json_t *who = holder->glance.holder;
@@ -153,17 +147,27 @@ static bool open_elsewhere(struct driver *driver)
                     driver->opened.id, driver->opened.who, driver->opened.started);
         driver_stop(driver, ROLLOUT_PAUSED);
     }
-    return true;
+}
+
+static bool open_elsewhere(struct driver *driver)
+{
+    struct err err;
+    bool open = driver_resume_find(driver, &err);
+    if (open)
+        driver_decide_open(driver);
+    else if (err.code != ERR_NONE)
+        driver_tell(driver, DRIVER_NEWS_WARNING, NULL, NULL, "%s", err.text);
+    return open;
 }
 
 /* A host that died or hung while others were undone still has its lease running, and its supervisor
  * lets nobody switch it meanwhile: better known now than in the middle of the batches. */
-static bool left_unconfirmed(struct driver *driver)
+bool driver_decide_unconfirmed(struct driver *driver)
 {
     char time[UNIT_TEXT_MAX];
     for (size_t i = 0; i < driver->count; i++) {
         const struct glance *glance = &driver->hosts[i].glance;
-        if (!reached(driver, i) || glance->confirmed || glance->deadline_s < 0)
+        if (!driver_decide_reached(driver, i) || glance->confirmed || glance->deadline_s < 0)
             continue;
         unit_duration_text(glance->deadline_s * 1000, time);
         driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL,
@@ -190,7 +194,7 @@ static bool source_ready(struct driver *driver)
     if (!driver->source_done)
         return false;
     if (driver->source_failed) {
-        fault(driver, ROLLOUT_CONFIG, driver->source_err.text);
+        driver_decide_fault(driver, ROLLOUT_CONFIG, driver->source_err.text);
         return false;
     }
     snprintf(driver->digest, sizeof driver->digest, "%s", source_digest(driver->source));
@@ -202,10 +206,10 @@ static void ask_release(struct driver *driver)
     char question[256];
     size_t hosts = 0;
     for (size_t i = 0; i < driver->count; i++)
-        hosts += reached(driver, i) && !driver->rollout.hosts[i].skip;
+        hosts += driver_decide_reached(driver, i) && !driver->rollout.hosts[i].skip;
     snprintf(question, sizeof question, "Release %s as %s to %zu host%s?",
              driver->recipe->deploy.app, driver->id, hosts, hosts == 1 ? "" : "s");
-    confirm_with(driver, question);
+    driver_decide_ask(driver, question);
 }
 
 static void say_canary(struct driver *driver)
@@ -235,7 +239,7 @@ static void decide_release(struct driver *driver)
     if (!source_ready(driver))
         return;
     name_release(driver);
-    describe_hosts(driver);
+    driver_decide_describe(driver);
     expect_verdict(driver);
     if (driver_verdict_check(driver))
         return;
@@ -245,9 +249,9 @@ static void decide_release(struct driver *driver)
         driver_stop(driver, ROLLOUT_NOTHING);
         return;
     }
-    if (open_elsewhere(driver) || left_unconfirmed(driver))
+    if (open_elsewhere(driver) || driver_decide_unconfirmed(driver))
         return;
-    if (nothing_to_do(driver)) {
+    if (driver_decide_idle(driver)) {
         driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
                     "every host runs %s already, which is this very release; nothing to do",
                     driver->id);
@@ -259,158 +263,12 @@ static void decide_release(struct driver *driver)
         return;
     }
     say_canary(driver);
+    if (driver->order.irreversible)
+        driver_tell(driver, DRIVER_NEWS_WARNING, NULL, NULL,
+                    "marked as irreversible (%s): going back to before it will want --yes. Should "
+                    "this rollout be judged bad, the code goes back by itself, and that does not",
+                    driver->order.irreversible);
     ask_release(driver);
-}
-
-/* --- rollback ----------------------------------------------------------------------------------
- */
-
-/* The release most hosts run. */
-static const char *fleets_release(const struct driver *driver)
-{
-    const char *best = NULL;
-    size_t most = 0;
-    for (size_t i = 0; i < driver->count; i++) {
-        const char *id = driver->hosts[i].glance.current;
-        size_t n = 0;
-        for (size_t k = 0; id && k < driver->count; k++) {
-            const char *other = driver->hosts[k].glance.current;
-            n += other && strcmp(other, id) == 0;
-        }
-        if (n > most) {
-            most = n;
-            best = id;
-        }
-    }
-    return best;
-}
-
-static bool on_every_host(const struct driver *driver, const char *id, bool *ret_good)
-{
-    bool good = false;
-    const char *digest = NULL;
-    for (size_t i = 0; i < driver->count; i++) {
-        const struct glance *glance = &driver->hosts[i].glance;
-        if (!reached(driver, i))
-            continue;
-        const char *here = glance_digest_of(glance, id);
-        if (!here || (digest && strcmp(here, digest) != 0))
-            return false;
-        digest = here;
-        good = good || glance_good(glance, id);
-    }
-    for (size_t i = 0; digest && i < driver->count; i++)
-        if (driver->hosts[i].once && glance_bad(&driver->hosts[i].glance, digest))
-            good = false;
-    *ret_good = good;
-    return digest != NULL;
-}
-
-bool driver_named_so(const char *id, const char *wanted)
-{
-    uint64_t number;
-    char *end;
-    if (strncmp(id, wanted, strlen(wanted)) == 0)
-        return true;
-    const char *dash = strchr(id, '-');
-    if (dash && strlen(wanted) >= 4 && strncmp(dash + 1, wanted, strlen(wanted)) == 0)
-        return true;
-    unsigned long long asked = strtoull(wanted, &end, 10);
-    return *end == '\0' && manifest_id_parse(id, &number) && number == asked;
-}
-
-/* The newest release that fits: good, not what runs, on every reachable host; with --to the one
- * that is named, good or not. */
-static bool choose_target(struct driver *driver, const char *current)
-{
-    uint64_t best = 0, number;
-    const char *to = driver->order.to;
-    for (size_t i = 0; i < driver->count; i++) {
-        const json_t *releases = json_object_get(driver->hosts[i].glance.answer, "releases");
-        const json_t *release;
-        size_t k;
-        json_array_foreach((json_t *)releases, k, release)
-        {
-            const char *id = jsonx_text(release, "id", "");
-            bool good;
-            if (!manifest_id_parse(id, &number) || number < best ||
-                !on_every_host(driver, id, &good))
-                continue;
-            bool fits =
-                to ? driver_named_so(id, to) : good && (!current || strcmp(id, current) != 0);
-            if (!fits)
-                continue;
-            best = number;
-            snprintf(driver->id, sizeof driver->id, "%s", id);
-            snprintf(driver->digest, sizeof driver->digest, "%s",
-                     jsonx_text(release, "digest", ""));
-        }
-    }
-    return driver->id[0] != '\0';
-}
-
-static void list_candidates(struct driver *driver)
-{
-    for (size_t i = 0; i < driver->count; i++) {
-        const json_t *releases = json_object_get(driver->hosts[i].glance.answer, "releases");
-        const json_t *release;
-        char text[512] = "";
-        size_t k, len = 0;
-        json_array_foreach((json_t *)releases, k, release)
-        {
-            if (len < sizeof text)
-                len += (size_t)snprintf(text + len, sizeof text - len, "%s%s%s", len ? ", " : "",
-                                        jsonx_text(release, "id", "?"),
-                                        jsonx_bool(release, "bad", false)    ? " (bad)"
-                                        : jsonx_bool(release, "good", false) ? " (good)"
-                                                                             : "");
-        }
-        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "%s has %s", driver->hosts[i].spec->name,
-                    len ? text : "no release");
-    }
-}
-
-static void decide_rollback(struct driver *driver)
-{
-    char question[256];
-    struct err err = { 0 };
-    if (driver_resume_find(driver, &err) && !driver->order.to) {
-        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
-                    "a rollout is open, so rolling back means undoing it (as `abort` does)");
-        driver->rollout.kind = ROLLOUT_ABORT;
-        driver->order.verb = DRIVER_ABORT;
-        driver_resume_decide(driver);
-        return;
-    }
-    if (driver->opened.json) {
-        open_elsewhere(driver);
-        return;
-    }
-    if (left_unconfirmed(driver))
-        return;
-    if (!choose_target(driver, fleets_release(driver))) {
-        list_candidates(driver);
-        if (driver->order.to)
-            snprintf(question, sizeof question,
-                     "no release called %s is complete on every reachable host; `deployctl "
-                     "history` shows what was there",
-                     driver->order.to);
-        else
-            snprintf(question, sizeof question,
-                     "there is no other good release that every reachable host has; name one with "
-                     "--to");
-        fault(driver, ROLLOUT_CONFIG, question);
-        return;
-    }
-    describe_hosts(driver);
-    if (nothing_to_do(driver)) {
-        driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL, "every host runs %s already", driver->id);
-        driver_stop(driver, ROLLOUT_NOTHING);
-        return;
-    }
-    snprintf(question, sizeof question, "Roll back %s to %s?", driver->recipe->deploy.app,
-             driver->id);
-    confirm_with(driver, question);
 }
 
 /* --- views -------------------------------------------------------------------------------------
@@ -455,7 +313,7 @@ void driver_decide(struct driver *driver)
         decide_release(driver);
         return;
     case DRIVER_ROLLBACK:
-        decide_rollback(driver);
+        driver_decide_rollback(driver);
         return;
     case DRIVER_HISTORY:
         decide_history(driver);

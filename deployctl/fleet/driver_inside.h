@@ -164,12 +164,29 @@ void driver_drain_told(struct driver_host *host, const json_t *answer); /* their
 
 /* driver_decide.c: what an order means for the fleet as it was found */
 void driver_decide(struct driver *driver);
+/* What it is made of, used by more than one order: */
+void driver_decide_describe(struct driver *driver); /* what the machine must know of each host */
+bool driver_decide_reached(const struct driver *driver, size_t host);
+bool driver_decide_idle(const struct driver *driver);  /* every reachable host runs it already */
+bool driver_decide_unconfirmed(struct driver *driver); /* told, and the end of it */
+void driver_decide_open(struct driver *driver);        /* says who has the open rollout; the end */
+void driver_decide_fault(struct driver *driver, enum rollout_outcome outcome, const char *text);
+void driver_decide_ask(struct driver *driver, const char *question);
+void driver_decide_rollback(struct driver *driver); /* driver_rollback.c */
 /* Is `id` what people mean by `wanted`: an id, the beginning of one, a number, a digest? */
 bool driver_named_so(const char *id, const char *wanted);
 
 /* driver_about.c: what is known of a release besides its contents */
 /* What goes along with it to the hosts: its signature, or the one it was given before. */
 json_t *driver_about(const struct driver *driver); /* new reference */
+
+/* Says what lies between the fleet as it is and driver->id and cannot be undone; true = it stands
+ * in the way, for nobody has said --yes. */
+bool driver_about_blocks(struct driver *driver);
+/* The same of the open rollout, which goes back to before driver->opened.id. */
+bool driver_about_blocks_undo(struct driver *driver);
+/* What a rollback to driver->id brings back, and what it does not. */
+void driver_about_rollback(struct driver *driver);
 
 /* driver_inspect.c: the orders that look at releases on the hosts */
 void driver_inspect_verify(struct driver *driver);

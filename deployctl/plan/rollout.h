@@ -144,6 +144,7 @@ struct rollout_limits {
     bool pause_on_failure; /* instead of unwinding */
     bool verdict;          /* the bake must end with VERDICT_GOOD, else it was inconclusive */
     bool promote_open;     /* an inconclusive canary goes on instead of pausing */
+    bool stage_first;      /* ROLLBACK: some hosts have to be sent the release before */
 };
 struct rollout_host {
     const char *name; /* borrowed */

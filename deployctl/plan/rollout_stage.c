@@ -186,7 +186,8 @@ static bool too_few(struct rollout *r)
         r->kind == ROLLOUT_ROLLBACK || r->kind == ROLLOUT_ABORT || r->kind == ROLLOUT_PARK;
     if (away(r) == r->count || (!forgiving && away(r) > r->limits.unreachable))
         return clean(r, ROLLOUT_UNREACHABLE);
-    if (!forgiving && failed(r, &first, &bad) > r->limits.failed) {
+    bool whole = !forgiving || r->stage == ROLLOUT_STAGING; /* what was sent for has to be there */
+    if (whole && failed(r, &first, &bad) > r->limits.failed) {
         r->culprit = first;
         return clean(r, ROLLOUT_FAILED);
     }
@@ -229,6 +230,13 @@ static bool begin_recording(struct rollout *r)
     return true;
 }
 
+static bool begin_staging(struct rollout *r)
+{
+    r->stage = ROLLOUT_STAGING;
+    broadcast(r, ROLLOUT_ACT_STAGE);
+    return true;
+}
+
 static bool end_fencing(struct rollout *r)
 {
     if (too_few(r))
@@ -236,10 +244,9 @@ static bool end_fencing(struct rollout *r)
     switch (r->kind) {
     case ROLLOUT_RELEASE:
     case ROLLOUT_CATCH_UP:
-        r->stage = ROLLOUT_STAGING;
-        broadcast(r, ROLLOUT_ACT_STAGE);
-        return true;
+        return begin_staging(r);
     case ROLLOUT_ROLLBACK:
+        return r->limits.stage_first ? begin_staging(r) : begin_recording(r);
     case ROLLOUT_RESUME:
     case ROLLOUT_PROMOTE:
         return begin_recording(r);

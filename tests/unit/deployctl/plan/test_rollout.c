@@ -608,6 +608,27 @@ static void a_rollback_stays_and_names_what_failed(void **unused)
     rollout_done(&sim.rollout);
 }
 
+/* Hosts that lost the release are sent it first; when one cannot have it, nothing is switched. */
+static void a_rollback_may_have_to_send_the_release_first(void **unused)
+{
+    (void)unused;
+    struct sim sim;
+    struct rollout_limits sends = usual;
+    sends.stage_first = true;
+    for (int refuses = 0; refuses < 2; refuses++) {
+        sim_init(&sim, ROLLOUT_ROLLBACK, 4, &sends);
+        if (refuses)
+            sim.faults[0] = (struct fault){ FAULT_REFUSE, 2, ROLLOUT_ACT_STAGE, 0, false };
+        run(&sim);
+        assert_int_equal(sim.rollout.outcome, refuses ? ROLLOUT_FAILED : ROLLOUT_DONE);
+        for (size_t i = 0; i < 4; i++) {
+            assert_true(sim.rollout.hosts[i].staged || (refuses && i == 2));
+            assert_int_equal(sim.rollout.hosts[i].touched, !refuses);
+        }
+        rollout_done(&sim.rollout);
+    }
+}
+
 /* --- every story ------------------------------------------------------------------------------ */
 
 static unsigned long told;
@@ -727,6 +748,7 @@ int main(void)
         cmocka_unit_test(a_first_release_is_not_held_back_by_capacity),
         cmocka_unit_test(an_open_rollout_is_promoted_resumed_aborted),
         cmocka_unit_test(a_rollback_stays_and_names_what_failed),
+        cmocka_unit_test(a_rollback_may_have_to_send_the_release_first),
         cmocka_unit_test(after_every_story_each_host_runs_one_release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
