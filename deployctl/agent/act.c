@@ -4,13 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deployctl/agent/inspect.h"
 #include "deployctl/agent/release_verbs.h"
 #include "deployctl/agent/talk.h"
 #include "io/jsonx.h"
 
+/* Does a manifest follow the request? */
+static bool brings_manifest(const struct act *act)
+{
+    return act->verb != NULL &&
+           (act->verb->run == release_verbs_stage ||
+            (act->verb->run == inspect_diff_verb && json_object_get(act->request, "to") == NULL));
+}
+
 static void free_act(struct act *act)
 {
-    if (act->verb != NULL && act->verb->run == release_verbs_stage)
+    if (brings_manifest(act))
         release_verbs_forget(act);
     json_decref(act->request);
     free(act);
@@ -132,7 +141,7 @@ int act_queue(struct act *act, struct err *err)
         run_act(act);
         return 0;
     }
-    if (act->verb->run == release_verbs_stage)
+    if (brings_manifest(act))
         release_verbs_expect(act);
     if (talk->last != NULL)
         talk->last->next = act;

@@ -41,6 +41,7 @@ static const struct verb verbs[] = {
     { .name = "history", .run = host_verbs_history,    .at_once = true },
     { .name = "sample",  .run = sample_verb,           .at_once = true },
     { .name = "verify",  .run = inspect_verify_verb },
+    { .name = "diff",    .run = inspect_diff_verb },
     { .name = "lock",    .run = host_verbs_lock },
     { .name = "unlock",  .run = host_verbs_unlock },
     { .name = "fence",   .run = host_verbs_fence },

@@ -1,13 +1,16 @@
 /* inspect.c - the contract is in inspect.h, the meanings in deployctl/wire/proto.h. */
 #include "deployctl/agent/inspect.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "deployctl/agent/release_verbs.h"
 #include "deployctl/agent/talk.h"
 #include "deployctl/agent/verify.h"
+#include "deployctl/plan/manifest_diff.h"
 #include "io/jsonx.h"
 
-enum { LISTED_DEFAULT = 100 };
+enum { LISTED_DEFAULT = 100, ROWS_DEFAULT = 200, ROWS_MAX = 5000, MODE_TEXT_MAX = 16 };
 
 /* --- verify ----------------------------------------------------------------------------------- */
 
@@ -74,4 +77,136 @@ void inspect_verify_verb(struct act *act)
     report->most = limit < 0 || limit > VERIFY_LISTED_MAX ? VERIFY_LISTED_MAX : (size_t)limit;
     act->data = report;
     act_work(act, verify, verified);
+}
+
+/* --- diff ------------------------------------------------------------------------------------- */
+
+struct diff {
+    const struct host *host;
+    const char *from, *to; /* to NULL: `text` is its short form */
+    struct buf text;
+    json_t *rows;
+    int64_t limit, added, removed, changed;
+};
+
+static json_t *entry_json(const struct manifest_entry *entry)
+{
+    static const char *const kinds[] = {
+        [MANIFEST_FILE] = "file", [MANIFEST_FOLDER] = "folder", [MANIFEST_LINK] = "link"
+    };
+    json_t *out = json_object();
+    char mode[MODE_TEXT_MAX];
+    snprintf(mode, sizeof mode, "%03o", (unsigned)entry->mode);
+    jsonx_set_text(out, "kind", kinds[entry->kind]);
+    if (entry->kind == MANIFEST_LINK)
+        jsonx_set_text(out, "target", entry->target);
+    else
+        jsonx_set_text(out, "mode", mode);
+    if (entry->kind == MANIFEST_FILE)
+        jsonx_set_int(out, "size", (int64_t)entry->size);
+    return out;
+}
+
+static void on_change(void *context, const struct manifest_entry *from,
+                      const struct manifest_entry *to)
+{
+    struct diff *diff = context;
+    diff->added += from == NULL;
+    diff->removed += to == NULL;
+    diff->changed += from != NULL && to != NULL;
+    if ((int64_t)json_array_size(diff->rows) >= diff->limit)
+        return;
+    json_t *row = json_object();
+    jsonx_set_text(row, "path", from != NULL ? from->path : to->path);
+    if (from != NULL)
+        json_object_set_new(row, "from", entry_json(from));
+    if (to != NULL)
+        json_object_set_new(row, "to", entry_json(to));
+    json_array_append_new(diff->rows, row);
+}
+
+static int read_second(struct diff *diff, struct manifest *ret, struct err *err)
+{
+    struct buf text;
+    if (diff->to != NULL)
+        return host_manifest(diff->host, diff->to, ret, err);
+    buf_init(&text, MANIFEST_TEXT_MAX);
+    int rc = unsqueeze_all(buf_text(&diff->text), diff->text.len, &text, err);
+    if (rc == 0)
+        rc = manifest_parse(buf_text(&text), text.len, true, ret, err);
+    buf_done(&text);
+    return rc;
+}
+
+static int compare(struct act *act, struct err *err)
+{
+    struct diff *diff = act->data;
+    struct manifest from, to;
+    manifest_init(&from);
+    manifest_init(&to);
+    int rc = host_manifest(diff->host, diff->from, &from, err);
+    if (rc == 0)
+        rc = read_second(diff, &to, err);
+    if (rc == 0)
+        manifest_diff(&from, &to, on_change, diff);
+    manifest_done(&from);
+    manifest_done(&to);
+    return rc;
+}
+
+static void compared(struct act *act, int rc, const struct err *err)
+{
+    struct diff *diff = act->data;
+    json_t *answer = json_object();
+    act->data = NULL;
+    jsonx_set_text(answer, "from", diff->from);
+    jsonx_set_text(answer, "to", diff->to);
+    jsonx_set_int(answer, "added", diff->added);
+    jsonx_set_int(answer, "removed", diff->removed);
+    jsonx_set_int(answer, "changed", diff->changed);
+    json_object_set_new(answer, "rows", diff->rows);
+    buf_done(&diff->text);
+    free(diff);
+    if (rc == 0) {
+        act_ok(act, answer);
+        return;
+    }
+    json_decref(answer);
+    act_fail(act, err, NULL);
+}
+
+void inspect_diff_verb(struct act *act)
+{
+    struct buf *packed = act->data;
+    struct err err;
+    struct diff *diff = calloc(1, sizeof *diff);
+    int64_t limit = jsonx_int(act->request, "limit", ROWS_DEFAULT);
+    int rc = diff == NULL ? err_set(&err, ERR_MEMORY, "no memory to compare") : 0;
+    if (rc == 0)
+        rc = talk_host(act->talk, &err);
+    if (rc == 0)
+        rc = jsonx_need_text(act->request, "from", &diff->from, &err);
+    if (rc == 0) {
+        diff->to = jsonx_text(act->request, "to", NULL);
+        if (!manifest_id_parse(diff->from, NULL) ||
+            (diff->to != NULL && !manifest_id_parse(diff->to, NULL)))
+            rc = err_set(&err, ERR_INVALID, "\"from\" and \"to\" are ids of releases");
+    }
+    if (rc == 0 && diff->to == NULL && (packed == NULL || packed->failed))
+        rc = err_set(&err, ERR_LIMIT, "the manifest that came is too large, or none came");
+    if (rc < 0) {
+        free(diff);
+        act_fail(act, &err, NULL);
+        return;
+    }
+    if (diff->to == NULL) {
+        diff->text = *packed;
+        buf_init(packed, 0);
+        release_verbs_forget(act);
+    }
+    diff->host = &act->talk->host;
+    diff->limit = limit < 0 || limit > ROWS_MAX ? ROWS_MAX : limit;
+    diff->rows = json_array();
+    act->data = diff;
+    act_work(act, compare, compared);
 }

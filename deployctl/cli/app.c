@@ -90,14 +90,17 @@ static bool read_recipe(struct app *app)
     return ok;
 }
 
+char *app_source(const struct app *app)
+{
+    const char *source = app->recipe.deploy.source;
+    return source ? app_beside(app->file, source) : NULL;
+}
+
 static void fill_order(struct app *app, enum driver_verb verb)
 {
     const struct recipe *recipe = &app->recipe;
     const char *word = app->cli->nwords > 0 ? app->cli->words[0] : NULL;
-    if (word)
-        app->source = strdup(word);
-    else if (recipe->deploy.source)
-        app->source = app_beside(app->file, recipe->deploy.source);
+    app->source = word ? strdup(word) : app_source(app);
     if (recipe->deploy.signing_key)
         app->signing_key = app_beside(app->file, recipe->deploy.signing_key);
     app->order = (struct driver_order){

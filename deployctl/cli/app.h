@@ -35,6 +35,8 @@ void app_done(struct app *app);
 /* A path of the file is relative to the file; one of the command line to where we are.  malloc'ed;
  * NULL without memory. */
 char *app_beside(const char *file, const char *path);
+/* The source that the recipe names; malloc'ed, NULL = none. */
+char *app_source(const struct app *app);
 /* One run; what happens is told unless `quiet`.  *ret_driver is for the caller to free. */
 int app_run(struct app *app, bool quiet, struct driver **ret_driver);
 void app_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -82,6 +82,13 @@ int commands_main(int argc, char **argv)
                   "with its manifest. Links to shared folders and files belong to it. Exit codes: "
                   "0 nothing differs, 1 files are missing, changed or were added, 4 hosts could "
                   "not be asked." },
+        { .name = "diff", .words = "[A [B]]", .max_words = 2, .run = cmd_diff_run,
+          .options = cmd_diff_options,
+          .help = "What changes from release A to release B, file by file.\n\nA and B are ids, "
+                  "numbers or digests; without B it is SOURCE of deploy.ini, without A what the "
+                  "fleet runs. Compares manifests, on a host that has them; files that are shared "
+                  "are not part of a release. Hooks that changed are told, too. Exit codes: 0 "
+                  "nothing differs, 1 something does, 3 no host has them, 4 no host could be asked." },
         { .name = "hosts", .words = "", .run = cmd_view_hosts,
           .help = "The hosts, how they are reached, and whether they can take a release." },
         { .name = "keygen", .words = "FILE", .min_words = 1, .max_words = 1, .run = cmd_keygen_run,

@@ -347,6 +347,7 @@ static enum rollout_kind kind_of(enum driver_verb verb)
     case DRIVER_STATUS:
     case DRIVER_HISTORY:
     case DRIVER_VERIFY:
+    case DRIVER_DIFF:
         break;
     }
     return ROLLOUT_PARK; /* looks at all hosts, also when some are away */
@@ -559,7 +560,8 @@ static int load_key(struct driver *driver, struct err *err)
 int driver_run(struct driver *driver)
 {
     struct err err;
-    bool needs = driver->order.verb == DRIVER_RELEASE || driver->order.verb == DRIVER_PLAN;
+    bool needs = driver->order.verb == DRIVER_RELEASE || driver->order.verb == DRIVER_PLAN ||
+                 (driver->order.verb == DRIVER_DIFF && !driver->order.to);
     if (needs && load_key(driver, &err) < 0) {
         driver_tell(driver, DRIVER_NEWS_ERROR, NULL, NULL, "signing_key: %s", err.text);
         return rollout_name_code(ROLLOUT_CONFIG);

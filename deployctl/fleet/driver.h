@@ -23,6 +23,7 @@ enum driver_verb {
     DRIVER_STATUS,
     DRIVER_HISTORY,
     DRIVER_VERIFY,
+    DRIVER_DIFF,
     DRIVER_ROLLBACK,
     DRIVER_PROMOTE,
     DRIVER_RESUME,
@@ -38,9 +39,11 @@ struct driver_order {
     const char *message;      /* or NULL */
     const char *to;           /* ROLLBACK: id, beginning of one, number or digest; NULL = choose.
                                * VERIFY: the same; NULL = what each host runs */
-    const char *who;          /* "ann@laptop" */
-    bool despite, yes;        /* yes: ask nothing */
-    bool partial;             /* the recipe's hosts are only a part of the fleet */
+    const char *from;  /* DIFF: as `to`, which is NULL for SOURCE; NULL = what the fleet runs */
+    int64_t listed;    /* DIFF: how many rows */
+    const char *who;   /* "ann@laptop" */
+    bool despite, yes; /* yes: ask nothing */
+    bool partial;      /* the recipe's hosts are only a part of the fleet */
     bool hold, now;
     bool limits_given;               /* the operator named a canary or batch on the command line */
     const char *canary_hosts;        /* pattern; NULL = the first ones */
@@ -86,12 +89,14 @@ struct driver_view {
     const char *error;               /* why it could not do something; "" = nothing */
     const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
     int64_t damaged;
-    const json_t *found; /* VERIFY: its answer (proto.h); NULL = none, error may say why */
+    const json_t *found; /* VERIFY, DIFF: its answer (proto.h); NULL = none, error may say why */
     uint64_t bytes_sent;
     uint64_t probes;          /* seen by its gates since it switched */
     const char *sample_error; /* why its counts cannot be read; "" = nothing */
 };
 struct driver_view driver_view(const struct driver *driver, size_t host);
+/* {name: command} of the hooks that run on hosts; new reference. */
+json_t *driver_hooks(const struct recipe *recipe);
 size_t driver_count(const struct driver *driver);
 bool driver_refused(const struct driver *driver); /* the order was not begun; news told why */
 const char *driver_release_id(const struct driver *driver);          /* "" = not decided */

@@ -23,9 +23,9 @@ static const json_t *known_already(const struct driver *driver)
     return NULL;
 }
 
-static void add_hooks(const struct driver *driver, json_t *about)
+json_t *driver_hooks(const struct recipe *recipe)
 {
-    const struct recipe_hooks *hooks = &driver->recipe->hooks;
+    const struct recipe_hooks *hooks = &recipe->hooks;
     const struct {
         const char *name, *command;
     } rows[] = {
@@ -37,7 +37,7 @@ static void add_hooks(const struct driver *driver, json_t *about)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].command)
             jsonx_set_text(all, rows[i].name, rows[i].command);
-    json_object_set_new(about, "hooks", all);
+    return all;
 }
 
 json_t *driver_about(const struct driver *driver)
@@ -54,7 +54,7 @@ json_t *driver_about(const struct driver *driver)
     }
     if (order->verb != DRIVER_RELEASE)
         return about;
-    add_hooks(driver, about);
+    json_object_set_new(about, "hooks", driver_hooks(driver->recipe));
     jsonx_set_text(about, "who", order->who);
     if (order->irreversible)
         jsonx_set_text(about, "irreversible", order->irreversible);

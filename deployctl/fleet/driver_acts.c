@@ -146,7 +146,8 @@ static bool wait_until_settled(struct driver_host *host)
 {
     const struct driver *driver = host->driver;
     bool view = driver->order.verb == DRIVER_STATUS || driver->order.verb == DRIVER_HISTORY ||
-                driver->order.verb == DRIVER_PLAN || driver->order.verb == DRIVER_VERIFY;
+                driver->order.verb == DRIVER_PLAN || driver->order.verb == DRIVER_VERIFY ||
+                driver->order.verb == DRIVER_DIFF;
     if (view || !host->glance.moving || host->glance.holder ||
         took(host) > 2 * driver->ready_timeout_ms + DRIVER_QUICK_MS)
         return false;

@@ -321,6 +321,9 @@ void driver_decide(struct driver *driver)
     case DRIVER_VERIFY:
         driver_inspect_verify(driver);
         return;
+    case DRIVER_DIFF:
+        driver_inspect_diff(driver);
+        return;
     case DRIVER_STATUS:
         driver_resume_find(driver, NULL);
         driver_stop(driver, ROLLOUT_NOTHING);

@@ -72,6 +72,8 @@ struct driver_host {
     char error[DRIVER_SAY_MAX];
     json_t *history; /* owned */
     int64_t damaged;
+    size_t manifest_at; /* DIFF: how much of SOURCE's manifest was sent */
+    bool manifest_wanted;
     json_t *found; /* owned; the answer to an order that only looks */
     uint64_t probes, bytes_sent;
 };
@@ -166,6 +168,7 @@ void driver_drain_told(struct driver_host *host, const json_t *answer); /* their
 void driver_decide(struct driver *driver);
 /* What it is made of, used by more than one order: */
 void driver_decide_describe(struct driver *driver); /* what the machine must know of each host */
+const char *driver_decide_fleets(const struct driver *driver); /* the release most hosts run */
 bool driver_decide_reached(const struct driver *driver, size_t host);
 bool driver_decide_idle(const struct driver *driver);  /* every reachable host runs it already */
 bool driver_decide_unconfirmed(struct driver *driver); /* told, and the end of it */
@@ -190,6 +193,8 @@ void driver_about_rollback(struct driver *driver);
 
 /* driver_inspect.c: the orders that look at releases on the hosts */
 void driver_inspect_verify(struct driver *driver);
+void driver_inspect_diff(struct driver *driver);
+void driver_inspect_room(struct driver_host *host); /* its queue has drained */
 
 /* driver_verdict.c: counts of canary and rest, while the canary bakes */
 void driver_verdict_stage(struct driver *driver); /* the stage has changed */

@@ -155,6 +155,8 @@ static void on_drain(void *context)
     struct driver_host *host = context;
     if (host->upload)
         upload_room(host->upload);
+    else
+        driver_inspect_room(host);
 }
 
 static void open_session(struct driver_host *host)

@@ -7,7 +7,7 @@
 #include "io/jsonx.h"
 
 /* The release most hosts run. */
-static const char *fleets_release(const struct driver *driver)
+const char *driver_decide_fleets(const struct driver *driver)
 {
     const char *best = NULL;
     size_t most = 0;
@@ -170,7 +170,7 @@ void driver_decide_rollback(struct driver *driver)
     }
     if (driver_decide_unconfirmed(driver))
         return;
-    if (!choose_target(driver, fleets_release(driver))) {
+    if (!choose_target(driver, driver_decide_fleets(driver))) {
         list_candidates(driver);
         if (driver->order.to)
             snprintf(question, sizeof question,

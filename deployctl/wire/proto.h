@@ -91,6 +91,10 @@
  *            "differences": [{"path","kind": "missing"|"changed"|"added","how"}...]}: the release
  *            as it lies there against its manifest, changes nothing, takes no lock.  At most
  *            `limit` are listed, added ones last.  An older agent refuses the verb ("protocol").
+ * diff      {"from": ID,"to": ID,"limit": N}, or without "to" and followed by ONE manifest as for
+ *           `stage` -> {"added","removed","changed": N,
+ *            "rows": [{"path","from": ENTRY,"to": ENTRY}...]}, at most `limit` of them, with ENTRY
+ *           {"kind": "file"|"folder"|"link","mode","size","target"}; changes nothing, no lock.
  * verdict*  {"id","kind": "good"|"bad"|"inconclusive","text","numbers": {},"token"} -> {}: a line
  *            of the journal, for `why`.
  * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}

@@ -8,8 +8,10 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from agent_client import Agent, Refused, Release  # noqa: E402
 from harness import host  # noqa: E402,F401
 from static_fleet import DEPLOYCTL, StaticFleet  # noqa: E402
+from test_agent import program  # noqa: E402,F401
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trust.ini has to belong to root")
 
@@ -196,3 +198,54 @@ def test_a_service_does_not_start_from_what_is_not_trusted(fleet, host):  # noqa
     fleet.trust_keys("bob")
     s.run("restart", "web", code=1)
     s.wait_state("web:0", "failed")
+
+
+def test_a_host_that_comes_later_gets_the_signature_too(fleet):
+    fleet.trust_keys("ann")
+    first = fleet.release(page="1")
+    second = fleet.release("--hosts", "h1", page="2")
+    fleet.sign_with(None)  # whoever goes on with it needs no key
+    fleet.run("resume")
+    assert fleet.current(1) == second
+    shutil.rmtree(fleet.path("h2", "releases", first))
+    os.makedirs(fleet.path("old"))
+    with open(fleet.path("old", "page"), "w") as file:
+        file.write("1")
+    fleet.run("rollback", "--to", first, "--stage", fleet.path("old"))
+    assert (fleet.current(0), fleet.current(1)) == (first, first)
+    assert fleet.run("verify").count("signed by ann") == 2
+
+
+def test_what_ran_before_is_taken_back_and_nothing_else(fleet, program, monkeypatch):  # noqa: F811
+    fleet.trust_keys("ann")
+    ids = [fleet.release(page=str(i)) for i in range(3)]
+    monkeypatch.setenv("DEPLOYCTL_TRUST", fleet.environment["DEPLOYCTL_TRUST"])
+    fleet.trust_keys("bob")
+    with Agent(program, fleet.roots[0]) as agent:
+        agent.hold(epoch=1000)
+        how = {"confirm_within_s": 0, "ready_timeout_s": 5, "on_fail": "stay", "undo": True}
+        for _ in range(2):
+            with pytest.raises(Refused, match="by none of the 1 keys") as refused:
+                agent.ask("switch", id=ids[0], **how)
+            assert refused.value.kind == "denied"
+        assert agent.ask("switch", id=ids[1], **how)["result"] == "switched"
+    assert fleet.current() == ids[1]
+
+
+def test_an_agent_that_is_told_nothing_keeps_nothing(fleet, program, monkeypatch):  # noqa: F811
+    """An older deployctl says nothing about its releases, a strange one too much."""
+    monkeypatch.setenv("DEPLOYCTL_TRUST", fleet.environment["DEPLOYCTL_TRUST"])
+    fleet.trust("[trust:/srv/another]\n")
+    with Agent(program, fleet.roots[0]) as agent:
+        agent.hold()
+        release = Release({"a": b"1"})
+        agent.bring(release)
+        assert not os.path.exists(fleet.path("h1", ".deploy", "about"))
+        other = Release({"a": b"2"}, number=2)
+        for bad in [1], "text", {"message": "x" * 20000}:
+            with pytest.raises(Refused, match="must be an object|more than 16384 bytes"):
+                agent.bring(other, about=bad)
+        agent.bring(other, about={"app": 7, "signature": ["x"], "hooks": "no", "irreversible": 1})
+        seen = agent.ask("look", services=[], socket=None)
+        assert seen["irreversible"] == []
+        assert agent.ask("verify", id=other.id)["signed_by"] is None
