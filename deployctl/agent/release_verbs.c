@@ -130,6 +130,9 @@ static void sealed(struct act *act, int rc, const struct err *err)
         jsonx_set_int(line, "bytes", (int64_t)stage->received_bytes);
         if (stage->signer[0] != '\0')
             jsonx_set_text(line, "signed_by", stage->signer);
+        const char *irreversible = jsonx_text(stage->about, "irreversible", NULL);
+        if (irreversible != NULL)
+            jsonx_set_text(line, "irreversible", irreversible);
         talk_note(talk, "seal", line, false, &told);
     }
     json_t *answer = json_object();

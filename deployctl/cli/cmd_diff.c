@@ -47,13 +47,18 @@ static void print_row(const json_t *row)
     const json_t *from = json_object_get(row, "from"), *to = json_object_get(row, "to");
     const char *path = jsonx_text(row, "path", "?");
     char before[ENTRY_MAX], after[ENTRY_MAX];
-    if (from && to) {
-        bool same = strcmp(entry_text(from, before), entry_text(to, after)) == 0;
-        printf("~ %s  %s%s%s\n", path, before, same ? ", other contents" : " -> ",
-               same ? "" : after);
-    } else {
-        printf("%s %s  %s\n", to ? "+" : "-", path, entry_text(to ? to : from, after));
-    }
+    bool same = from && to && strcmp(entry_text(from, before), entry_text(to, after)) == 0;
+    printf("%s ", !from ? "+" : !to ? "-" : "~");
+    report_text(path);
+    printf("  ");
+    report_text(entry_text(from ? from : to, before));
+    if (same)
+        printf(", other contents");
+    else if (from && to)
+        printf(" -> ");
+    if (from && to && !same)
+        report_text(entry_text(to, after));
+    printf("\n");
 }
 
 static void print_hooks(const json_t *from, const json_t *to)
@@ -65,12 +70,13 @@ static void print_hooks(const json_t *from, const json_t *to)
         return;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *a = jsonx_text(was, names[i], NULL), *b = jsonx_text(is, names[i], NULL);
-        if ((a || b) && (!a || !b || strcmp(a, b) != 0))
-            printf("%s hook %s  %s%s%s\n",
-                   !a   ? "+"
-                   : !b ? "-"
-                        : "~",
-                   names[i], a ? a : "", a && b ? " -> " : "", b ? b : "");
+        if ((!a && !b) || (a && b && strcmp(a, b) == 0))
+            continue;
+        printf("%s hook %s  ", !a ? "+" : !b ? "-" : "~", names[i]);
+        report_text(a ? a : b);
+        printf("%s", a && b ? " -> " : "");
+        report_text(a && b ? b : "");
+        printf("\n");
     }
 }
 
@@ -99,7 +105,7 @@ static void print(const struct app *app, const struct driver *driver, const char
         printf("... and %lld more; -n shows more\n", total - (long long)json_array_size(rows));
     print_hooks(about_from, about_to);
     if ((irreversible = jsonx_text(about_to, "irreversible", NULL)) != NULL)
-        printf("! irreversible: %s\n", irreversible);
+        printf("! irreversible: "), report_text(irreversible), printf("\n");
 }
 
 int cmd_diff_run(struct cli *cli)

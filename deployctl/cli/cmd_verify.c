@@ -82,8 +82,9 @@ static void list_differences(const struct app *app, const struct driver_view *vi
     {
         if (shown >= LISTED || shown >= total) /* added ones are last */
             break;
-        printf("  %s: %s %s\n", view->spec->name, jsonx_text(one, "path", "?"),
-               jsonx_text(one, "how", "?"));
+        printf("  %s: ", view->spec->name);
+        report_text(jsonx_text(one, "path", "?"));
+        printf(" %s\n", jsonx_text(one, "how", "?"));
         shown++;
     }
     if (total > shown)

@@ -12,6 +12,15 @@
 
 enum { NAMES_MAX = 1024, SWITCH_GUESS_MS = 3000, DIGEST_SHOWN = 8, VALUE_SHOWN = 160 };
 
+void report_text(const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++)
+        if (*at < ' ' || *at == 0x7f)
+            printf("\\%03o", *at);
+        else
+            putchar(*at);
+}
+
 void report_json(json_t *json)
 {
     struct buf out;

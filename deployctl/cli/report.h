@@ -9,6 +9,8 @@
 /* What an order came to: one sentence, hosts that need attention, what to do next; with --json one
  * object {"event": "end", ...}. */
 void report_end(const struct app *app, const struct driver *driver, int code);
+/* To stdout, so that nothing of it acts on a terminal: names on hosts may be anybody's. */
+void report_text(const char *text);
 /* One line on stdout; steals json. */
 void report_json(json_t *json);
 void report_plan(const struct app *app, const struct driver *driver);

@@ -91,6 +91,15 @@ def test_the_list_is_bounded(fleet):
     assert len(rows(fleet.run("diff", "-n", "1000", code=1))) == 300
 
 
+def test_names_do_not_act_on_the_terminal(fleet):
+    fleet.put("a\033[2J\nb", "x")
+    fleet.put("bin/run", "#!/bin/sh\n", 0o644)
+    assert rows(fleet.run("diff", code=1))[0] == r"+ a\033[2J\012b  1 B, mode 444"
+    with open(fleet.at("x\033[2J"), "w") as file:
+        file.write("x")
+    assert r"h1: x\033[2J was added" in fleet.run("verify", code=1)
+
+
 def test_errors_come_before_the_hosts(fleet):
     shutil.rmtree(fleet.source)
     assert "src" in fleet.run("diff", code=3)

@@ -36,6 +36,7 @@ def test_over_what_cannot_be_undone_it_wants_yes(fleet):
     text = fleet.run("release", "--irreversible", "drops column age")
     assert "marked as irreversible (drops column age)" in text
     second, third = fleet.current(), fleet.release(page="3")
+    assert "irreversible=drops column age" in fleet.run("history")
     text = fleet.run("rollback", "--to", first, code=3)
     assert f"{second} was released as irreversible (drops column age)" in text
     assert text.count("drops column age") == 1 and "--yes" in text
