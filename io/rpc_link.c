@@ -159,6 +159,7 @@ static void fail_connect(const char *socket, int error, struct err *err)
                 "no supervisor answers on %s (%s); is it running? Start it there: `supervisor run` "
                 "or its systemd unit",
                 socket, strerror(error));
+    err->sys = error;
 }
 
 struct rpc_link *rpc_link_open(struct loop *loop, const char *socket,

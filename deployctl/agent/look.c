@@ -10,11 +10,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "deployctl/agent/about.h"
 #include "deployctl/agent/drain.h"
 #include "deployctl/agent/drain_mark.h"
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/swap.h"
+#include "deployctl/wire/proto.h"
 #include "io/jsonx.h"
 
 enum { CALL_MS = 5000 };
@@ -223,9 +225,25 @@ static void put_disk(struct look *look)
             writable = false;
         }
     jsonx_set_bool(look->answer, "writable", writable);
+    jsonx_set_text(look->answer, "folder",
+                   writable         ? "ok"
+                   : host->root < 0 ? "unusable"
+                                    : "not writable");
     jsonx_set_int(look->answer, "free_bytes", (int64_t)(fs.f_bavail * fs.f_frsize));
     jsonx_set_int(look->answer, "free_inodes",
                   fs.f_files == 0 ? INT64_MAX : (int64_t)fs.f_favail); /* 0: no fixed number */
+}
+
+/* Who answers here, and what this host takes the time for. */
+static void put_agent(struct look *look)
+{
+    char user[HOST_USER_MAX];
+    json_t *agent = json_object();
+    jsonx_set_text(agent, "version", VERSION);
+    jsonx_set_int(agent, "protocol", PROTO_HIGHEST);
+    jsonx_set_text(agent, "user", host_user(user));
+    json_object_set_new(look->answer, "agent", agent);
+    jsonx_set_int(look->answer, "now_ms", clock_wall_us() / 1000);
 }
 
 static void put_rollout(struct look *look)
@@ -299,6 +317,7 @@ static void finish(struct look *look)
     put_rollout(look);
     put_disk(look);
     put_drained(look);
+    put_agent(look);
     host_list_done(&list);
     json_t *answer = look->answer;
     json_decref(look->status);
@@ -314,6 +333,11 @@ static void on_status(void *context, json_t *result, const struct err *err, json
     look->status = json_incref(result);
     if (result == NULL)
         snprintf(look->error, sizeof look->error, "%s", err->text);
+    if (result == NULL) {
+        bool denied = err->sys == EACCES || err->sys == EPERM;
+        jsonx_set_text(look->answer, "supervisor_kind",
+                       err_code_name(denied ? ERR_DENIED : err->code));
+    }
     if (--look->open == 0)
         finish(look);
 }

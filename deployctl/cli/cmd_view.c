@@ -40,12 +40,8 @@ int cmd_view_hosts(struct cli *cli)
     struct app app;
     int code;
     struct driver *driver = look(&app, cli, DRIVER_STATUS, &code);
-    if (driver) {
-        report_hosts(&app, driver);
-        for (size_t i = 0; i < driver_count(driver); i++)
-            if (*driver_view(driver, i).error)
-                code = APP_UNREACHABLE;
-    }
+    if (driver)
+        code = report_hosts(&app, driver);
     driver_free(driver);
     app_done(&app);
     return code;

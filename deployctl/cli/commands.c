@@ -88,7 +88,10 @@ static const struct cli_command commands[] = {
               "are not part of a release. Hooks that changed are told, too. Exit codes: 0 "
               "nothing differs, 1 something does, 3 no host has them, 4 no host could be asked." },
     { .name = "hosts", .words = "", .run = cmd_view_hosts,
-      .help = "The hosts, how they are reached, and whether they can take a release." },
+      .help = "The hosts, how they are reached, and whether they can take a release.\n\nLogin, agent, "
+              "supervisor and the right to give it orders, folder, space, clock, release; below the "
+              "table what is missing and what to do. Exit codes: 0 all can, 3 something is missing, "
+              "4 hosts are unreachable." },
     { .name = "keygen", .words = "FILE", .min_words = 1, .max_words = 1, .run = cmd_keygen_run,
       .complete = complete_source,
       .help = "Make a key to sign releases with, and print its public part.\n\nFILE becomes "

@@ -479,7 +479,7 @@ void report_plan(const struct app *app, const struct driver *driver)
                           : "Every host runs this release already.");
 }
 
-/* --- status and hosts --------------------------------------------------------------------------
+/* --- status ------------------------------------------------------------------------------------
  */
 
 /* The release most hosts run. */
@@ -577,7 +577,7 @@ static void status_rollout(const struct driver *driver)
         printf("Nobody is at work on it. Next: `deployctl promote`, `resume` or `abort`.\n");
 }
 
-static void status_json(const struct driver *driver, int code)
+json_t *report_status_json(const struct driver *driver, int code)
 {
     json_t *status = json_object(), *hosts = json_array();
     const struct opened *opened = driver_opened(driver);
@@ -598,51 +598,19 @@ static void status_json(const struct driver *driver, int code)
         json_array_append_new(hosts, host);
     }
     json_object_set_new(status, "hosts", hosts);
-    report_json(status);
+    return status;
 }
 
 int report_status(const struct app *app, const struct driver *driver)
 {
     int code = status_code(driver);
     if (app->json) {
-        status_json(driver, code);
+        report_json(report_status_json(driver, code));
         return code;
     }
     status_table(driver);
     status_rollout(driver);
     return code;
-}
-
-void report_hosts(const struct app *app, const struct driver *driver)
-{
-    struct table table;
-    char free_text[UNIT_TEXT_MAX];
-    if (app->json) {
-        status_json(driver, 0);
-        return;
-    }
-    table_init(&table, 6);
-    const char *const heads[] = { "HOST", "TRANSPORT", "PATH", "SUPERVISOR", "FREE", "STATE" };
-    for (size_t i = 0; i < 6; i++)
-        table_put(&table, "%s", heads[i]);
-    for (size_t i = 0; i < driver_count(driver); i++) {
-        struct driver_view view = driver_view(driver, i);
-        const json_t *answer = view.glance->answer;
-        int64_t free_bytes = jsonx_int(answer, "free_bytes", 0);
-        unit_size_text(free_bytes, free_text);
-        table_put(&table, "%s", view.spec->name);
-        table_put(&table, "%s", view.spec->transport);
-        table_put(&table, "%s", view.spec->path);
-        table_put(&table, "%s", jsonx_text(json_object_get(answer, "supervisor"), "version", "-"));
-        table_put(&table, "%s", free_bytes > 0 ? free_text : "-");
-        table_put(&table, "%s%s%s",
-                  *view.error ? view.error
-                  : answer    ? "ok"
-                              : "unreachable",
-                  view.spec->labels ? "  " : "", view.spec->labels ? view.spec->labels : "");
-    }
-    table_print(&table);
-    table_done(&table);
 }
 
 /* --- history -----------------------------------------------------------------------------------

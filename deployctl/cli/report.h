@@ -16,7 +16,10 @@ void report_json(json_t *json);
 void report_plan(const struct app *app, const struct driver *driver);
 /* Returns the exit code of `status`. */
 int report_status(const struct app *app, const struct driver *driver);
-void report_hosts(const struct app *app, const struct driver *driver);
+/* A new object: every host with all that it said, in the order of the driver. */
+json_t *report_status_json(const struct driver *driver, int code);
+/* What each host has and lacks, with remedies; returns the exit code of `hosts`. */
+int report_hosts(const struct app *app, const struct driver *driver);
 void report_history(const struct app *app, const struct driver *driver, size_t limit);
 
 #endif

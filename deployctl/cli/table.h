@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 
-enum { TABLE_COLUMNS_MAX = 8 };
+enum { TABLE_COLUMNS_MAX = 10 };
 struct table {
     struct arena arena;
     const char **cells; /* rows one after another */

@@ -87,6 +87,8 @@ struct driver_view {
     const struct glance *glance;     /* glance->answer NULL: it was not reached */
     const struct rollout_host *host; /* its part in the rollout */
     const char *error;               /* why it could not do something; "" = nothing */
+    bool lacks_agent;                /* the login worked, and there is no deployctl */
+    int64_t skew_ms;                 /* its clock less ours */
     const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
     int64_t damaged;
     const json_t *found; /* VERIFY, DIFF: its answer (proto.h); NULL = none, error may say why */

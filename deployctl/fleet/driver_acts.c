@@ -4,6 +4,7 @@
  * breaks nothing is answered: the act begins again at its first step once the host is back, which
  * is right because every verb may be asked twice.
  */
+#include "base/clock.h"
 #include "deployctl/fleet/driver_inside.h"
 
 #include <stdio.h>
@@ -175,6 +176,8 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
         return;
     }
     glance_take(&host->glance, answer);
+    int64_t now_ms = clock_wall_us() / 1000;
+    host->skew_ms = jsonx_int(answer, "now_ms", now_ms) - now_ms;
     if (wait_until_settled(host))
         return;
     host->once = true;

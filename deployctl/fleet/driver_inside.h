@@ -72,6 +72,8 @@ struct driver_host {
     char error[DRIVER_SAY_MAX];
     json_t *history; /* owned */
     int64_t damaged;
+    bool lacks_agent;   /* the login worked, and there is no deployctl */
+    int64_t skew_ms;    /* its clock less ours, when it was looked at */
     size_t manifest_at; /* DIFF: how much of SOURCE's manifest was sent */
     bool manifest_wanted;
     json_t *found; /* owned; the answer to an order that only looks */

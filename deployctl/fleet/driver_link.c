@@ -56,6 +56,8 @@ static void lost(struct driver_host *host, const struct err *err)
         loop_timer_arm(host->retry, DRIVER_REJOIN_EVERY_MS);
     } else {
         driver_blame(host, "%s", err->text);
+        host->lacks_agent = err->code == ERR_NOT_FOUND && host->spec->address != NULL &&
+                            strstr(err->text, host->driver->recipe->fleet.remote_path) != NULL;
         give_up(host);
     }
     begin_waiting_hosts(host->driver);

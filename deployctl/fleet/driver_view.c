@@ -31,6 +31,8 @@ struct driver_view driver_view(const struct driver *driver, size_t index)
         .glance = &host->glance,
         .host = &driver->rollout.hosts[index],
         .error = host->error,
+        .lacks_agent = host->lacks_agent,
+        .skew_ms = host->skew_ms,
         .history = host->history,
         .damaged = host->damaged,
         .found = host->found,

@@ -119,11 +119,10 @@ static void no_program(const struct blame *b, struct err *err)
                 "and mode 0755?",
                 b->remote_path, b->host);
     else
-        err_set(
-            err, ERR_NOT_FOUND,
-            "there is no %s on %s; install it: copy deployctl there, and as root: install -Dm755 "
-            "deployctl %s (or set `remote_path`)",
-            b->remote_path, b->host, b->remote_path);
+        err_set(err, ERR_NOT_FOUND,
+                "there is no %s on %s; `deployctl bootstrap %s` brings it (by hand: copy deployctl "
+                "there, and as root: install -Dm755 deployctl %s; or set `remote_path`)",
+                b->remote_path, b->host, b->host, b->remote_path);
 }
 
 static void lost_after_opening(const struct blame *b, struct err *err)

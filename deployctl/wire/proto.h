@@ -30,7 +30,10 @@
  *              "healthy": bool          all instances running and ready (true without services)
  *              "confirmed": bool, "deadline_s": N|null,
  *              "phase": TEXT|null       the supervisor's: "switching" and "reverting" pass by
+ *              "supervisor_kind": TEXT  of the error, when it did not answer: "denied", ...
  *              "free_bytes","free_inodes": N, "writable": bool,
+ *              "folder": "ok"|"not writable"|"unusable",
+ *              "agent": {"version","protocol","user"}, "now_ms": N  wall clock
  *              "problems": [TEXT...]    what keeps the host from taking part
  *              "warnings": [TEXT...]    what does not
  *              "drained": null|{"since","left": bool}   out of the traffic; left: nobody is at

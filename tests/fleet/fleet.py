@@ -74,6 +74,21 @@ fi
 exec chroot . /usr/local/sbin/supervisor
 """
 
+# A host that was never prepared: root's login by ssh is all it has.
+BARE = BOOT[:BOOT.index('    mkdir -p usr/local/sbin')] + """    rm -f usr/local/sbin/supervisor usr/local/bin/deployctl usr/sbin/supervisor
+    rm -rf home/deploy
+    rm -rf root/.ssh
+    mkdir -p -m 700 root/.ssh
+    cp "$1/id.pub" root/.ssh/authorized_keys
+    cp "$1/sshd_config" etc/sshd_config
+    cp "$1/$2.key" etc/host.key
+    chmod 600 etc/host.key root/.ssh/authorized_keys
+    chown 0:0 root root/.ssh root/.ssh/authorized_keys
+    chmod 700 root
+fi
+exec chroot . /usr/sbin/sshd -D -e -f /etc/sshd_config
+"""
+
 SSHD_INI = """[service:sshd]
 command = /usr/sbin/sshd -D -e -f /etc/sshd_config
 kill_mode = process
@@ -135,7 +150,8 @@ class Host:
             self.process = subprocess.Popen(
                 dies_with_us("nsenter", "-t", str(self.fleet.pid), "-m", "-r", "-w", "--",
                              "unshare", "--fork", "--kill-child", "--pid", "--net", "--mount",
-                             "--uts", "--ipc", "--propagation", "private", "sh", "-c", BOOT, "boot",
+                             "--uts", "--ipc", "--propagation", "private", "sh", "-c",
+                             BARE if self.fleet.bare else BOOT, "boot",
                              self.fleet.folder, self.name, BIN, ROOT),
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 env={"PATH": PATH, "container": "test"})
@@ -155,6 +171,10 @@ class Host:
     def wait_up(self):
         def up():
             self.alive()
+            if self.fleet.bare:
+                return self.fleet.run("ssh", "-F", self.fleet.path("ssh_config"), "-l", "root",
+                                      f"{self.name}.example.net", "true", code=None
+                                      ).returncode == 0
             return self.run("supervisor", "status", "sshd", code=None).returncode == 0
         wait_for(up, f"the start of {self.name}")
 
@@ -228,8 +248,9 @@ class Host:
 
 
 class Fleet:
-    def __init__(self, count=3):
+    def __init__(self, count=3, bare=False):
         check_machine()
+        self.bare = bare
         self.folder = tempfile.mkdtemp(prefix="fleet-")
         self.network, self.started = None, []
         self.hosts = [Host(self, number) for number in range(1, count + 1)]

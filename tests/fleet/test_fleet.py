@@ -37,7 +37,7 @@ def all_serve(fleet, version):
 
 def test_two_releases_and_a_rollback(fleet):
     hosts = fleet.run("deployctl", "hosts")
-    assert hosts.stdout.count(" ok") == 3
+    assert len(re.findall(r"^web\d\S+ +ssh +ok .* ok$", hosts.stdout, re.M)) == 3
     plan = fleet.run("deployctl", "plan")
     assert "web1.example.net" in plan.stdout and fleet.versions() == [None] * 3
 

@@ -298,3 +298,18 @@ def test_words_that_no_shell_should_see_are_refused(host):
     assert "name who deploys" in host.bootstrap(code=3).stderr
     assert "web9" in host.bootstrap("web9", code=2).stderr
     assert not os.path.exists(host.root + ".ssh")
+
+
+def test_hosts_tells_what_is_missing_and_the_remedy(host):
+    lacks = host.run("hosts", code=3)
+    assert "`deployctl bootstrap web1` brings it" in lacks.stdout
+    host.bootstrap()
+    lacks = host.run("hosts", code=3)  # no supervisor runs there
+    assert "no answer" in lacks.stdout and "`deployctl bootstrap web1`" in lacks.stdout
+    one = json.loads(host.run("hosts", "--json", code=3).stdout)["hosts"][0]
+    assert one["state"] == "not ready" and one["remedy"] == "deployctl bootstrap web1"
+    assert one["agent"]["version"] and one["folder"] == "ok" and abs(one["skew_ms"]) < 5000
+    with open(host.root + ".down", "w") as file:
+        file.write("Permission denied (publickey).\n")
+    away = host.run("hosts", code=4)
+    assert "unreachable" in away.stdout and "logs in as root" in away.stdout

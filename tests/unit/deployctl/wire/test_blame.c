@@ -37,9 +37,9 @@ static const struct {
     { { .exited = true, .code = 255, .errors = "kex_exchange_identification: Connection closed by remote host\n"
         "Connection closed by 10.0.0.1 port 22\n" }, ERR_UNREACHABLE, "MaxStartups" },
     { { .exited = true, .code = 127, .errors = "sh: 1: exec: /usr/local/bin/deployctl: not found\n" },
-      ERR_NOT_FOUND, "there is no /usr/local/bin/deployctl on web1; install it" },
+      ERR_NOT_FOUND, "there is no /usr/local/bin/deployctl on web1; `deployctl bootstrap web1`" },
     { { .exited = true, .code = 1, .errors = "/usr/local/bin/deployctl: Command not found.\n" },
-      ERR_NOT_FOUND, "install it" },
+      ERR_NOT_FOUND, "`deployctl bootstrap web1`" },
     { { .exited = true, .code = 126, .errors = "" }, ERR_NOT_FOUND, "architecture" },
     { { .exited = true, .code = 0, .noise = "\n\nWelcome to web1\nbye\n" },
       ERR_PROTOCOL, "\"Welcome to web1\"" },
