@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from harness import MARK, SANITIZED, Supervisor, free_port, wait_for
+from harness import MARK, ROOT, SANITIZED, Supervisor, free_port, wait_for
 from hosts import DEPLOYCTL, Fleet, Story
 
 HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
@@ -449,3 +449,38 @@ def test_a_service_that_is_not_ready_stays_out_until_it_is(farm):
     web.supervisor.run("restart", "web")
     fleet.run("resume")
     assert web.verdict() == "ready" and fleet.status(0)["hosts"][0]["drained"] is None
+
+
+@needs_haproxy
+def test_the_example(farm):
+    """HAProxy takes its file; the service answers from the mark, as the user that it names."""
+    folder = os.path.join(ROOT, "examples/haproxy")
+    checked = subprocess.run([HAPROXY, "-c", "-f", os.path.join(folder, "haproxy.cfg")],
+                             capture_output=True, text=True)
+    assert checked.returncode == 0 and "gent-check" not in checked.stderr, checked
+    fleet = farm(count=1)
+    web, port = fleet.hosts[0], free_port()
+    fleet.run("release")
+    with open(os.path.join(folder, "agent-check.ini")) as file:
+        text = file.read()
+    for old, new in (("/usr/local/bin/deployctl", DEPLOYCTL), ("/srv/web --", f"{web.root} --"),
+                     ("0.0.0.0:5500", f"127.0.0.1:{port}"), ("127.0.0.1:5500", f"127.0.0.1:{port}")):
+        assert old in text
+        text = text.replace(old, new)
+    if os.geteuid() != 0:  # neither another user nor a file system of its own
+        text = re.sub("(?m)^(user|private_tmp|read_only) = .*$", "", text)
+    # Here program and app lie in folders of somebody, in /tmp, which nobody may pass through.
+    text = re.sub("(?m)^private_tmp = .*$", "", text.replace("user = nobody", "user = root"))
+    supervisor = Supervisor(text).start()
+    try:
+        supervisor.wait_ready("agent-check:0")
+        web.check = port
+        assert web.verdict() == "ready"
+        with open(web.path(".deploy/drained"), "w") as file:
+            json.dump({"stays": True, "how": {}}, file)
+        assert web.verdict() == "drain"
+        with open(web.path(".deploy/drained"), "w") as file:
+            file.write("damaged")
+        assert web.verdict() == "ready"
+    finally:
+        supervisor.close()
