@@ -92,6 +92,25 @@ static bool size_fits(int fd)
     return fstat(fd, &st) == 0 && (uint64_t)st.st_size == LEDGER_BYTES;
 }
 
+/* Says so to whoever upgrades.  The beginning of the header is the same in all versions. */
+static int refuse(int fd, struct err *err)
+{
+    struct {
+        char magic[sizeof ledger_magic];
+        uint32_t version;
+    } header = { .version = 0 };
+    size_t len = offsetof(struct ledger_header, version) + sizeof header.version;
+
+    if (pread(fd, &header, len, 0) != (ssize_t)len ||
+        memcmp(header.magic, ledger_magic, sizeof ledger_magic) != 0 ||
+        header.version == LEDGER_VERSION)
+        return err_set(err, ERR_CORRUPT, "not a ledger, or a damaged one");
+    return err_set(err, ERR_CORRUPT,
+                   "the ledger of what runs is of version %u, this program's of version %d: to "
+                   "change to it, shut the supervisor down (its services end) and start it again",
+                   header.version, LEDGER_VERSION);
+}
+
 /* Takes fd over also when it fails. */
 static int map_checked(int fd, int protection, struct ledger *ret, struct err *err)
 {
@@ -101,16 +120,15 @@ static int map_checked(int fd, int protection, struct ledger *ret, struct err *e
     if (fstat(fd, &st) < 0)
         return err_sys(err, errno, "looking at the ledger");
     if ((uint64_t)st.st_size != LEDGER_BYTES)
-        return err_set(err, ERR_CORRUPT, "the ledger has another size than this version's");
+        return refuse(fd, err);
     int rc = map(fd, protection, &ledger, err);
     if (rc < 0)
         return rc;
     take_fd(&own);
     if (!header_fits(ledger.header)) {
-        uint32_t version = ledger.header->version;
+        rc = refuse(fd, err);
         ledger_unmap(&ledger);
-        return err_set(err, ERR_CORRUPT, "not a ledger of version %d (it says %u)", LEDGER_VERSION,
-                       version);
+        return rc;
     }
     *ret = ledger;
     return 0;

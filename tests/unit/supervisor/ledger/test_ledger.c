@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -324,6 +325,24 @@ static void living_records_of_this_boot_are_taken_over(void **unused)
     ledger_unmap(&ledger);
 }
 
+/* Who upgrades reads it: sizes differ between versions, too. */
+static void another_version_is_named(void **unused)
+{
+    const struct ledger_header header = { .magic = "SUPLEDG", .version = 2 };
+    struct ledger ledger;
+    struct err err = { 0 };
+    int fd = memfd_create("older", 0);
+
+    (void)unused;
+    assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
+    assert_int_equal(ledger_map(dup(fd), &ledger, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.text, "of version 2, this program's of version"));
+    assert_non_null(strstr(err.text, "start it again"));
+    assert_int_equal(ftruncate(fd, 3), 0);
+    assert_int_equal(ledger_map(fd, &ledger, &err), ERR_CORRUPT);
+    assert_string_equal(err.text, "not a ledger, or a damaged one");
+}
+
 static void an_unreadable_file_means_rebuild(void **unused)
 {
     (void)unused;
@@ -386,6 +405,7 @@ int main(void)
         cmocka_unit_test(damage_to_record_and_draft_is_seen),
         cmocka_unit_test(a_held_file_names_its_guardian),
         cmocka_unit_test(living_records_of_this_boot_are_taken_over),
+        cmocka_unit_test(another_version_is_named),
         cmocka_unit_test(an_unreadable_file_means_rebuild),
         cmocka_unit_test(an_unusable_place_means_memory),
     };
