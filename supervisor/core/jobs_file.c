@@ -19,6 +19,7 @@
 
 static const char file_name[] = "jobs.json";
 enum { FILE_MAX = 16 * 1024 * 1024, PATH_BYTES = 4096 };
+static const int64_t TIME_MAX_MS = 253402300799000; /* the end of the year 9999 */
 
 /* One writing, also while the core goes on. */
 struct writing {
@@ -86,6 +87,15 @@ static void member_set(struct schedule *s, size_t i, int64_t value)
         *(uint32_t *)(void *)at = (uint32_t)value;
     else
         *(uint8_t *)at = (uint8_t)value;
+}
+
+/* What we write ourselves always is. */
+static bool member_fits(size_t i, int64_t value)
+{
+    int64_t max = members[i].size == sizeof(int64_t)    ? TIME_MAX_MS
+                  : members[i].size == sizeof(uint32_t) ? UINT32_MAX
+                                                        : UINT8_MAX;
+    return value >= 0 && value <= max;
 }
 
 static json_t *row_of(const struct schedule *s)
@@ -239,8 +249,17 @@ bool jobs_file_get(const json_t *left, const char *name, struct schedule *ret)
 
     if (jsonx_int(row, "until_ms", 0) <= 0)
         return false;
-    *ret = (struct schedule){ 0 };
-    for (size_t i = 0; i < NMEMBERS; i++)
-        member_set(ret, i, jsonx_int(row, members[i].name, 0));
-    return ret->result < SCHEDULE_NRESULTS;
+    struct schedule s = { 0 };
+    bool fits = true;
+    for (size_t i = 0; i < NMEMBERS; i++) {
+        int64_t value = jsonx_int(row, members[i].name, 0);
+        fits &= member_fits(i, value);
+        member_set(&s, i, value);
+    }
+    if (!fits || s.result >= SCHEDULE_NRESULTS) {
+        log_error("what is kept of its runs is damaged and ignored", "instance", name, NULL);
+        return false;
+    }
+    *ret = s;
+    return true;
 }

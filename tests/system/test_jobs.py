@@ -262,6 +262,20 @@ def kept(s):
         return json.load(file)
 
 
+def test_a_damaged_file_is_ignored(host):
+    """Times that no clock shows do not come into the ledger, and its service is a new one."""
+    s = host(start=False)
+    os.mkdir(s.path("state"), 0o700)
+    row = {"until_ms": 1, "due_ms": 2**63 - 1, "active": 1, "running": 1, "runs": 7}
+    with open(s.path("state", "jobs.json"), "w") as file:
+        json.dump({"job:0": row, "fine:0": dict(row, due_ms=1)}, file)
+    s.write(job("job", "true", "every = 1h") + job("fine", "true", "every = 1h"))
+    s.start()
+    assert s.instance("job:0")["runs"]["total"] == 0 and s.instance("fine:0")["runs"]["total"] == 7
+    assert s.text_of("supervisor.log").count("damaged and ignored instance=job:0") == 1
+    assert "core died" not in s.text_of("supervisor.log")
+
+
 def put_back(s, name, hours):
     """As if the supervisor had gone down that long ago."""
     all_jobs = kept(s)
