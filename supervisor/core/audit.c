@@ -136,22 +136,26 @@ static bool was_moved(const struct audit *audit)
            (lstat(audit->where, &st) != 0 || st.st_dev != audit->dev || st.st_ino != audit->ino);
 }
 
-void audit_configure(struct audit *audit, const char *where)
+int audit_configure(struct audit *audit, const char *where, struct err *err)
 {
+    bool wanted = where && strcmp(where, "none") != 0;
     size_t len = strlen(syslog_word);
 
     shut(audit);
     free(audit->where);
     audit->syslog = NULL;
-    audit->where = where && strcmp(where, "none") != 0 ? strdup(where) : NULL;
+    audit->where = wanted ? strdup(where) : NULL;
     if (!audit->where)
-        return;
+        return wanted ? err_set(err, ERR_MEMORY, "no memory for the audit log, it is off") : 0;
     if (strncmp(audit->where, syslog_word, len) == 0)
         audit->syslog = audit->where[len] == ':' ? audit->where + len + 1 : dev_log;
     int rc = open_it(audit);
-    if (rc != 0)
-        log_error("cannot open the audit log, orders go on", "where", audit->where, "error",
-                  rc == -EINVAL ? "it is no file" : strerror(-rc), NULL);
+    if (rc == -EINVAL)
+        return err_set(err, ERR_INVALID, "audit_log %s is no file; orders go on without it",
+                       audit->where);
+    return rc == 0 ? 0
+                   : err_sys(err, -rc, "audit_log %s cannot be opened, orders go on without it",
+                             audit->where);
 }
 
 /* --- lines --- */

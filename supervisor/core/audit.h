@@ -29,9 +29,9 @@ struct audit;
 
 struct audit *audit_new(void); /* writes nowhere; NULL without memory */
 void audit_free(struct audit *audit);
-/* `where`: "none", a path, "syslog" or "syslog:/SOCKET".  Opens it (anew); what fails is told, and
- * tried again with each line. */
-void audit_configure(struct audit *audit, const char *where);
+/* `where`: "none", a path, "syslog" or "syslog:/SOCKET".  Opens it (anew); what fails is
+ * tried again with each line, but for want of memory. */
+int audit_configure(struct audit *audit, const char *where, struct err *err);
 bool audit_wanted(const struct audit *audit);
 
 /* A request: `rule` gave the right (NULL: above the rules), or `refused` says why not.  Of one that

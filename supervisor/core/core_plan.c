@@ -227,7 +227,7 @@ static bool unwritable_dir(const char *dir, mode_t mode)
 
 /* The file is opened anew with each reload, so that it may be moved away.  O_NONBLOCK: neither a
  * FIFO under this name nor a terminal that was stopped may hold us up. */
-static void open_log(struct core *core, const struct spec_supervisor *settings)
+static int open_log(struct core *core, const struct spec_supervisor *settings, struct err *err)
 {
     int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
     bool usual = strcmp(settings->identifier, "supervisor") == 0;
@@ -237,23 +237,32 @@ static void open_log(struct core *core, const struct spec_supervisor *settings)
              usual ? "" : settings->identifier, usual ? "" : "/");
     if (strcmp(settings->log, "-") != 0 && settings->log[0] != '\0')
         fd = open(settings->log, flags, 0640);
-    if (fd < 0) {
-        log_error("cannot open the log", "path", settings->log, "error", strerror(errno), NULL);
-        return;
-    }
+    if (fd < 0)
+        return err_sys(err, errno, "log %s cannot be opened", settings->log);
     log_open(fd, (enum log_level)settings->log_level, core->log_name);
     if (core->log_fd > STDERR_FILENO)
         close(core->log_fd);
     core->log_fd = fd;
+    return 0;
 }
 
-void core_plan_settings(struct core *core)
+static void tell(struct err_list *problems, const struct err *err)
+{
+    log_error(err->text, NULL);
+    if (problems)
+        err_list_add(problems, "%s", err->text);
+}
+
+void core_plan_settings(struct core *core, struct err_list *problems)
 {
     const struct spec_supervisor *settings = &core->plan->supervisor;
+    struct err err = { 0 };
 
-    open_log(core, settings);
+    if (open_log(core, settings, &err) != 0)
+        tell(problems, &err);
     log_set_level((enum log_level)settings->log_level);
-    audit_configure(core->audit, settings->audit_log);
+    if (audit_configure(core->audit, settings->audit_log, &err) != 0)
+        tell(problems, &err);
     core->logs_inherited = unwritable_dir(settings->log_dir, 0755);
     core->state_in_memory = unwritable_dir(settings->state_dir, 0700);
     if (core->logs_inherited)
@@ -328,7 +337,7 @@ static void configure(struct core *core, struct keeper_next *next, struct plan *
 {
     struct err err = { 0 };
 
-    core_plan_settings(core);
+    core_plan_settings(core, problems);
     move_scales(core, before, problems);
     control_again(core, problems);
     core_cgroup_begin(core);

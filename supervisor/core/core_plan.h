@@ -12,8 +12,9 @@
  * files are not applied by a crash), else from the disk with the scales of state_dir, and keeps it.
  * Errors are in `errors`. */
 int core_plan_load(struct core *core, struct err_list *errors);
-/* Applies state_dir, log_dir, log settings of the plan. */
-void core_plan_settings(struct core *core);
+/* Applies state_dir, log_dir, log settings of the plan.  What does not work is logged, and of the
+ * logs in `problems`, unless that is NULL. */
+void core_plan_settings(struct core *core, struct err_list *problems);
 /* The rights that the plan wants for the control socket. */
 int core_plan_control(const struct core *core, struct listen_options *ret, struct err *err);
 /* Tells the releases which services and instances there are; the keeper must be configured. */

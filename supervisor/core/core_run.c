@@ -646,7 +646,7 @@ static int load(struct run *run)
     err_list_done(&errors);
     if (rc != 0)
         return first ? CORE_CONFIG_ERROR : 1;
-    core_plan_settings(core);
+    core_plan_settings(core, NULL);
     rc = open_control(core, &err);
     if (rc == 0)
         rc = open_notify(core, &err);

@@ -146,7 +146,7 @@ def test_it_may_be_moved_away(host):
 
 def test_a_log_that_cannot_be_written_stops_nothing(host):
     s = started(host, "audit_log = %(here)s/missing/audit\n")
-    assert "cannot open the audit log" in s.text_of("supervisor.log")
+    assert "missing/audit cannot be opened, orders go on without it" in s.text_of("supervisor.log")
     for _ in range(3):
         assert s.call("restart", names=["a"])["ok"]
     assert s.text_of("supervisor.log").count("lines are lost") == 1
@@ -156,9 +156,9 @@ def test_a_log_that_cannot_be_written_stops_nothing(host):
     assert lost["audit"] == "lost" and lost["lines"] == 6 and order["verb"] == "start"
     os.mkfifo(s.path("fifo"))
     s.write(A, settings="audit_log = %(here)s/fifo\n")
-    s.run("reload")
+    told = s.run("reload", code=1).stderr  # who has written the line should know
+    assert "fifo is no file" in told and "fifo is no file" in s.text_of("supervisor.log")
     assert s.call("start", names=["a"])["ok"]
-    assert "it is no file" in s.text_of("supervisor.log")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
