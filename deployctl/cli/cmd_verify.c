@@ -55,6 +55,7 @@ static const char *state_of(const struct app *app, const struct driver_view *vie
     struct counts counts = counts_of(app, view->found);
     const char *wanted = app->order.to, *signer = jsonx_text(view->found, "signed_by", NULL);
     const char *distrust = jsonx_text(view->found, "not_trusted", NULL);
+    long long entries = jsonx_int(view->found, "entries", 0);
     if (!view->found && *view->error)
         return view->error;
     if (!view->glance->answer)
@@ -65,8 +66,8 @@ static const char *state_of(const struct app *app, const struct driver_view *vie
         snprintf(text, size, "%lld missing, %lld changed, %lld added", counts.missing,
                  counts.changed, counts.added);
     else
-        snprintf(text, size, "as released%s%.64s, %lld entries", signer ? ", signed by " : "",
-                 signer ? signer : "", (long long)jsonx_int(view->found, "entries", 0));
+        snprintf(text, size, "as released%s%.64s, %lld entr%s", signer ? ", signed by " : "",
+                 signer ? signer : "", entries, entries == 1 ? "y" : "ies");
     if (view->found && distrust)
         return distrust;
     return text;
@@ -91,8 +92,15 @@ static void list_differences(const struct app *app, const struct driver_view *vi
         printf("  %s: ... and %lld more\n", view->spec->name, total - shown);
 }
 
+/* What was added can simply be removed. */
+static bool lost(const struct driver_view *view)
+{
+    return jsonx_int(view->found, "missing", 0) + jsonx_int(view->found, "changed", 0) > 0;
+}
+
 static void print(const struct app *app, const struct driver *driver)
 {
+    bool changed = false;
     struct table table;
     char state[STATE_MAX];
     table_init(&table, 3);
@@ -111,7 +119,11 @@ static void print(const struct app *app, const struct driver *driver)
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         list_differences(app, &view);
+        changed = changed || lost(&view);
     }
+    if (changed)
+        printf("To have it whole again: `deployctl rollback` to another release, remove the folder "
+               "of this one on its host, and release its contents again.\n");
 }
 
 static void print_json(const struct driver *driver, int code)

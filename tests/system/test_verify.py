@@ -83,7 +83,7 @@ def test_each_difference_is_named(fleet):
     assert two["differences"] == []
     text = fleet.run("verify", code=1)
     assert "2 missing, 3 changed, 2 added" in text and "h1: page has other contents" in text
-    assert "as released" in text
+    assert "as released" in text and "remove the folder of this one" in text
     text = agent_verify(fleet.at(), code=1)
     for path, (_, how) in wanted.items():
         assert f"{path} {how}\n" in text
@@ -94,7 +94,8 @@ def test_additions_count_only_where_they_should(fleet):
     with open(fleet.at("made-by-a-hook"), "w") as file:
         file.write("x")
     fleet.run("verify", code=1)
-    assert "as released" in fleet.run("verify", "--no-added")
+    text = fleet.run("verify", "--no-added")
+    assert "as released" in text and "remove the folder" not in text
     agent_verify(fleet.roots[0])  # a cache must not keep a service from starting
     agent_verify(fleet.roots[0], "--added", code=1)
 
