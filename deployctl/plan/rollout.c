@@ -301,7 +301,7 @@ void rollout_found(struct rollout *rollout, size_t host, bool canary, enum rollo
     h->touched = runs;
     h->ready = runs;
     h->ready_since_ms = h->extend_at_ms = rollout->now_ms;
-    h->maybe_confirmed = state == ROLLOUT_HOST_CONFIRMED;
+    h->maybe_confirmed = state == ROLLOUT_HOST_CONFIRMED || state == ROLLOUT_HOST_LOST;
 }
 
 size_t rollout_counts(const struct rollout *rollout, enum rollout_host_state state)

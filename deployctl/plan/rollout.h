@@ -206,7 +206,8 @@ void rollout_step(struct rollout *rollout, const struct rollout_event *event, in
 /* When ROLLOUT_EV_TIME is due next; -1 = it waits for events only. */
 int64_t rollout_next_ms(const struct rollout *rollout);
 /* For RESUME, PROMOTE, ABORT and PARK, before DECIDE is answered: what a host was found to run.
- * `canary` as in the record; state OLD, NEW, CONFIRMED or LOST. */
+ * `canary` as in the record; state OLD, NEW, CONFIRMED, LOST or STRAY (both: not reached, so it may
+ * be on either side; LOST when it is to be left there if all goes well). */
 void rollout_found(struct rollout *rollout, size_t host, bool canary,
                    enum rollout_host_state state);
 

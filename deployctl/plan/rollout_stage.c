@@ -528,6 +528,17 @@ static bool do_batches(struct rollout *r)
 
 /* --- backward --------------------------------------------------------------------------------- */
 
+/* One that was away already when an open rollout was taken over may have been confirmed by whoever
+ * began it: nobody can say that it is back. */
+static void name_strays(struct rollout *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        struct rollout_host *h = &r->hosts[i];
+        if (h->state == ROLLOUT_HOST_LOST && h->away && h->maybe_confirmed)
+            h->state = ROLLOUT_HOST_STRAY;
+    }
+}
+
 static bool do_unwinding(struct rollout *r)
 {
     size_t paced = 0;
@@ -552,6 +563,7 @@ static bool do_unwinding(struct rollout *r)
     }
     if (!settled)
         return false;
+    name_strays(r);
     bool incomplete = rollout_counts(r, ROLLOUT_HOST_STRAY) > 0;
     return close_with(r, incomplete ? ROLLOUT_INCOMPLETE : r->outcome);
 }

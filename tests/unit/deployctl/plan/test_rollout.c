@@ -1,65 +1,23 @@
 /* test_rollout.c - a few readable stories, then thousands of scripted ones.
  *
- * The hosts here are simulated as CONTRACT.md describes real ones: an unconfirmed release goes
- * back when its lease runs out, the same call again gives the same answer, and a lost answer may
- * mean that the act happened or that it did not.
+ * The hosts are those of plan/sim.h, which looks after every step whether what rollout.h promises
+ * was kept.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "deployctl/plan/rollout.h"
 #include "deployctl/plan/rollout_name.h"
+#include "deployctl/plan/sim.h"
+#include "deployctl/plan/story.h"
 
-enum { HOSTS = 8, FAULTS = 2, STEPS_MAX = 20000 };
-enum fault_kind {
-    FAULT_NONE,
-    FAULT_REFUSE,
-    FAULT_GONE_BACK,
-    FAULT_BROKEN,
-    FAULT_LOST_BEFORE, /* the act did not happen */
-    FAULT_LOST_AFTER,  /* it happened, the answer is lost */
-    FAULT_SLOW,
-    FAULT_HELD,
-    FAULT_UNSURE,      /* nobody knows whether it happened: it did not */
-    FAULT_UNSURE_DONE, /* it did */
-    FAULT_GATE,        /* some time after the act a gate fires */
-    FAULT_DIES,        /* some time after the act the connection goes */
-    NFAULTS
-};
-struct fault {
-    enum fault_kind kind;
-    size_t host;
-    enum rollout_act act;
-    int64_t delay_ms; /* of GATE and DIES */
-    bool returns;     /* a lost host is there again for UNDO */
-};
-struct sim_host {
-    bool new, confirmed, out, lost;
-    int64_t lease_end_ms; /* while new and not confirmed */
-    enum rollout_act act; /* under way */
-    int64_t due_ms;
-    enum rollout_answer answer;
-    bool answer_lost;
-    int64_t gate_ms, die_ms; /* -1 = never */
-};
-struct sim {
-    struct rollout rollout;
-    struct sim_host hosts[HOSTS];
-    size_t count;
-    int64_t now_ms;
-    bool decide, first_release, counted;
-    enum verdict_kind verdict; /* what counts say while the canary bakes; OPEN: nothing */
-    struct fault faults[FAULTS];
-    bool used[FAULTS];
-    enum rollout_event_kind order; /* given at the order_at'th step; START = none */
-    int order_at;
-    size_t most_out;
-};
+enum { HOSTS = 8, FAULTS = 2, STORIES = 20000 };
 
 static const char *const names[HOSTS] = { "a", "b", "c", "d", "e", "f", "g", "h" };
 
@@ -74,265 +32,24 @@ static const struct rollout_limits usual = {
     .confirm_within_ms = 120000,
 };
 
-static void sim_init(struct sim *sim, enum rollout_kind kind, size_t count,
-                     const struct rollout_limits *limits)
-{
-    *sim = (struct sim){ .count = count, .order = ROLLOUT_EV_START };
-    assert_int_equal(rollout_init(&sim->rollout, kind, count, names, limits, NULL), 0);
-    for (size_t i = 0; i < count; i++) {
-        sim->hosts[i].gate_ms = sim->hosts[i].die_ms = -1;
-        sim->rollout.hosts[i].was_healthy = true;
-    }
-}
+static struct sim_fault faults[FAULTS];
 
-static const struct fault *fault_for(struct sim *sim, size_t host, enum rollout_act act)
+static void begin(struct sim *sim, enum rollout_kind kind, size_t count,
+                  const struct rollout_limits *limits)
 {
-    for (size_t i = 0; i < FAULTS; i++) {
-        const struct fault *fault = &sim->faults[i];
-        if (fault->kind && !sim->used[i] && fault->host == host && fault->act == act) {
-            sim->used[i] = true;
-            return fault;
-        }
-    }
-    return NULL;
-}
-
-/* What the act does to the host itself. */
-static void effect(struct sim *sim, struct sim_host *host, enum rollout_act act)
-{
-    switch (act) {
-    case ROLLOUT_ACT_SWITCH:
-        host->new = true;
-        host->confirmed = sim->rollout.kind == ROLLOUT_ROLLBACK;
-        host->lease_end_ms = sim->now_ms + sim->rollout.limits.confirm_within_ms;
-        break;
-    case ROLLOUT_ACT_EXTEND:
-        host->lease_end_ms = sim->now_ms + sim->rollout.limits.confirm_within_ms;
-        break;
-    case ROLLOUT_ACT_HOLD:
-        host->lease_end_ms = sim->now_ms + 86400000;
-        break;
-    case ROLLOUT_ACT_CONFIRM:
-        host->confirmed = host->new;
-        break;
-    case ROLLOUT_ACT_UNDO:
-        host->new = host->confirmed = false;
-        break;
-    case ROLLOUT_ACT_NONE:
-    case ROLLOUT_ACT_LOOK:
-    case ROLLOUT_ACT_DECIDE:
-    case ROLLOUT_ACT_LOCK:
-    case ROLLOUT_ACT_UNLOCK:
-    case ROLLOUT_ACT_FENCE:
-    case ROLLOUT_ACT_STAGE:
-    case ROLLOUT_ACT_RECORD:
-    case ROLLOUT_ACT_CLEAN:
-    case ROLLOUT_ACT_CLOSE:
-    case ROLLOUT_NACTS:
-        break;
-    }
-}
-
-static void everybody_is_ready_for_a_switch(const struct sim *sim)
-{
-    bool bytes = sim->rollout.kind == ROLLOUT_RELEASE || sim->rollout.kind == ROLLOUT_CATCH_UP;
-    for (size_t i = 0; i < sim->count; i++) {
-        const struct rollout_host *host = &sim->rollout.hosts[i];
-        if (host->away || host->state == ROLLOUT_HOST_REFUSED)
-            continue;
-        assert_true(host->locked && host->fenced && host->recorded);
-        assert_true(host->staged || !bytes);
-    }
-}
-
-static void begin_act(struct sim *sim, size_t index, enum rollout_act act)
-{
-    struct sim_host *host = &sim->hosts[index];
-    const struct fault *fault = fault_for(sim, index, act);
-    enum fault_kind kind = fault ? fault->kind : FAULT_NONE;
-
-    if (act == ROLLOUT_ACT_CLEAN) /* gives up whatever was under way */
-        host->act = ROLLOUT_ACT_NONE;
-    assert_int_equal(host->act, ROLLOUT_ACT_NONE);
-    if (act == ROLLOUT_ACT_SWITCH)
-        everybody_is_ready_for_a_switch(sim);
-    host->act = act;
-    host->due_ms = sim->now_ms + 10 + (int64_t)index;
-    host->answer = ROLLOUT_OK;
-    host->answer_lost = host->lost;
-    bool returns = false;
-    for (size_t i = 0; i < FAULTS; i++)
-        returns = returns || (sim->faults[i].host == index && sim->faults[i].returns);
-    if (host->lost && act == ROLLOUT_ACT_UNDO && returns)
-        host->lost = host->answer_lost = false;
-    if (act == ROLLOUT_ACT_SWITCH || act == ROLLOUT_ACT_UNDO)
-        host->due_ms += 2000;
-    switch (kind) {
-    case FAULT_NONE:
-        break;
-    case FAULT_REFUSE:
-        host->answer = ROLLOUT_REFUSED;
-        return;
-    case FAULT_GONE_BACK:
-        host->answer = ROLLOUT_GONE_BACK;
-        return;
-    case FAULT_BROKEN: /* it could not go back at once, but an undo will succeed */
-        host->answer = ROLLOUT_BROKEN;
-        break;
-    case FAULT_LOST_BEFORE:
-        host->answer_lost = true;
-        return;
-    case FAULT_LOST_AFTER:
-        host->answer_lost = true;
-        break;
-    case FAULT_SLOW:
-        host->due_ms += 30000;
-        break;
-    case FAULT_HELD:
-        host->answer = ROLLOUT_HELD;
-        return;
-    case FAULT_UNSURE:
-        host->answer = ROLLOUT_UNSURE;
-        return;
-    case FAULT_UNSURE_DONE:
-        host->answer = ROLLOUT_UNSURE;
-        break;
-    case FAULT_GATE:
-        host->gate_ms = host->due_ms + fault->delay_ms;
-        break;
-    case FAULT_DIES:
-        host->die_ms = host->due_ms + fault->delay_ms;
-        break;
-    case NFAULTS:
-        break;
-    }
-    if (!host->lost)
-        effect(sim, host, act);
-}
-
-static void send(struct sim *sim, const struct rollout_event *event)
-{
-    struct rollout *rollout = &sim->rollout;
-    rollout_step(rollout, event, sim->now_ms);
-    assert_true(rollout->norders < rollout->cap);
-    for (size_t i = 0; i < rollout->norders; i++) {
-        struct rollout_order order = rollout->orders[i];
-        if (order.act == ROLLOUT_ACT_DECIDE)
-            sim->decide = true;
-        else if (order.act != ROLLOUT_ACT_UNLOCK)
-            begin_act(sim, order.host, order.act);
-    }
-    bool ahead = rollout->stage >= ROLLOUT_CANARY && rollout->stage <= ROLLOUT_BATCHES;
-    size_t out = rollout_out(rollout);
-    if (ahead && rollout->kind != ROLLOUT_ROLLBACK)
-        assert_true(out <= rollout->limits.unavailable || rollout->limits.unavailable == 0 ||
-                    rollout_counts(rollout, ROLLOUT_HOST_UNDOING) > 0);
-    if (out > sim->most_out)
-        sim->most_out = out;
-}
-
-static void lose(struct sim *sim, size_t index)
-{
-    struct sim_host *host = &sim->hosts[index];
-    host->lost = true;
-    host->act = ROLLOUT_ACT_NONE;
-    host->gate_ms = host->die_ms = -1;
-    send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_LOST, .host = index });
-}
-
-static int64_t next_due(const struct sim *sim)
-{
-    int64_t due = rollout_next_ms(&sim->rollout);
-    for (size_t i = 0; i < sim->count; i++) {
-        const struct sim_host *host = &sim->hosts[i];
-        int64_t times[] = { host->act ? host->due_ms : -1, host->gate_ms, host->die_ms,
-                            host->new && !host->confirmed ? host->lease_end_ms : -1 };
-        for (size_t k = 0; k < 4; k++)
-            if (times[k] >= 0 && (due < 0 || times[k] < due))
-                due = times[k];
-    }
-    return due;
-}
-
-static void one_host(struct sim *sim, size_t index)
-{
-    struct sim_host *host = &sim->hosts[index];
-    if (host->new && !host->confirmed && host->lease_end_ms <= sim->now_ms) {
-        host->new = false;
-        if (!host->lost)
-            send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_BACK, .host = index });
-    }
-    if (host->act && host->due_ms <= sim->now_ms) {
-        enum rollout_act act = host->act;
-        host->act = ROLLOUT_ACT_NONE;
-        if (host->answer_lost)
-            lose(sim, index);
-        else
-            send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_ANSWER,
-                                               .host = index,
-                                               .act = act,
-                                               .answer = host->answer });
-    }
-    if (host->gate_ms >= 0 && host->gate_ms <= sim->now_ms) {
-        host->gate_ms = -1;
-        send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_GATE, .host = index });
-    }
-    if (host->die_ms >= 0 && host->die_ms <= sim->now_ms)
-        lose(sim, index);
-}
-
-static void decide(struct sim *sim)
-{
-    sim->decide = false;
-    send(sim, &(struct rollout_event){
-                  .kind = ROLLOUT_EV_ANSWER, .host = ROLLOUT_NOBODY, .act = ROLLOUT_ACT_DECIDE });
-}
-
-static void run(struct sim *sim)
-{
-    send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_START });
-    for (int step = 0; sim->rollout.stage != ROLLOUT_OVER; step++) {
-        assert_true(step < STEPS_MAX);
-        if (sim->order != ROLLOUT_EV_START && step == sim->order_at)
-            send(sim, &(struct rollout_event){ .kind = sim->order });
-        if (sim->rollout.stage == ROLLOUT_OVER)
-            break;
-        if (sim->decide) {
-            decide(sim);
-            continue;
-        }
-        int64_t due = next_due(sim);
-        assert_true(due >= 0); /* otherwise it would wait for ever */
-        if (due > sim->now_ms)
-            sim->now_ms = due;
-        for (size_t i = 0; i < sim->count && sim->rollout.stage != ROLLOUT_OVER; i++)
-            one_host(sim, i);
-        if (sim->rollout.stage == ROLLOUT_BAKING && !sim->counted) {
-            sim->counted = true;
-            send(sim,
-                 &(struct rollout_event){ .kind = ROLLOUT_EV_VERDICT, .verdict = sim->verdict });
-        }
-        send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_TIME });
-    }
-    for (size_t i = 0; i < sim->count; i++) /* the leases do the rest */
-        if (sim->hosts[i].new && !sim->hosts[i].confirmed)
-            sim->hosts[i].new = false;
-}
-
-static size_t new_hosts(const struct sim *sim)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < sim->count; i++)
-        n += sim->hosts[i].new;
-    return n;
+    assert_int_equal(sim_init(sim, kind, count, names, limits, NULL), 0);
+    memset(faults, 0, sizeof faults);
+    sim->faults = faults;
+    sim->nfaults = FAULTS;
 }
 
 static void describe(const struct sim *sim)
 {
     const struct rollout *rollout = &sim->rollout;
-    print_message("kind %d outcome %s order %d at %d\n", (int)rollout->kind,
-                  rollout_name_outcome(rollout->outcome), (int)sim->order, sim->order_at);
-    for (size_t i = 0; i < FAULTS; i++)
+    print_message("%s\nkind %d outcome %s order %d at %zu, died at %zu, verdict %d\n",
+                  sim_wrong(sim), (int)rollout->kind, rollout_name_outcome(rollout->outcome),
+                  (int)sim->order, sim->order_at, sim->die_at, (int)sim->verdict);
+    for (size_t i = 0; i < sim->nfaults; i++)
         print_message("fault %d host %zu act %s returns %d\n", (int)sim->faults[i].kind,
                       sim->faults[i].host, rollout_name_act(sim->faults[i].act),
                       (int)sim->faults[i].returns);
@@ -342,41 +59,18 @@ static void describe(const struct sim *sim)
                       (int)sim->hosts[i].confirmed, (int)rollout->hosts[i].away);
 }
 
-/* After the leases have run out the fleet is where the outcome says it is. */
-static bool as_told(const struct sim *sim)
+static void must_be_right(const struct sim *sim)
 {
-    const struct rollout *rollout = &sim->rollout;
-    size_t left_out = 0;
-    switch (rollout->outcome) {
-    case ROLLOUT_DONE:
-        for (size_t i = 0; i < sim->count; i++)
-            left_out += !sim->hosts[i].new;
-        return left_out <= rollout->limits.failed + rollout->limits.unreachable;
-    case ROLLOUT_BAD:
-    case ROLLOUT_FAILED:
-    case ROLLOUT_UNREACHABLE:
-    case ROLLOUT_ABORTED:
-    case ROLLOUT_INTERRUPTED:
-    case ROLLOUT_LOCKED:
-        return new_hosts(sim) == 0;
-    case ROLLOUT_PAUSED:
-    case ROLLOUT_HELD_OPEN:
-        for (size_t i = 0; i < sim->count; i++)
-            if (sim->hosts[i].new && !sim->hosts[i].confirmed)
-                return false;
-        return true;
-    case ROLLOUT_INCOMPLETE: /* every host that is on the wrong side is named */
-        for (size_t i = 0; i < sim->count; i++)
-            if (sim->hosts[i].new && rollout->hosts[i].state != ROLLOUT_HOST_STRAY)
-                return false;
-        return rollout_counts(rollout, ROLLOUT_HOST_STRAY) > 0;
-    case ROLLOUT_RUNNING:
-    case ROLLOUT_NOTHING:
-    case ROLLOUT_CONFIG:
-    case ROLLOUT_NOUTCOMES:
-        break;
-    }
-    return false;
+    if (sim_wrong(sim))
+        describe(sim);
+    assert_null(sim_wrong(sim));
+}
+
+static void run(struct sim *sim)
+{
+    sim_run(sim);
+    sim_settle(sim);
+    must_be_right(sim);
 }
 
 /* --- stories ---------------------------------------------------------------------------------- */
@@ -385,55 +79,56 @@ static void a_good_release_goes_everywhere(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 5, &usual);
+    begin(&sim, ROLLOUT_RELEASE, 5, &usual);
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
     assert_int_equal(rollout_exit_code(&sim.rollout), 0);
-    assert_int_equal(new_hosts(&sim), 5);
+    assert_int_equal(sim_new(&sim), 5);
     assert_int_equal(sim.rollout.batch, 2);
     assert_int_equal(sim.most_out, 1);
     assert_true(sim.now_ms >= 60000 + 2 * 10000 && sim.now_ms < 100000);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void one_host_is_its_own_canary(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 1, &usual);
+    begin(&sim, ROLLOUT_RELEASE, 1, &usual);
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
     assert_true(sim.rollout.hosts[0].canary);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void a_bad_canary_leaves_the_others_alone(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 3, &usual);
-    sim.faults[0] = (struct fault){ FAULT_GATE, 0, ROLLOUT_ACT_SWITCH, 3000, false };
+    begin(&sim, ROLLOUT_RELEASE, 3, &usual);
+    sim.faults[0] = (struct sim_fault){ SIM_FAULT_GATE, 0, ROLLOUT_ACT_SWITCH, 3000, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_BAD);
     assert_int_equal(rollout_exit_code(&sim.rollout), 1);
     assert_int_equal(sim.rollout.culprit, 0);
     assert_int_equal(sim.rollout.hosts[0].state, ROLLOUT_HOST_UNDONE);
     assert_false(sim.rollout.hosts[1].touched || sim.rollout.hosts[2].touched);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void a_late_failure_brings_all_back(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 5, &usual);
-    sim.faults[0] = (struct fault){ FAULT_GONE_BACK, 4, ROLLOUT_ACT_SWITCH, 0, false };
+    begin(&sim, ROLLOUT_RELEASE, 5, &usual);
+    sim.faults[0] =
+        (struct sim_fault){ SIM_FAULT_GONE_BACK, 4, ROLLOUT_ACT_SWITCH, 0, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_BAD);
     assert_int_equal(sim.rollout.culprit, 4);
     assert_int_equal(rollout_counts(&sim.rollout, ROLLOUT_HOST_UNDONE), 5);
-    assert_int_equal(new_hosts(&sim), 0);
-    rollout_done(&sim.rollout);
+    assert_int_equal(sim_new(&sim), 0);
+    sim_done(&sim);
 }
 
 static void a_failure_within_the_budget_goes_on(void **unused)
@@ -442,27 +137,28 @@ static void a_failure_within_the_budget_goes_on(void **unused)
     struct rollout_limits limits = usual;
     limits.failed = 1;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 5, &limits);
-    sim.faults[0] = (struct fault){ FAULT_GATE, 3, ROLLOUT_ACT_SWITCH, 2000, false };
+    begin(&sim, ROLLOUT_RELEASE, 5, &limits);
+    sim.faults[0] = (struct sim_fault){ SIM_FAULT_GATE, 3, ROLLOUT_ACT_SWITCH, 2000, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
-    assert_int_equal(new_hosts(&sim), 4);
+    assert_int_equal(sim_new(&sim), 4);
     assert_int_equal(sim.rollout.hosts[3].state, ROLLOUT_HOST_UNDONE);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void too_many_unreachable_changes_nothing(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 3, &usual);
-    sim.faults[0] = (struct fault){ FAULT_LOST_BEFORE, 1, ROLLOUT_ACT_LOOK, 0, false };
+    begin(&sim, ROLLOUT_RELEASE, 3, &usual);
+    sim.faults[0] =
+        (struct sim_fault){ SIM_FAULT_LOST_BEFORE, 1, ROLLOUT_ACT_LOOK, 0, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_UNREACHABLE);
     assert_int_equal(rollout_exit_code(&sim.rollout), 4);
     for (size_t i = 0; i < 3; i++)
         assert_false(sim.rollout.hosts[i].touched);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void hold_leaves_the_canary_waiting(void **unused)
@@ -471,30 +167,30 @@ static void hold_leaves_the_canary_waiting(void **unused)
     struct rollout_limits limits = usual;
     limits.hold = true;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 3, &limits);
+    begin(&sim, ROLLOUT_RELEASE, 3, &limits);
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_HELD_OPEN);
     assert_int_equal(rollout_exit_code(&sim.rollout), 6);
     assert_true(sim.rollout.hosts[0].held_over);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void the_first_by_name_wins_the_lock(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 3, &usual);
-    sim.faults[0] = (struct fault){ FAULT_HELD, 0, ROLLOUT_ACT_LOCK, 0, false };
+    begin(&sim, ROLLOUT_RELEASE, 3, &usual);
+    sim.faults[0] = (struct sim_fault){ SIM_FAULT_HELD, 0, ROLLOUT_ACT_LOCK, 0, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_LOCKED);
     assert_int_equal(rollout_exit_code(&sim.rollout), 5);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 
-    sim_init(&sim, ROLLOUT_RELEASE, 3, &usual);
-    sim.faults[0] = (struct fault){ FAULT_HELD, 2, ROLLOUT_ACT_LOCK, 0, false };
+    begin(&sim, ROLLOUT_RELEASE, 3, &usual);
+    sim.faults[0] = (struct sim_fault){ SIM_FAULT_HELD, 2, ROLLOUT_ACT_LOCK, 0, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void a_first_release_is_not_held_back_by_capacity(void **unused)
@@ -503,13 +199,13 @@ static void a_first_release_is_not_held_back_by_capacity(void **unused)
     struct rollout_limits limits = usual;
     limits.batch = 4;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_RELEASE, 5, &limits);
+    begin(&sim, ROLLOUT_RELEASE, 5, &limits);
     for (size_t i = 0; i < 5; i++)
         sim.rollout.hosts[i].was_healthy = false;
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
     assert_true(sim.now_ms < 60000 + 10000 + 6000); /* the four others went together */
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 static void counts_have_the_last_word_of_the_bake(void **unused)
@@ -539,7 +235,7 @@ static void counts_have_the_last_word_of_the_bake(void **unused)
         limits.promote_open = rows[row].promote;
         limits.hold = rows[row].hold;
         limits.pause_on_failure = rows[row].pause;
-        sim_init(&sim, ROLLOUT_RELEASE, 5, &limits);
+        begin(&sim, ROLLOUT_RELEASE, 5, &limits);
         sim.verdict = rows[row].verdict;
         run(&sim);
         assert_int_equal(sim.rollout.outcome, rows[row].outcome);
@@ -550,7 +246,7 @@ static void counts_have_the_last_word_of_the_bake(void **unused)
             assert_true(sim.now_ms < usual.bake_ms);
             assert_false(sim.rollout.hosts[2].touched);
         }
-        rollout_done(&sim.rollout);
+        sim_done(&sim);
     }
 }
 
@@ -583,14 +279,14 @@ static void an_open_rollout_is_promoted_resumed_aborted(void **unused)
     };
     for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
         struct sim sim;
-        sim_init(&sim, rows[row].kind, 3, &usual);
+        begin(&sim, rows[row].kind, 3, &usual);
         found(&sim, 0, true, rows[row].canary);
         run(&sim);
         assert_int_equal(sim.rollout.outcome, rows[row].outcome);
-        assert_int_equal(new_hosts(&sim), rows[row].new);
+        assert_int_equal(sim_new(&sim), rows[row].new);
         if (rows[row].kind != ROLLOUT_RESUME)
             assert_int_equal(rollout_exit_code(&sim.rollout), 0);
-        rollout_done(&sim.rollout);
+        sim_done(&sim);
     }
 }
 
@@ -598,14 +294,14 @@ static void a_rollback_stays_and_names_what_failed(void **unused)
 {
     (void)unused;
     struct sim sim;
-    sim_init(&sim, ROLLOUT_ROLLBACK, 4, &usual);
-    sim.faults[0] = (struct fault){ FAULT_BROKEN, 2, ROLLOUT_ACT_SWITCH, 0, false };
+    begin(&sim, ROLLOUT_ROLLBACK, 4, &usual);
+    sim.faults[0] = (struct sim_fault){ SIM_FAULT_BROKEN, 2, ROLLOUT_ACT_SWITCH, 0, false, false };
     run(&sim);
     assert_int_equal(sim.rollout.outcome, ROLLOUT_INCOMPLETE);
     assert_int_equal(rollout_exit_code(&sim.rollout), 7);
     assert_int_equal(sim.rollout.hosts[2].state, ROLLOUT_HOST_STRAY);
     assert_int_equal(rollout_counts(&sim.rollout, ROLLOUT_HOST_CONFIRMED), 3);
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
 }
 
 /* Hosts that lost the release are sent it first; when one cannot have it, nothing is switched. */
@@ -631,37 +327,35 @@ static void a_rollback_may_have_to_send_the_release_first(void **unused)
 
 /* --- every story ------------------------------------------------------------------------------ */
 
-static unsigned long told;
+static unsigned long told, taken_over, outcomes[ROLLOUT_NOUTCOMES];
 static enum verdict_kind counts_say;
 
 static void tell(enum rollout_kind kind, size_t count, const struct rollout_limits *limits,
-                 struct fault one, struct fault two, enum rollout_event_kind order, int order_at)
+                 struct sim_fault one, struct sim_fault two, enum rollout_event_kind order,
+                 size_t order_at)
 {
     struct sim sim;
-    sim_init(&sim, kind, count, limits);
+    begin(&sim, kind, count, limits);
     sim.faults[0] = one;
     sim.faults[1] = two;
     sim.order = order;
     sim.order_at = order_at;
     sim.verdict = counts_say;
     run(&sim);
-    if (!as_told(&sim))
-        describe(&sim);
-    assert_true(as_told(&sim));
-    rollout_done(&sim.rollout);
+    sim_done(&sim);
     told++;
 }
 
-static bool possible(enum fault_kind kind, enum rollout_act act)
+static bool possible(enum sim_fault_kind kind, enum rollout_act act)
 {
-    if (kind == FAULT_GONE_BACK || kind == FAULT_BROKEN || kind == FAULT_GATE)
+    if (kind == SIM_FAULT_GONE_BACK || kind == SIM_FAULT_BROKEN || kind == SIM_FAULT_GATE)
         return act == ROLLOUT_ACT_SWITCH;
-    if (kind == FAULT_UNSURE || kind == FAULT_UNSURE_DONE)
+    if (kind == SIM_FAULT_UNSURE || kind == SIM_FAULT_UNSURE_DONE)
         return act == ROLLOUT_ACT_SWITCH || act == ROLLOUT_ACT_CONFIRM ||
                act == ROLLOUT_ACT_EXTEND || act == ROLLOUT_ACT_HOLD;
-    if (kind == FAULT_HELD)
+    if (kind == SIM_FAULT_HELD)
         return act == ROLLOUT_ACT_LOCK;
-    if (kind == FAULT_REFUSE) /* an agent that refuses to go back: the story of strays below */
+    if (kind == SIM_FAULT_REFUSE) /* an agent that refuses to go back: the story of strays below */
         return act != ROLLOUT_ACT_UNDO && act != ROLLOUT_ACT_CONFIRM && act != ROLLOUT_ACT_EXTEND &&
                act != ROLLOUT_ACT_HOLD;
     return act != ROLLOUT_ACT_NONE && act != ROLLOUT_ACT_DECIDE && act != ROLLOUT_ACT_UNLOCK;
@@ -669,20 +363,24 @@ static bool possible(enum fault_kind kind, enum rollout_act act)
 
 static void two_faults(const struct rollout_limits *limits, size_t count)
 {
-    for (int k1 = 1; k1 < NFAULTS; k1++)
+    for (int k1 = 1; k1 < SIM_NFAULTS; k1++)
         for (size_t h1 = 0; h1 < count; h1++)
             for (int a1 = 1; a1 < ROLLOUT_NACTS; a1++) {
-                if (!possible((enum fault_kind)k1, (enum rollout_act)a1))
+                if (!possible((enum sim_fault_kind)k1, (enum rollout_act)a1))
                     continue;
-                struct fault one = { (enum fault_kind)k1, h1, (enum rollout_act)a1,
-                                     5000 * (int64_t)(h1 + 1), a1 & 1 };
-                for (int k2 = 0; k2 < NFAULTS; k2++)
+                struct sim_fault one = { (enum sim_fault_kind)k1,  h1,     (enum rollout_act)a1,
+                                         5000 * (int64_t)(h1 + 1), a1 & 1, false };
+                for (int k2 = 0; k2 < SIM_NFAULTS; k2++)
                     for (int a2 = 1; a2 < ROLLOUT_NACTS; a2 += k2 ? 1 : 99) {
-                        if (k2 && !possible((enum fault_kind)k2, (enum rollout_act)a2))
+                        if (k2 && !possible((enum sim_fault_kind)k2, (enum rollout_act)a2))
                             continue;
                         size_t h2 = (h1 + (size_t)(a2 % (int)count)) % count;
-                        struct fault two = { (enum fault_kind)k2, h2, (enum rollout_act)a2, 25000,
-                                             !(a2 & 1) };
+                        struct sim_fault two = { (enum sim_fault_kind)k2,
+                                                 h2,
+                                                 (enum rollout_act)a2,
+                                                 25000,
+                                                 !(a2 & 1),
+                                                 false };
                         tell(ROLLOUT_RELEASE, count, limits, one, two, ROLLOUT_EV_START, 0);
                     }
             }
@@ -692,15 +390,60 @@ static void faults_and_orders(const struct rollout_limits *limits, size_t count)
 {
     static const enum rollout_event_kind orders[] = { ROLLOUT_EV_INTERRUPT, ROLLOUT_EV_PAUSE,
                                                       ROLLOUT_EV_ABORT };
-    for (int at = 0; at < 60; at++)
+    for (size_t at = 0; at < 60; at++)
         for (size_t o = 0; o < 3; o++)
-            for (int kind = 0; kind < NFAULTS; kind++)
+            for (int kind = 0; kind < SIM_NFAULTS; kind++)
                 for (size_t host = 0; host < count; host++) {
-                    struct fault one = { (enum fault_kind)kind, host, ROLLOUT_ACT_SWITCH,
-                                         4000 * (int64_t)at, at & 1 };
-                    if (kind == FAULT_HELD)
+                    struct sim_fault one = { (enum sim_fault_kind)kind, host,   ROLLOUT_ACT_SWITCH,
+                                             4000 * (int64_t)at,        at & 1, false };
+                    if (kind == SIM_FAULT_HELD)
                         one.act = ROLLOUT_ACT_LOCK;
-                    tell(ROLLOUT_RELEASE, count, limits, one, (struct fault){ 0 }, orders[o], at);
+                    tell(ROLLOUT_RELEASE, count, limits, one, (struct sim_fault){ 0 }, orders[o],
+                         at);
+                }
+}
+
+/* deployctl is killed before a step of its story, and somebody goes on from elsewhere. */
+static void tell_taken_over(enum rollout_kind kind, size_t count,
+                            const struct rollout_limits *limits, struct sim_fault one,
+                            size_t die_at, int64_t gap_ms)
+{
+    struct sim sim;
+    begin(&sim, ROLLOUT_RELEASE, count, limits);
+    faults[0] = one;
+    sim.die_at = die_at;
+    sim_run(&sim);
+    if (sim.died && sim_takeover(&sim, kind, gap_ms)) {
+        taken_over++;
+        sim_run(&sim);
+    } else if (sim.died) {
+        assert_null(sim_abandoned(&sim));
+        sim_done(&sim);
+        return;
+    }
+    sim_settle(&sim);
+    must_be_right(&sim);
+    sim_done(&sim);
+    told++;
+}
+
+static void killed_at_every_step(const struct rollout_limits *limits, size_t count)
+{
+    static const enum rollout_kind kinds[] = { ROLLOUT_RESUME, ROLLOUT_PROMOTE, ROLLOUT_ABORT,
+                                               ROLLOUT_PARK };
+    for (size_t at = 1; at < 60; at++)
+        for (size_t k = 0; k < 4; k++)
+            for (int fault = 0; fault < SIM_NFAULTS; fault++)
+                for (size_t host = 0; host < count; host++) {
+                    struct sim_fault one = { (enum sim_fault_kind)fault,
+                                             host,
+                                             at & 2 ? ROLLOUT_ACT_SWITCH : ROLLOUT_ACT_CONFIRM,
+                                             3000 * (int64_t)(at % 20),
+                                             at & 1,
+                                             false };
+                    if (fault && !possible(one.kind, one.act))
+                        one.act = fault == SIM_FAULT_HELD ? ROLLOUT_ACT_LOCK : ROLLOUT_ACT_SWITCH;
+                    tell_taken_over(kinds[k], count, limits, one, at, at & 4 ? 1000 : 300000);
                 }
 }
 
@@ -733,6 +476,70 @@ static void after_every_story_each_host_runs_one_release(void **unused)
     assert_true(told > 10000);
 }
 
+static void whoever_goes_on_finds_it_whole(void **unused)
+{
+    (void)unused;
+    struct rollout_limits patient = usual, none = usual;
+    patient.failed = patient.unreachable = 1;
+    none.canary = 0;
+    killed_at_every_step(&usual, 3);
+    killed_at_every_step(&patient, 4);
+    killed_at_every_step(&none, 3);
+    print_message("%lu taken over\n", taken_over);
+    assert_true(taken_over > 5000);
+}
+
+/* A fleet of its own for every seed: how many hosts, which limits, and what happens. */
+static void told_at_random(uint64_t seed)
+{
+    uint64_t state = seed;
+    size_t count = 1 + story_random(&state) % HOSTS;
+    struct rollout_limits limits = {
+        .canary = story_random(&state) % 3 < count ? story_random(&state) % 3 : 1,
+        .batch = 1 + story_random(&state) % 4,
+        .unavailable = 1 + story_random(&state) % 3,
+        .undo_unavailable = 1 + story_random(&state) % 3,
+        .failed = story_random(&state) % 3,
+        .unreachable = story_random(&state) % 3,
+        .bake_ms = (int64_t)(story_random(&state) % 90000),
+        .healthy_for_ms = (int64_t)(story_random(&state) % 20000),
+        .progress_deadline_ms = 600000,
+        .confirm_within_ms = 120000,
+        .hold = story_random(&state) % 8 == 0,
+        .pause_on_failure = story_random(&state) % 8 == 0,
+    };
+    struct story story;
+    struct sim sim;
+    story_make(&state, count, &story);
+    assert_int_equal(sim_init(&sim, ROLLOUT_RELEASE, count, names, &limits, NULL), 0);
+    const char *wrong = story_tell(&story, &sim);
+    if (wrong) {
+        print_message("seed %llu: %s\n", (unsigned long long)seed, wrong);
+        describe(&sim);
+    }
+    assert_null(wrong);
+    outcomes[sim.rollout.outcome]++;
+    sim_done(&sim);
+}
+
+/* ROLLOUT_STORIES=n tells more of them, ROLLOUT_SEED=s others (or only one again, with n = 1). */
+static void what_nobody_thought_of(void **unused)
+{
+    (void)unused;
+    const char *many = getenv("ROLLOUT_STORIES"), *first = getenv("ROLLOUT_SEED");
+    uint64_t stories = many ? strtoull(many, NULL, 10) : STORIES;
+    uint64_t seed = first ? strtoull(first, NULL, 10) : 1;
+    memset(outcomes, 0, sizeof outcomes);
+    for (uint64_t i = 0; i < stories; i++)
+        told_at_random(seed + i);
+    for (int i = 0; i < ROLLOUT_NOUTCOMES; i++)
+        if (outcomes[i])
+            print_message("%-12s %lu\n", rollout_name_outcome((enum rollout_outcome)i),
+                          outcomes[i]);
+    assert_true(stories < STORIES || (outcomes[ROLLOUT_DONE] && outcomes[ROLLOUT_BAD] &&
+                                      outcomes[ROLLOUT_INCOMPLETE] && outcomes[ROLLOUT_PAUSED]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -750,6 +557,8 @@ int main(void)
         cmocka_unit_test(a_rollback_stays_and_names_what_failed),
         cmocka_unit_test(a_rollback_may_have_to_send_the_release_first),
         cmocka_unit_test(after_every_story_each_host_runs_one_release),
+        cmocka_unit_test(whoever_goes_on_finds_it_whole),
+        cmocka_unit_test(what_nobody_thought_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
