@@ -375,6 +375,8 @@ static json_t *record_of(struct driver *driver)
     opened.hosts = calloc(driver->count, sizeof *opened.hosts);
     for (size_t i = 0; opened.hosts && i < driver->count; i++) {
         const struct rollout_host *part = &driver->rollout.hosts[i];
+        /* One that is away while an open rollout goes on may run the release since before. */
+        bool left_out = part->away && !driver->opened.json;
         if (part->state == ROLLOUT_HOST_REFUSED && !driver->hosts[i].from && !part->canary &&
             driver->opened.json)
             continue; /* not part of the rollout that was found open */
@@ -383,7 +385,7 @@ static json_t *record_of(struct driver *driver)
             .from = driver->hosts[i].from,
             .metrics = driver->rollout.limits.verdict ? driver->hosts[i].metrics : NULL,
             .canary = part->canary,
-            .absent = part->away || part->state == ROLLOUT_HOST_REFUSED,
+            .absent = left_out || part->state == ROLLOUT_HOST_REFUSED,
         };
     }
     json_t *json = opened_make(&opened);

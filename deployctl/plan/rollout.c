@@ -10,9 +10,10 @@
 #include "deployctl/plan/rollout_name.h"
 #include "deployctl/plan/rollout_stage.h"
 
+/* One that was found on the release is not where it came from. */
 static void refuse(struct rollout_host *h)
 {
-    h->state = ROLLOUT_HOST_REFUSED;
+    h->state = h->touched ? ROLLOUT_HOST_STRAY : ROLLOUT_HOST_REFUSED;
     h->failed = true;
 }
 
@@ -253,7 +254,7 @@ int64_t rollout_next_ms(const struct rollout *r)
         if (h->state != ROLLOUT_HOST_NEW || h->away || h->pending)
             continue;
         sooner(&at, h->extend_at_ms);
-        if (r->stage == ROLLOUT_BATCHES && h->ready)
+        if (r->stage == ROLLOUT_BATCHES && h->ready && h->batch == r->batch)
             sooner(&at, h->ready_since_ms + r->limits.healthy_for_ms);
     }
     return at;
@@ -311,6 +312,8 @@ size_t rollout_counts(const struct rollout *rollout, enum rollout_host_state sta
         n += rollout->hosts[i].state == state;
     return n;
 }
+
+void rollout_foresee(struct rollout *rollout) { rollout_stage_foresee(rollout); }
 
 size_t rollout_out(const struct rollout *rollout) { return rollout_stage_out(rollout); }
 

@@ -145,6 +145,7 @@ struct rollout_limits {
     bool verdict;          /* the bake must end with VERDICT_GOOD, else it was inconclusive */
     bool promote_open;     /* an inconclusive canary goes on instead of pausing */
     bool stage_first;      /* ROLLBACK: some hosts have to be sent the release before */
+    bool by_zone;          /* no batch has hosts of two zones, and zones follow one another */
 };
 struct rollout_host {
     const char *name; /* borrowed */
@@ -166,6 +167,8 @@ struct rollout_host {
     bool touched;         /* a switch was asked for, or it was found on the release */
     bool maybe_confirmed; /* a confirm was asked for */
     bool undo_tried, paced, cleaned;
+    size_t zone;            /* the first host of its zone; 0 = all are in one */
+    size_t zone_canaries;   /* of the first host of a zone: so many were chosen there */
     size_t batch;           /* 1.. ; 0 = canary or not yet */
     int64_t ready_since_ms; /* -1 = not ready */
     int64_t extend_at_ms;
@@ -210,6 +213,10 @@ int64_t rollout_next_ms(const struct rollout *rollout);
  * be on either side; LOST when it is to be left there if all goes well). */
 void rollout_found(struct rollout *rollout, size_t host, bool canary,
                    enum rollout_host_state state);
+
+/* Once, in the place of DECIDE or of a run: chooses the canary, and gives every host that would be
+ * switched its batch, as if all went well.  Such a machine only shows what would be. */
+void rollout_foresee(struct rollout *rollout);
 
 size_t rollout_counts(const struct rollout *rollout, enum rollout_host_state state);
 size_t rollout_out(const struct rollout *rollout); /* healthy hosts that are out right now */

@@ -143,18 +143,43 @@ static bool end_looking(struct rollout *r)
     return true;
 }
 
-/* The canary hosts: those named, else the first that can take part. */
+static bool can_be_canary(const struct rollout_host *h)
+{
+    return taking_part(h) && !h->skip && !h->canary;
+}
+
+static bool better_canary(const struct rollout *r, const struct rollout_host *h,
+                          const struct rollout_host *than)
+{
+    if (h->was_healthy != than->was_healthy)
+        return h->was_healthy; /* one that was unhealthy before tells nothing about the release */
+    return r->hosts[h->zone].zone_canaries < r->hosts[than->zone].zone_canaries;
+}
+
+/* The canary hosts: those named, else the first that can take part; healthy ones before others,
+ * and no second one of a zone before each has one. */
 static void choose_canary(struct rollout *r)
 {
     size_t left = r->limits.canary;
     bool named = false;
     for (size_t i = 0; i < r->count; i++)
         named = named || r->hosts[i].named;
-    for (size_t i = 0; i < r->count; i++) {
+    for (size_t i = 0; named && i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
-        bool fits = taking_part(h) && !h->skip && left > 0;
-        h->canary = fits && (!named || h->named);
+        h->canary = can_be_canary(h) && h->named && left > 0;
         left -= h->canary;
+    }
+    for (; !named && left > 0; left--) {
+        struct rollout_host *best = NULL;
+        for (size_t i = 0; i < r->count; i++) {
+            struct rollout_host *h = &r->hosts[i];
+            if (can_be_canary(h) && (!best || better_canary(r, h, best)))
+                best = h;
+        }
+        if (!best)
+            return;
+        best->canary = true;
+        r->hosts[best->zone].zone_canaries++;
     }
 }
 
@@ -178,6 +203,15 @@ static size_t first_by_name(const struct rollout *r)
     return first;
 }
 
+/* Before anything was switched by this run.  What another one left open stays open: closing its
+ * record would leave hosts of both releases, and nobody who knows. */
+static bool give_up(struct rollout *r, enum rollout_outcome outcome)
+{
+    if (r->kind == ROLLOUT_RESUME || r->kind == ROLLOUT_PROMOTE)
+        return rollout_stage_over(r, outcome);
+    return clean(r, outcome);
+}
+
 static bool too_few(struct rollout *r)
 {
     bool bad = false;
@@ -185,11 +219,11 @@ static bool too_few(struct rollout *r)
     bool forgiving =
         r->kind == ROLLOUT_ROLLBACK || r->kind == ROLLOUT_ABORT || r->kind == ROLLOUT_PARK;
     if (away(r) == r->count || (!forgiving && away(r) > r->limits.unreachable))
-        return clean(r, ROLLOUT_UNREACHABLE);
+        return give_up(r, ROLLOUT_UNREACHABLE);
     bool whole = !forgiving || r->stage == ROLLOUT_STAGING; /* what was sent for has to be there */
     if (whole && failed(r, &first, &bad) > r->limits.failed) {
         r->culprit = first;
-        return clean(r, ROLLOUT_FAILED);
+        return give_up(r, ROLLOUT_FAILED);
     }
     return false;
 }
@@ -483,24 +517,66 @@ static enum rollout_outcome forward_outcome(const struct rollout *r)
     return ROLLOUT_DONE;
 }
 
+static bool is_behind(const struct rollout_host *h)
+{
+    return taking_part(h) && !h->skip &&
+           (h->state == ROLLOUT_HOST_OLD || h->state == ROLLOUT_HOST_NEW);
+}
+
+/* The zone whose turn it is; zones come in the order of their first hosts. */
+static size_t zone_now(const struct rollout *r)
+{
+    size_t zone = ROLLOUT_NOBODY;
+    for (size_t i = 0; i < r->count; i++)
+        if (is_behind(&r->hosts[i]) && r->hosts[i].batch == 0 && r->hosts[i].zone < zone)
+            zone = r->hosts[i].zone;
+    return zone;
+}
+
+/* Hosts that are unhealthy go first: they have nothing to lose, and may be healed by it.  With
+ * zones a batch ends where its zone does. */
+static size_t fill_batch(struct rollout *r, size_t most)
+{
+    bool by_zone = r->limits.by_zone && r->kind != ROLLOUT_ROLLBACK;
+    size_t n = 0, zone = by_zone ? zone_now(r) : ROLLOUT_NOBODY;
+    for (int healthy = 0; healthy < 2; healthy++)
+        for (size_t i = 0; i < r->count && n < most; i++) {
+            struct rollout_host *h = &r->hosts[i];
+            if (!is_behind(h) || h->batch > 0 || h->was_healthy != (bool)healthy ||
+                (by_zone && h->zone != zone))
+                continue;
+            h->batch = r->batch + 1;
+            n++;
+        }
+    return n;
+}
+
+static size_t batch_size(const struct rollout *r)
+{
+    return r->kind == ROLLOUT_ROLLBACK ? r->count : r->limits.batch;
+}
+
 static bool next_batch(struct rollout *r)
 {
-    size_t most = r->kind == ROLLOUT_ROLLBACK ? r->count : r->limits.batch;
-    size_t n = 0;
-    for (size_t i = 0; i < r->count && n < most; i++) {
-        struct rollout_host *h = &r->hosts[i];
-        bool behind =
-            h->state == ROLLOUT_HOST_OLD || (h->state == ROLLOUT_HOST_NEW && h->batch == 0);
-        if (!taking_part(h) || !behind || h->skip)
-            continue;
-        h->batch = r->batch + 1;
-        n++;
-    }
-    if (n == 0)
+    if (fill_batch(r, batch_size(r)) == 0)
         return close_with(r, forward_outcome(r));
     r->batch++;
     r->progress_ms = r->now_ms;
     return true;
+}
+
+void rollout_stage_foresee(struct rollout *r)
+{
+    if (r->kind == ROLLOUT_RELEASE)
+        choose_canary(r);
+    for (size_t i = 0; i < r->count; i++)
+        if (r->hosts[i].canary)
+            r->hosts[i].batch = SIZE_MAX; /* not behind when the batches begin */
+    while (fill_batch(r, batch_size(r)) > 0)
+        r->batch++;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->hosts[i].canary)
+            r->hosts[i].batch = 0;
 }
 
 static bool do_batches(struct rollout *r)

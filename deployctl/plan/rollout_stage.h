@@ -15,6 +15,7 @@ bool rollout_stage_over(struct rollout *r, enum rollout_outcome outcome);
 /* True from canary to batches. */
 bool rollout_stage_forward(const struct rollout *r);
 bool rollout_stage_touched(const struct rollout *r); /* any host */
+void rollout_stage_foresee(struct rollout *r);
 size_t rollout_stage_out(const struct rollout *r);
 
 #endif

@@ -91,7 +91,7 @@ static void effect(struct sim *sim, struct sim_host *host, enum rollout_act act)
     const struct rollout_limits *limits = &sim->rollout.limits;
     switch (act) {
     case ROLLOUT_ACT_RECORD:
-        host->recorded = host->named = true;
+        host->recorded = true;
         break;
     case ROLLOUT_ACT_SWITCH:
         host->new = true;
@@ -182,7 +182,7 @@ static void check_prepared(struct sim *sim)
     bool bytes = kind == ROLLOUT_RELEASE || kind == ROLLOUT_CATCH_UP;
     for (size_t i = 0; i < sim->count; i++) {
         const struct rollout_host *host = &sim->rollout.hosts[i];
-        if (host->away || host->state == ROLLOUT_HOST_REFUSED)
+        if (host->away || host->state == ROLLOUT_HOST_REFUSED || host->state == ROLLOUT_HOST_STRAY)
             continue;
         if (!host->locked || !host->fenced || !host->recorded || (bytes && !host->staged))
             wrong(sim, i, "a host was switched before this one was ready for it");
@@ -240,6 +240,20 @@ static void begin_act(struct sim *sim, size_t index, enum rollout_act act)
     schedule(sim, index);
 }
 
+/* A record is written to all hosts at once, and names those it is written to; when an open rollout
+ * goes on, also those that are away by now. */
+static void name_recorded(struct sim *sim)
+{
+    const struct rollout *rollout = &sim->rollout;
+    if (rollout->norders == 0 || rollout->orders[0].act != ROLLOUT_ACT_RECORD)
+        return;
+    for (size_t i = 0; i < sim->count; i++)
+        sim->hosts[i].named = sim->hosts[i].named && sim->taken_over &&
+                              rollout->hosts[i].state != ROLLOUT_HOST_REFUSED;
+    for (size_t i = 0; i < rollout->norders; i++)
+        sim->hosts[rollout->orders[i].host].named = true;
+}
+
 static void send(struct sim *sim, const struct rollout_event *event)
 {
     struct rollout *rollout = &sim->rollout;
@@ -251,6 +265,7 @@ static void send(struct sim *sim, const struct rollout_event *event)
         sim->told = rollout->stage;
         tell(sim, (struct sim_news){ .kind = SIM_NEWS_STAGE });
     }
+    name_recorded(sim);
     for (size_t i = 0; i < rollout->norders; i++) {
         struct rollout_order order = rollout->orders[i];
         if (order.act == ROLLOUT_ACT_DECIDE)
@@ -409,13 +424,18 @@ static void wait_for(struct sim *sim, size_t index)
     schedule(sim, index);
 }
 
+static bool is_open(const struct sim *sim)
+{
+    for (size_t i = 0; i < sim->count; i++)
+        if (sim->hosts[i].recorded)
+            return true;
+    return false;
+}
+
 bool sim_takeover(struct sim *sim, enum rollout_kind kind, int64_t gap_ms)
 {
     struct rollout *old = &sim->rollout, next;
-    bool open = false;
-    for (size_t i = 0; i < sim->count; i++)
-        open = open || sim->hosts[i].recorded;
-    if (!open || rollout_init(&next, kind, sim->count, sim->names, &old->limits, NULL) < 0)
+    if (!is_open(sim) || rollout_init(&next, kind, sim->count, sim->names, &old->limits, NULL) < 0)
         return false;
     for (size_t i = 0; i < sim->count; i++) {
         next.hosts[i].canary = old->hosts[i].canary;
@@ -493,8 +513,9 @@ static const char *wrong_strays(const struct sim *sim, size_t budget)
     if (strays == 0)
         return "it ended incomplete, but no host is named";
     for (size_t i = 0; i < sim->count; i++) {
-        enum rollout_host_state state = rollout->hosts[i].state;
-        if (state != ROLLOUT_HOST_STRAY && sim->hosts[i].new != (state == ROLLOUT_HOST_CONFIRMED))
+        const struct rollout_host *part = &rollout->hosts[i];
+        bool named = part->state == ROLLOUT_HOST_STRAY || (part->away && part->maybe_confirmed);
+        if (!named && sim->hosts[i].new != (part->state == ROLLOUT_HOST_CONFIRMED))
             return "it ended incomplete, and a host that is not named is not what it is called";
     }
     return confirmed > 0 && sim->count - confirmed - strays > budget
@@ -513,14 +534,14 @@ const char *sim_wrong(const struct sim *sim)
         return sim->count - new > sim->runs *(limits->failed + limits->unreachable)
                    ? "it ended done with more hosts left out than the budgets allow"
                    : NULL;
-    case ROLLOUT_UNREACHABLE: /* an open rollout stays so when it cannot go on */
+    case ROLLOUT_UNREACHABLE:
     case ROLLOUT_LOCKED:
     case ROLLOUT_INTERRUPTED:
-        if (sim->taken_over)
+    case ROLLOUT_FAILED: /* an open rollout stays so when it cannot go on */
+        if (sim->taken_over && is_open(sim))
             return NULL;
         __attribute__((fallthrough));
     case ROLLOUT_BAD:
-    case ROLLOUT_FAILED:
     case ROLLOUT_ABORTED:
         return new > 0 ? "it ended undone, but a host runs the release" : NULL;
     case ROLLOUT_PAUSED:

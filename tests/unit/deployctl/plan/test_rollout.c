@@ -49,14 +49,19 @@ static void describe(const struct sim *sim)
     print_message("%s\nkind %d outcome %s order %d at %zu, died at %zu, verdict %d\n",
                   sim_wrong(sim), (int)rollout->kind, rollout_name_outcome(rollout->outcome),
                   (int)sim->order, sim->order_at, sim->die_at, (int)sim->verdict);
+    print_message("stage %s after %lld ms, %zu steps, next %lld\n",
+                  rollout_name_stage(rollout->stage), (long long)sim->now_ms, sim->steps,
+                  (long long)rollout_next_ms(rollout));
     for (size_t i = 0; i < sim->nfaults; i++)
         print_message("fault %d host %zu act %s returns %d\n", (int)sim->faults[i].kind,
                       sim->faults[i].host, rollout_name_act(sim->faults[i].act),
                       (int)sim->faults[i].returns);
     for (size_t i = 0; i < sim->count; i++)
-        print_message("host %zu %s: new %d confirmed %d away %d\n", i,
-                      rollout_name_host(rollout->hosts[i].state), (int)sim->hosts[i].new,
-                      (int)sim->hosts[i].confirmed, (int)rollout->hosts[i].away);
+        print_message("host %zu %s: new %d confirmed %d away %d pending %s canary %d batch %zu\n",
+                      i, rollout_name_host(rollout->hosts[i].state), (int)sim->hosts[i].new,
+                      (int)sim->hosts[i].confirmed, (int)rollout->hosts[i].away,
+                      rollout_name_act(rollout->hosts[i].pending), (int)rollout->hosts[i].canary,
+                      rollout->hosts[i].batch);
 }
 
 static void must_be_right(const struct sim *sim)
