@@ -19,7 +19,7 @@ enum { FILE_MAX = 4 * 1024 * 1024, HOSTNAME_MAX = 256 };
 const struct cli_option app_globals[] = {
     { "file", 'f', "FILE", "The recipe; default ./deploy.ini." },
     { "ssh-config", 0, "FILE", "Configuration file for ssh (its -F)." },
-    { "hosts", 0, "PATTERN", "Only these hosts: names, web[01-03], web*." },
+    { "hosts", 0, "PATTERN", "Only these hosts: names, web[01-03], web*, label=value." },
     { "json", 0, NULL, "Events and results as JSON lines on stdout." },
     { "verbose", 'v', NULL, "Tell more." },
     { NULL, 0, NULL, NULL },

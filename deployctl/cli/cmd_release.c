@@ -8,7 +8,6 @@
 #include "deployctl/cli/commands.h"
 #include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
-#include "deployctl/plan/hosts.h"
 
 const struct cli_option cmd_release_options[] = {
     { "canary", 0, "10%|N|HOSTS|0", "How many hosts, or which, get it first; 0 = none." },
@@ -27,7 +26,7 @@ const struct cli_option cmd_release_options[] = {
 static bool canary_is_there(const struct app *app, const char *canary)
 {
     for (size_t i = 0; i < app->recipe.count; i++)
-        if (hosts_match(canary, app->recipe.hosts[i].name))
+        if (recipe_host_matches(&app->recipe.hosts[i], canary))
             return true;
     app_error(
         "--canary %s is neither a share (10%%, 2, 0) nor among the %zu hosts (the first is %s)",
@@ -35,7 +34,7 @@ static bool canary_is_there(const struct app *app, const char *canary)
     return false;
 }
 
-bool cmd_release_apply(struct app *app)
+bool cmd_release_limits(struct app *app)
 {
     struct cli *cli = app->cli;
     struct driver_order *order = &app->order;
@@ -59,6 +58,15 @@ bool cmd_release_apply(struct app *app)
         return false;
     }
     order->hold = cli_flag(cli, "hold");
+    return true;
+}
+
+bool cmd_release_apply(struct app *app)
+{
+    const struct cli *cli = app->cli;
+    struct driver_order *order = &app->order;
+    if (!cmd_release_limits(app))
+        return false;
     order->despite = cli_flag(cli, "despite");
     order->yes = cli_flag(cli, "yes");
     order->message = cli_value(cli, "message");

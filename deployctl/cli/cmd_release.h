@@ -1,4 +1,4 @@
-/* cmd_release.h - the options that release and plan share. */
+/* cmd_release.h - the options that release, plan and simulate share. */
 #ifndef DEPLOYCTL_CLI_CMD_RELEASE_H
 #define DEPLOYCTL_CLI_CMD_RELEASE_H
 
@@ -6,7 +6,9 @@
 
 #include "deployctl/cli/app.h"
 
-/* False: the usage error is told. */
+/* False: a usage error was told. */
+/* --canary, --no-canary, --bake, --batch and --hold alone. */
+bool cmd_release_limits(struct app *app);
 bool cmd_release_apply(struct app *app);
 
 #endif

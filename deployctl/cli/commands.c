@@ -46,6 +46,16 @@ static const struct cli_command commands[] = {
               "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
               "rolled back, 3 configuration, 4 hosts unreachable or not able to take part, 5 "
               "somebody else is at work, 6 held, paused or inconclusive, 7 hosts need attention." },
+    { .name = "simulate", .words = "[SOURCE]", .max_words = 1,
+      .run = cmd_simulate_run, .complete = complete_source,
+      .options = cmd_simulate_options,
+      .help = "Tell how a release would go, with hosts that are simulated.\n\nReads deploy.ini "
+              "and contacts nobody; SOURCE is not read. The decisions are those of release. "
+              "Without --fail all goes well: who is canary, the batches, how many hosts are out "
+              "at once, how long it takes. --fail web3=switch tells what would happen then, "
+              "--rounds tries random faults, orders and deaths of deployctl. Exit codes: 0 "
+              "simulated, whatever came of it; 1 a promise was broken, which is a fault of "
+              "deployctl." },
     { .name = "rollback", .words = "[SOURCE]", .max_words = 1, .run = cmd_rollback_run,
       .options = cmd_rollback_options, .complete = complete_source,
       .help = "Go back to the last good release.\n\nNo bytes travel, except with --stage, when "

@@ -8,6 +8,7 @@ int cmd_init_run(struct cli *cli);
 int cmd_bootstrap_run(struct cli *cli);
 int cmd_plan_run(struct cli *cli);
 int cmd_release_run(struct cli *cli);
+int cmd_simulate_run(struct cli *cli);
 int cmd_rollback_run(struct cli *cli);
 int cmd_order_promote(struct cli *cli);
 int cmd_order_resume(struct cli *cli);
@@ -25,9 +26,9 @@ int cmd_agent_check_run(struct cli *cli);
 int cmd_options_run(struct cli *cli);
 int cmd_manual_run(struct cli *cli);
 
-extern const struct cli_option cmd_release_options[], cmd_rollback_options[], cmd_agent_options[],
-    cmd_agent_check_options[], cmd_view_history_options[], cmd_verify_options[],
-    cmd_bootstrap_options[], cmd_diff_options[];
+extern const struct cli_option cmd_release_options[], cmd_simulate_options[],
+    cmd_rollback_options[], cmd_agent_options[], cmd_agent_check_options[],
+    cmd_view_history_options[], cmd_verify_options[], cmd_bootstrap_options[], cmd_diff_options[];
 
 int commands_main(int argc, char **argv);
 

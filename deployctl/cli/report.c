@@ -288,30 +288,18 @@ void report_end(const struct app *app, const struct driver *driver, int code)
 
 static const char *part_of(const struct driver *driver, size_t index, char *text, size_t size)
 {
-    const struct rollout *rollout = driver_rollout(driver);
-    size_t canary = 0, before = 0;
-    bool named = false;
-    for (size_t i = 0; i < driver_count(driver); i++)
-        named = named || rollout->hosts[i].named;
-    for (size_t i = 0; i < driver_count(driver); i++) {
-        const struct rollout_host *host = &rollout->hosts[i];
-        bool is_canary = !host->skip && !host->away && canary < rollout->limits.canary &&
-                         (!named || host->named);
-        canary += is_canary;
-        if (i == index) {
-            if (host->away)
-                snprintf(text, size, "unreachable");
-            else if (host->skip)
-                snprintf(text, size, "nothing to do");
-            else if (is_canary)
-                snprintf(text, size, "canary");
-            else
-                snprintf(text, size, "batch %zu", before / rollout->limits.batch + 1);
-            return text;
-        }
-        before += !is_canary && !host->skip && !host->away;
-    }
-    return "";
+    const struct rollout_host *host = &driver_rollout(driver)->hosts[index];
+    if (host->away)
+        snprintf(text, size, "unreachable");
+    else if (host->skip)
+        snprintf(text, size, "nothing to do");
+    else if (host->canary)
+        snprintf(text, size, "canary");
+    else if (host->batch > 0)
+        snprintf(text, size, "batch %zu", host->batch);
+    else
+        snprintf(text, size, "-");
+    return text;
 }
 
 static void plan_table(const struct driver *driver)

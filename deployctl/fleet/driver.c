@@ -16,9 +16,8 @@
 #include "base/clock.h"
 #include "base/unit.h"
 #include "deployctl/fleet/driver_inside.h"
-#include "deployctl/plan/hosts.h"
+#include "deployctl/plan/limits.h"
 #include "deployctl/plan/rollout_name.h"
-#include "deployctl/plan/share.h"
 #include "io/jsonx.h"
 
 /* --- news ------------------------------------------------------------------------------------- */
@@ -117,42 +116,6 @@ void driver_stop(struct driver *driver, enum rollout_outcome outcome)
 
 /* --- turns ------------------------------------------------------------------------------------ */
 
-static const char *stage_text(const struct driver *driver)
-{
-    switch (driver->rollout.stage) {
-    case ROLLOUT_LOOKING:
-        return "looking at every host";
-    case ROLLOUT_LOCKING:
-        return "locking every host, so that nobody else releases meanwhile";
-    case ROLLOUT_STAGING:
-        return "sending the release to every host; nothing is switched yet";
-    case ROLLOUT_CANARY:
-        return "switching the canary";
-    case ROLLOUT_BAKING:
-        return "watching the canary";
-    case ROLLOUT_PROMOTING:
-        return "the canary is good, it stays";
-    case ROLLOUT_BATCHES:
-        return driver->rollout.kind == ROLLOUT_ROLLBACK ? "switching the hosts back"
-                                                        : "switching the other hosts";
-    case ROLLOUT_CLOSING:
-        return "closing the rollout";
-    case ROLLOUT_CLEANING:
-        return "nothing was switched; removing what was sent";
-    case ROLLOUT_UNWINDING:
-        return "bringing every switched host back";
-    case ROLLOUT_PAUSING:
-        return "stopping here; the rollout stays open";
-    case ROLLOUT_DECIDING:
-    case ROLLOUT_FENCING:
-    case ROLLOUT_RECORDING:
-    case ROLLOUT_OVER:
-    case ROLLOUT_NSTAGES:
-        break;
-    }
-    return NULL;
-}
-
 /* What the lock's holder shows to others who look. */
 static void show_step(struct driver *driver, const char *step)
 {
@@ -191,7 +154,7 @@ static void after_step(struct driver *driver)
     driver->stage_ms = loop_now_ms(driver->loop);
     keep_reason(driver);
     driver_verdict_stage(driver);
-    const char *text = stage_text(driver);
+    const char *text = rollout_name_doing(&driver->rollout);
     if (text)
         driver_tell(driver, DRIVER_NEWS_STAGE, NULL, rollout_name_stage(stage), "%s", text);
     if (text && stage > ROLLOUT_FENCING && stage != ROLLOUT_OVER)
@@ -353,27 +316,14 @@ static enum rollout_kind kind_of(enum driver_verb verb)
     return ROLLOUT_PARK; /* looks at all hosts, also when some are away */
 }
 
-static void make_limits(const struct driver *driver, struct rollout_limits *ret)
+static struct limits_asked asked_of(const struct driver_order *order)
 {
-    const struct recipe *recipe = driver->recipe;
-    size_t total = driver->count, named = 0;
-    for (size_t i = 0; driver->order.canary_hosts && i < total; i++)
-        named += hosts_match(driver->order.canary_hosts, recipe->hosts[i].name);
-    size_t most = share_unavailable(recipe->rollback.max_unavailable, total);
-    *ret = (struct rollout_limits){
-        .canary = named ? named : share_canary(driver->order.canary, total),
-        .batch = share_batch(driver->order.batch, total),
-        .unavailable = share_unavailable(recipe->rollout.max_unavailable, total),
-        .undo_unavailable = driver->order.now ? total : most,
-        .failed = share_budget(recipe->rollout.max_failed, total),
-        .unreachable = share_budget(recipe->rollout.max_unreachable, total),
-        .bake_ms = driver->order.bake_ms,
-        .healthy_for_ms = recipe->rollout.healthy_for_ms,
-        .progress_deadline_ms = recipe->rollout.progress_deadline_ms,
-        .confirm_within_ms = recipe->rollout.confirm_within_ms,
-        .hold = driver->order.hold,
-        .pause_on_failure = recipe->rollout.on_failure == RECIPE_PAUSE,
-    };
+    return (struct limits_asked){ .canary_hosts = order->canary_hosts,
+                                  .canary = order->canary,
+                                  .batch = order->batch,
+                                  .bake_ms = order->bake_ms,
+                                  .hold = order->hold,
+                                  .now = order->now };
 }
 
 static int make_rollout(struct driver *driver, struct err *err)
@@ -384,11 +334,12 @@ static int make_rollout(struct driver *driver, struct err *err)
         return err_set(err, ERR_MEMORY, "no memory for %zu hosts", driver->count);
     for (size_t i = 0; i < driver->count; i++)
         names[i] = driver->recipe->hosts[i].name;
-    make_limits(driver, &limits);
+    struct limits_asked asked = asked_of(&driver->order);
+    limits_make(driver->recipe, &asked, &limits);
     int rc = rollout_init(&driver->rollout, kind_of(driver->order.verb), driver->count, names,
                           &limits, err);
-    for (size_t i = 0; rc == 0 && driver->order.canary_hosts && i < driver->count; i++)
-        driver->rollout.hosts[i].named = hosts_match(driver->order.canary_hosts, names[i]);
+    if (rc == 0)
+        limits_describe(driver->recipe, &asked, &driver->rollout);
     return rc;
 }
 

@@ -245,6 +245,7 @@ static void decide_release(struct driver *driver)
         return;
     warn_secrets(driver);
     if (driver->order.verb == DRIVER_PLAN) {
+        rollout_foresee(&driver->rollout);
         driver_resume_find(driver, NULL);
         driver_stop(driver, ROLLOUT_NOTHING);
         return;

@@ -102,6 +102,7 @@ static int read_limits(const json_t *json, struct opened *ret, struct err *err)
     if (ret->limits.confirm_within_ms < 1000)
         return err_set(err, ERR_CORRUPT, "\"confirm_within_ms\" is too small");
     ret->limits.pause_on_failure = jsonx_bool(limits, "pause_on_failure", false);
+    ret->limits.by_zone = jsonx_bool(limits, "by_zone", false);
     ret->hold_for_ms = jsonx_int(limits, "hold_for_ms", 86400000);
     ret->ready_timeout_ms = jsonx_int(limits, "ready_timeout_ms", 60000);
     return 0;
@@ -194,6 +195,7 @@ static json_t *make_limits(const struct opened *opened)
         jsonx_set_int(limits, times[i].key,
                       *(const int64_t *)((const char *)&opened->limits + times[i].offset));
     jsonx_set_bool(limits, "pause_on_failure", opened->limits.pause_on_failure);
+    jsonx_set_bool(limits, "by_zone", opened->limits.by_zone);
     jsonx_set_int(limits, "hold_for_ms", opened->hold_for_ms);
     jsonx_set_int(limits, "ready_timeout_ms", opened->ready_timeout_ms);
     return limits;

@@ -2,6 +2,7 @@
 #include "deployctl/plan/recipe.h"
 
 #include <ctype.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,9 @@
 
 #define LOCAL_PREFIX "local:"
 #define HOST_PREFIX  "host:"
+#define LABEL_ENDS   ", \t\r\n"
+
+enum { LABEL_MAX = 4096 };
 
 /* What is being read, and where errors go. */
 struct reader {
@@ -426,7 +430,7 @@ static void check_rest(struct reader *reader)
     if (!recipe->canary.hosts)
         return;
     for (size_t i = 0; i < recipe->count; i++)
-        if (hosts_match(recipe->canary.hosts, recipe->hosts[i].name))
+        if (recipe_host_matches(&recipe->hosts[i], recipe->canary.hosts))
             return;
     if (recipe->count > 0)
         wrong(reader, "canary", "hosts", "none of these is in [fleet] hosts");
@@ -460,12 +464,62 @@ int recipe_parse(struct recipe *recipe, const char *file, const char *text, size
     return errors->total > before ? ERR_INVALID : 0;
 }
 
+const char *recipe_label(const struct recipe_host *host, const char *key, size_t *ret_len)
+{
+    size_t len = strlen(key);
+    for (const char *at = host->labels ? host->labels : ""; *at; at += strcspn(at, LABEL_ENDS)) {
+        at += strspn(at, LABEL_ENDS);
+        if (strncmp(at, key, len) != 0 || at[len] != '=')
+            continue;
+        *ret_len = strcspn(at + len + 1, LABEL_ENDS);
+        return at + len + 1;
+    }
+    *ret_len = 0;
+    return "";
+}
+
+/* word: KEY=VALUE */
+static bool label_matches(const struct recipe_host *host, char *word, char *equals)
+{
+    char value[LABEL_MAX];
+    size_t len;
+    *equals = '\0';
+    const char *found = recipe_label(host, word, &len);
+    *equals = '=';
+    if (len == 0 || len >= sizeof value)
+        return false;
+    memcpy(value, found, len);
+    value[len] = '\0';
+    return fnmatch(equals + 1, value, 0) == 0;
+}
+
+bool recipe_host_matches(const struct recipe_host *host, const char *pattern)
+{
+    if (!strchr(pattern, '='))
+        return hosts_match(pattern, host->name);
+    for (size_t len; *pattern; pattern += len) {
+        char word[LABEL_MAX];
+        int depth = 0;
+        pattern += strspn(pattern, LABEL_ENDS);
+        for (len = 0; pattern[len] && (depth > 0 || !strchr(LABEL_ENDS, pattern[len])); len++)
+            depth += (pattern[len] == '[') - (pattern[len] == ']');
+        if (len == 0 || len >= sizeof word)
+            continue;
+        memcpy(word, pattern, len);
+        word[len] = '\0';
+        char *equals = strchr(word, '=');
+        if (equals ? label_matches(host, word, equals) : hosts_match(word, host->name))
+            return true;
+    }
+    return false;
+}
+
 int recipe_select(struct recipe *recipe, const char *pattern, struct err *err)
 {
     size_t kept = 0;
     const char *first = recipe->count ? recipe->hosts[0].name : "none";
     for (size_t i = 0; i < recipe->count; i++)
-        if (hosts_match(pattern, recipe->hosts[i].name))
+        if (recipe_host_matches(&recipe->hosts[i], pattern))
             kept++;
     if (kept == 0)
         return err_set(err, ERR_NOT_FOUND,
@@ -473,7 +527,7 @@ int recipe_select(struct recipe *recipe, const char *pattern, struct err *err)
                        recipe->count, recipe->file, first);
     kept = 0;
     for (size_t i = 0; i < recipe->count; i++)
-        if (hosts_match(pattern, recipe->hosts[i].name))
+        if (recipe_host_matches(&recipe->hosts[i], pattern))
             recipe->hosts[kept++] = recipe->hosts[i];
     recipe->count = kept;
     return 0;

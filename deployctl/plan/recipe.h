@@ -49,6 +49,7 @@ struct recipe_rollout {
     struct unit_share batch, max_unavailable, max_failed, max_unreachable;
     int64_t healthy_for_ms, ready_timeout_ms, progress_deadline_ms, confirm_within_ms;
     int on_failure;
+    const char *zone_label; /* NULL = no zones */
 };
 struct recipe_rollback {
     struct unit_share max_unavailable;
@@ -96,6 +97,11 @@ void recipe_done(struct recipe *recipe);
 /* Parses the text of `file`.  Adds every error to `errors`; returns 0 or ERR_INVALID. */
 int recipe_parse(struct recipe *recipe, const char *file, const char *text, size_t len,
                  struct err_list *errors);
+/* `pattern`: words separated by commas or blanks, any of which may match: a name as in hosts.h, or
+ * KEY=VALUE, which is looked for among the labels (VALUE may have '*' and '?'). */
+bool recipe_host_matches(const struct recipe_host *host, const char *pattern);
+/* The value of a label; "" when the host has it not.  Not terminated: *ret_len bytes. */
+const char *recipe_label(const struct recipe_host *host, const char *key, size_t *ret_len);
 /* Keeps only the hosts that match; ERR_NOT_FOUND names the pattern and the hosts there are. */
 int recipe_select(struct recipe *recipe, const char *pattern, struct err *err);
 

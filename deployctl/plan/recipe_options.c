@@ -121,6 +121,9 @@ static const struct opt rollout_rows[] = {
       .help = "The lease: a host that is not confirmed in time goes back by itself, also when deployctl is gone." },
     { .key = "on_failure", .type = OPT_CHOICE, OPT_FIELD(struct recipe_rollout, on_failure), .initial = "rollback", .choices = failures,
       .help = "rollback: bring back every host that was switched. pause: stop and wait for resume or abort." },
+    { .key = "zone_label", .type = OPT_TEXT, OPT_FIELD(struct recipe_rollout, zone_label), .example = "zone",
+      .help = "The label that says in which zone a host is: no batch has hosts of two zones, one zone follows the "
+              "other, and canary hosts are spread over them." },
 };
 static const struct opt rollback_rows[] = {
     { .key = "max_unavailable", .type = OPT_SHARE, OPT_FIELD(struct recipe_rollback, max_unavailable), .initial = "34%",
@@ -187,7 +190,7 @@ static const struct opt host_rows[] = {
     { .key = "metrics", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, metrics), .example = "http://127.0.0.1:8081/metrics",
       .help = "As in [canary], for this host." },
     { .key = "labels", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, labels), .example = "zone=a",
-      .help = "Words for people; shown by `hosts`." },
+      .help = "KEY=VALUE words, for --hosts KEY=VALUE and zone_label; shown by `hosts`." },
 };
 /* clang-format on */
 

@@ -254,7 +254,7 @@ int64_t rollout_next_ms(const struct rollout *r)
         if (h->state != ROLLOUT_HOST_NEW || h->away || h->pending)
             continue;
         sooner(&at, h->extend_at_ms);
-        if (r->stage == ROLLOUT_BATCHES && h->ready && h->batch == r->batch)
+        if (r->stage == ROLLOUT_BATCHES && h->ready && r->batch > 0 && h->batch == r->batch)
             sooner(&at, h->ready_since_ms + r->limits.healthy_for_ms);
     }
     return at;

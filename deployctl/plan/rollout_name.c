@@ -72,3 +72,39 @@ const char *rollout_name_host(enum rollout_host_state state)
     };
     return names[state];
 }
+
+const char *rollout_name_doing(const struct rollout *rollout)
+{
+    switch (rollout->stage) {
+    case ROLLOUT_LOOKING:
+        return "looking at every host";
+    case ROLLOUT_LOCKING:
+        return "locking every host, so that nobody else releases meanwhile";
+    case ROLLOUT_STAGING:
+        return "sending the release to every host; nothing is switched yet";
+    case ROLLOUT_CANARY:
+        return "switching the canary";
+    case ROLLOUT_BAKING:
+        return "watching the canary";
+    case ROLLOUT_PROMOTING:
+        return "the canary is good, it stays";
+    case ROLLOUT_BATCHES:
+        return rollout->kind == ROLLOUT_ROLLBACK ? "switching the hosts back"
+                                                 : "switching the other hosts";
+    case ROLLOUT_CLOSING:
+        return "closing the rollout";
+    case ROLLOUT_CLEANING:
+        return "nothing was switched; removing what was sent";
+    case ROLLOUT_UNWINDING:
+        return "bringing every switched host back";
+    case ROLLOUT_PAUSING:
+        return "stopping here; the rollout stays open";
+    case ROLLOUT_DECIDING:
+    case ROLLOUT_FENCING:
+    case ROLLOUT_RECORDING:
+    case ROLLOUT_OVER:
+    case ROLLOUT_NSTAGES:
+        break;
+    }
+    return NULL;
+}

@@ -5,6 +5,8 @@
 #include "deployctl/plan/rollout.h"
 
 const char *rollout_name_stage(enum rollout_stage stage);
+/* A sentence on the present stage; NULL when there is nothing to tell. */
+const char *rollout_name_doing(const struct rollout *rollout);
 const char *rollout_name_act(enum rollout_act act);
 const char *rollout_name_host(enum rollout_host_state state);
 const char *rollout_name_outcome(enum rollout_outcome outcome);

@@ -179,7 +179,8 @@ static bool spoil(struct sim_host *host, const struct sim_fault *fault)
 static void check_prepared(struct sim *sim)
 {
     enum rollout_kind kind = sim->rollout.kind;
-    bool bytes = kind == ROLLOUT_RELEASE || kind == ROLLOUT_CATCH_UP;
+    bool bytes =
+        kind == ROLLOUT_RELEASE || kind == ROLLOUT_CATCH_UP || sim->rollout.limits.stage_first;
     for (size_t i = 0; i < sim->count; i++) {
         const struct rollout_host *host = &sim->rollout.hosts[i];
         if (host->away || host->state == ROLLOUT_HOST_REFUSED || host->state == ROLLOUT_HOST_STRAY)

@@ -248,6 +248,33 @@ static void the_sample_is_a_deploy_ini(void **unused)
     buf_done(&sample);
 }
 
+static void labels_select_as_names_do(void **unused)
+{
+    (void)unused;
+    const struct recipe_host a = { .name = "web1", .labels = "zone=a, rack=12" };
+    const struct recipe_host bare = { .name = "db1" };
+    static const struct {
+        const char *pattern;
+        bool a, bare;
+    } rows[] = {
+        { "zone=a", true, false },     { "zone=b", false, false },
+        { "zone=*", true, false },     { "rack=1?", true, false },
+        { "rack=1", false, false },    { "one=a", false, false },
+        { "zone=b,db1", false, true }, { "web1 zone=b", true, false },
+        { "zone=", false, false },     { "web[1,2],zone=b", true, false },
+        { "db[1-3]", false, true },    { "=a", false, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(recipe_host_matches(&a, rows[i].pattern), rows[i].a);
+        assert_int_equal(recipe_host_matches(&bare, rows[i].pattern), rows[i].bare);
+    }
+    size_t len;
+    assert_memory_equal(recipe_label(&a, "rack", &len), "12", 2);
+    assert_int_equal(len, 2);
+    recipe_label(&bare, "rack", &len);
+    assert_int_equal(len, 0);
+}
+
 static void hosts_can_be_selected(void **unused)
 {
     (void)unused;
@@ -337,6 +364,7 @@ int main(void)
         cmocka_unit_test(what_the_verdict_cannot_rest_on_is_told),
         cmocka_unit_test(every_row_is_well_formed),
         cmocka_unit_test(the_sample_is_a_deploy_ini),
+        cmocka_unit_test(labels_select_as_names_do),
         cmocka_unit_test(hosts_can_be_selected),
         cmocka_unit_test(patterns_expand),
         cmocka_unit_test(shares_are_rounded_as_promised),

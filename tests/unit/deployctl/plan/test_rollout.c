@@ -317,17 +317,136 @@ static void a_rollback_may_have_to_send_the_release_first(void **unused)
     struct rollout_limits sends = usual;
     sends.stage_first = true;
     for (int refuses = 0; refuses < 2; refuses++) {
-        sim_init(&sim, ROLLOUT_ROLLBACK, 4, &sends);
+        begin(&sim, ROLLOUT_ROLLBACK, 4, &sends);
         if (refuses)
-            sim.faults[0] = (struct fault){ FAULT_REFUSE, 2, ROLLOUT_ACT_STAGE, 0, false };
+            faults[0] =
+                (struct sim_fault){ SIM_FAULT_REFUSE, 2, ROLLOUT_ACT_STAGE, 0, false, false };
         run(&sim);
         assert_int_equal(sim.rollout.outcome, refuses ? ROLLOUT_FAILED : ROLLOUT_DONE);
         for (size_t i = 0; i < 4; i++) {
             assert_true(sim.rollout.hosts[i].staged || (refuses && i == 2));
             assert_int_equal(sim.rollout.hosts[i].touched, !refuses);
         }
-        rollout_done(&sim.rollout);
+        sim_done(&sim);
     }
+}
+
+static void unhealthy_hosts_go_first_and_are_no_canary(void **unused)
+{
+    (void)unused;
+    struct sim sim;
+    begin(&sim, ROLLOUT_RELEASE, 6, &usual);
+    sim.rollout.hosts[0].was_healthy = sim.rollout.hosts[4].was_healthy = false;
+    run(&sim);
+    const struct rollout_host *hosts = sim.rollout.hosts;
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
+    assert_false(hosts[0].canary);
+    assert_true(hosts[1].canary);
+    assert_int_equal(hosts[0].batch, 1);
+    assert_int_equal(hosts[4].batch, 1);
+    assert_int_equal(hosts[2].batch, 2);
+    sim_done(&sim);
+}
+
+static void zones_follow_one_another(void **unused)
+{
+    (void)unused;
+    static const size_t zones[7] = { 0, 1, 0, 1, 0, 1, 6 };
+    struct rollout_limits limits = usual;
+    limits.by_zone = true;
+    limits.canary = 2;
+    struct sim sim, seen;
+    begin(&sim, ROLLOUT_RELEASE, 7, &limits);
+    begin(&seen, ROLLOUT_RELEASE, 7, &limits);
+    for (size_t i = 0; i < 7; i++)
+        sim.rollout.hosts[i].zone = seen.rollout.hosts[i].zone = zones[i];
+    run(&sim);
+    rollout_foresee(&seen.rollout);
+    const struct rollout_host *hosts = sim.rollout.hosts;
+    assert_true(hosts[0].canary && hosts[1].canary);
+    assert_int_equal(hosts[2].batch, 1);
+    assert_int_equal(hosts[4].batch, 1);
+    assert_int_equal(hosts[3].batch, 2);
+    assert_int_equal(hosts[5].batch, 2);
+    assert_int_equal(hosts[6].batch, 3);
+    for (size_t i = 0; i < 7; i++) { /* what plan shows is what comes */
+        assert_int_equal(seen.rollout.hosts[i].canary, hosts[i].canary);
+        assert_int_equal(seen.rollout.hosts[i].batch, hosts[i].batch);
+    }
+    sim_done(&sim);
+    sim_done(&seen);
+}
+
+/* Within the budget it is named, and catching up brings it along. */
+static void who_was_unreachable_is_caught_up(void **unused)
+{
+    (void)unused;
+    struct rollout_limits limits = usual;
+    limits.unreachable = 1;
+    struct sim sim;
+    begin(&sim, ROLLOUT_RELEASE, 3, &limits);
+    faults[0] = (struct sim_fault){ SIM_FAULT_LOST_BEFORE, 2, ROLLOUT_ACT_STAGE, 0, true, false };
+    run(&sim);
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
+    assert_int_equal(sim.rollout.hosts[2].state, ROLLOUT_HOST_LOST);
+    assert_int_equal(sim_new(&sim), 2);
+    struct sim later;
+    assert_int_equal(sim_init(&later, ROLLOUT_CATCH_UP, 3, names, &usual, NULL), 0);
+    for (size_t i = 0; i < 2; i++) {
+        later.hosts[i].new = later.hosts[i].confirmed = true;
+        later.rollout.hosts[i].skip = true;
+        later.rollout.hosts[i].state = ROLLOUT_HOST_CONFIRMED;
+    }
+    run(&later);
+    assert_int_equal(later.rollout.outcome, ROLLOUT_DONE);
+    assert_int_equal(sim_new(&later), 3);
+    sim_done(&sim);
+    sim_done(&later);
+}
+
+/* Each host that becomes healthy in time gives the others as long again. */
+static void progress_winds_the_deadline_up(void **unused)
+{
+    (void)unused;
+    struct rollout_limits limits = usual;
+    limits.progress_deadline_ms = 50000;
+    struct sim sim;
+    begin(&sim, ROLLOUT_RELEASE, 5, &limits);
+    sim.switch_ms = 40000; /* the four others take longer together than the deadline */
+    run(&sim);
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
+    sim_done(&sim);
+
+    begin(&sim, ROLLOUT_RELEASE, 5, &limits);
+    faults[0] = (struct sim_fault){ SIM_FAULT_SLOW, 3, ROLLOUT_ACT_SWITCH, 60000, false, false };
+    run(&sim);
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_FAILED);
+    assert_true(sim.rollout.stalled);
+    sim_done(&sim);
+}
+
+/* An open rollout cannot go on: closing it would leave hosts of both releases that nobody knows. */
+static void what_cannot_go_on_stays_open(void **unused)
+{
+    (void)unused;
+    struct rollout_limits limits = usual;
+    limits.pause_on_failure = true;
+    struct sim sim;
+    begin(&sim, ROLLOUT_RELEASE, 5, &limits);
+    faults[0] = (struct sim_fault){ SIM_FAULT_DIES, 1, ROLLOUT_ACT_CONFIRM, 0, true, false };
+    sim_run(&sim);
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_PAUSED);
+    size_t before = sim_new(&sim);
+    assert_in_range(before, 1, 4);
+    faults[1] = (struct sim_fault){ SIM_FAULT_LOST_BEFORE, 4, ROLLOUT_ACT_FENCE, 0, true, false };
+    assert_true(sim_takeover(&sim, ROLLOUT_RESUME, 1000));
+    sim_run(&sim);
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_UNREACHABLE);
+    assert_true(sim_takeover(&sim, ROLLOUT_RESUME, 1000)); /* its record is there still */
+    sim_run(&sim);
+    assert_int_equal(sim.rollout.outcome, ROLLOUT_DONE);
+    assert_int_equal(sim_new(&sim), 5);
+    sim_done(&sim);
 }
 
 /* --- every story ------------------------------------------------------------------------------ */
@@ -561,6 +680,11 @@ int main(void)
         cmocka_unit_test(an_open_rollout_is_promoted_resumed_aborted),
         cmocka_unit_test(a_rollback_stays_and_names_what_failed),
         cmocka_unit_test(a_rollback_may_have_to_send_the_release_first),
+        cmocka_unit_test(unhealthy_hosts_go_first_and_are_no_canary),
+        cmocka_unit_test(zones_follow_one_another),
+        cmocka_unit_test(who_was_unreachable_is_caught_up),
+        cmocka_unit_test(progress_winds_the_deadline_up),
+        cmocka_unit_test(what_cannot_go_on_stays_open),
         cmocka_unit_test(after_every_story_each_host_runs_one_release),
         cmocka_unit_test(whoever_goes_on_finds_it_whole),
         cmocka_unit_test(what_nobody_thought_of),
