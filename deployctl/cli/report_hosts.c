@@ -123,7 +123,9 @@ static void put_remedies(const struct row *rows, size_t count)
                    row->view.spec->name, row->clock);
         if (*row->view.error == '\0')
             continue;
-        printf("\n%s: %s\n", row->view.spec->name, row->view.error);
+        printf("\n%s: ", row->view.spec->name);
+        report_text(row->view.error);
+        printf("\n");
         if (row->helps && !row->view.lacks_agent && is_ssh(row)) /* the blame of that says it */
             printf("  `deployctl bootstrap %s` brings what is missing\n", row->view.spec->name);
         if (row->unreachable && strstr(row->view.error, "does not accept our key") != NULL)

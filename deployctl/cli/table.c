@@ -30,6 +30,9 @@ void table_put(struct table *table, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    for (char *at = text; *at; at++) /* what hosts say must not act on the terminal */
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
     if (table->count == table->cap) {
         size_t cap = table->cap ? table->cap * 2 : 64;
         const char **more = realloc(table->cells, cap * sizeof *more);

@@ -83,6 +83,9 @@ static void hang_up(struct boot_host *host)
 static void fail(struct boot_host *host, const char *text)
 {
     snprintf(host->error, sizeof host->error, "%s", text);
+    for (char *at = host->error; *at != '\0'; at++) /* a host's words, on their way to a terminal */
+        if (*at < ' ' || *at > '~')
+            *at = *at == '\n' ? ' ' : '?';
     if (host->boot->applying)
         tell(host, BOOT_NEWS_FAILED, host->error);
     host->state = BOOT_OVER;

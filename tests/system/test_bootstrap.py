@@ -6,8 +6,8 @@ init.  tests/fleet has the same over a real sshd.
 import hashlib
 import json
 import os
+import pty
 import shutil
-import signal
 import stat
 import subprocess
 
@@ -26,7 +26,8 @@ echo "$*" >>"$HOST_ROOT.ssh"
 if [ -e "$HOST_ROOT.limit" ]; then ulimit -f "$(cat "$HOST_ROOT.limit")"; fi
 exec unshare --mount --propagation private sh -c '
     mount --rbind /usr "$HOST_ROOT/usr" && mount --bind "$HOST_ROOT.local" "$HOST_ROOT/usr/local" &&
-    mount --rbind /dev "$HOST_ROOT/dev" &&
+    mount --rbind /dev "$HOST_ROOT/dev" && mount --rbind /proc "$HOST_ROOT/proc" &&
+    mount --bind "$HOST_ROOT.comm" "$HOST_ROOT/proc/1/comm" &&
     exec chroot "$HOST_ROOT" /bin/sh -c "$1"' host "$last"
 """
 RECIPE = """[deploy]
@@ -50,7 +51,7 @@ class Host:
     def __init__(self, folder):
         self.folder, self.root = folder, os.path.join(folder, "root")
         for name in ("usr", "dev", "etc", "srv", "home", "run", "tmp", "var/lib", "var/log",
-                     "proc/1", "root"):
+                     "proc", "root"):
             os.makedirs(self.path(name))
         for name in ("bin", "sbin", "lib", "lib64", "lib32", "libx32"):
             if os.path.islink("/" + name):
@@ -64,7 +65,8 @@ class Host:
                 lines = self.text("etc", name).splitlines(keepends=True)
                 self.write(("etc", name), "".join(
                     line for line in lines if line.split(":")[0] not in ("deploy", "shop")))
-        self.write(("proc", "1", "comm"), "bash\n")
+        with open(self.root + ".comm", "w") as file:
+            file.write("bash\n")
         os.makedirs(self.root + ".local/bin")
         os.makedirs(folder + "/bin")
         self.script(folder + "/bin/ssh", SSH)
@@ -180,6 +182,41 @@ def test_a_dry_run_tells_and_changes_nothing(host):
              host.bootstrap("--dry-run", "--json").stdout.splitlines()]
     assert [step["step"] for step in lines[0]["steps"]][:2] == ["group", "user"]
     assert lines[-1] == {"event": "end", "ready": 0, "hosts": 1, "exit": 0}
+
+
+def test_on_a_terminal_it_asks(host):
+    """stdin and stderr are a terminal; anything but y changes nothing."""
+    before = host.files()
+    for answer in (b"n\n", b"y\n"):
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(host.words("bootstrap", "--supervisor", SUPERVISOR),
+                                   stdin=theirs, stderr=theirs, stdout=subprocess.PIPE,
+                                   env=host.environment())
+        os.close(theirs)
+        try:
+            asked = b""
+            while b"Do this on 1 host? [y/N] " not in asked:
+                asked += os.read(ours, 1000)
+            if answer == b"n\n":
+                assert host.files() == before
+            os.write(ours, answer)
+            out = process.communicate(timeout=PATIENCE)[0].decode()
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+        assert process.returncode == 0
+        if answer == b"n\n":
+            assert "Nothing was changed" in out and host.files() == before
+    is_whole(host)
+
+
+def test_what_a_host_says_does_not_act_on_the_terminal(host):
+    host.script(host.local("bin/uname"), "#!/bin/sh\nprintf '\\033[2Jvax\\n'\n")
+    assert "?[2Jvax" in host.bootstrap(code=3).stdout
+    host.script(host.local("bin/sudo"),
+                "#!/bin/sh\nprintf 'sudo: \\033[2J no\\n' >&2\nexit 1\n")
+    assert "sudo: ?[2J no" in host.bootstrap("--sudo", code=4).stdout
 
 
 def test_a_host_of_another_machine_is_refused(host):
