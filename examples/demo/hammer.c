@@ -72,7 +72,7 @@ static int open_connection(int port)
 /* Bytes of a whole answer in text (Content-Length), 0 = 0 bytes or not whole yet. */
 static size_t whole(const char *text, size_t len)
 {
-    const char *body = strstr(text, "\r\n\r\n"), *length = strstr(text, "Content-Length: ");
+    const char *body = strstr(text, "\r\n\r\n"), *length = strcasestr(text, "Content-Length: ");
 
     if (!body || !length)
         return 0;
@@ -104,7 +104,7 @@ static ssize_t ask(int fd, bool keep_alive, char *text)
 
 static void count_version(struct tally *tally, const char *text)
 {
-    const char *at = strstr(text, "X-Version: ");
+    const char *at = strcasestr(text, "X-Version: ");
     char name[48] = "?";
 
     if (at)
@@ -143,7 +143,7 @@ static bool judge(struct worker *worker, const char *text, ssize_t len)
     }
     atomic_fetch_add(&worker->tally->ok, 1);
     count_version(worker->tally, text);
-    return strstr(text, "Connection: close") == NULL;
+    return strcasestr(text, "Connection: close") == NULL;
 }
 
 static void *work(void *context)

@@ -27,32 +27,8 @@ needs_haproxy = pytest.mark.skipif(not HAPROXY, reason="NOT TESTED: haproxy is m
                                                        "haproxy")
 READY = "20s" if SANITIZED else "10s"
 
-# Each answer has four parts that come from its release at different moments.
-WEB = r"""#!/usr/bin/python3
-import http.server, os, signal, sys, time
-signal.signal(signal.SIGTERM, lambda *unused: os._exit(0))
-if os.path.exists("never-ready"):
-    time.sleep(1000)
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        head = open("VERSION").read().strip()
-        time.sleep(float(self.path[6:]) if self.path.startswith("/slow/") else 0.01)
-        tail = open("VERSION").read().strip()
-        body = " ".join([os.environ["RELEASE_ID"], START, head, tail]).encode()
-        self.send_response(200)
-        self.send_header("X-Version", head)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *arguments):
-        pass
-START = open("VERSION").read().strip()
-class Server(http.server.ThreadingHTTPServer):
-    allow_reuse_address = True
-    request_queue_size = 128
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
+with open(os.path.join(ROOT, "tests/system/abrupt_web")) as script:
+    WEB = script.read()
 
 
 class Host:
