@@ -13,6 +13,7 @@ enum { OUT_MAX = 4 * 1024 * 1024, RELOAD_MS = 120000 };
 
 static int print_answer(const json_t *answer)
 {
+    json_t *warnings = json_object_get(answer, "warnings");
     json_t *problems = json_object_get(answer, "problems"), *line;
     struct buf out;
     size_t i;
@@ -21,6 +22,7 @@ static int print_answer(const json_t *answer)
     reload_view(answer, table_width(STDOUT_FILENO), table_colour(STDOUT_FILENO), &out);
     int code = client_print(buf_text(&out));
     buf_done(&out);
+    json_array_foreach(warnings, i, line) client_say("warning: %s", json_string_value(line));
     json_array_foreach(problems, i, line) client_say("%s", json_string_value(line));
     return code;
 }

@@ -33,15 +33,23 @@ static void warn_all(const struct err_list *warnings)
         log_warn(warnings->lines[i], NULL);
 }
 
-struct plan *core_plan_make(const struct plan_source *source, struct err_list *errors)
+static struct plan *make_plan(const struct plan_source *source, struct err_list *errors)
 {
     struct err_list warnings;
 
     err_list_init(&warnings);
-    struct plan *plan = plan_make(source, errors, &warnings);
-    if (plan)
-        warn_all(&warnings);
+    struct plan *plan = core_plan_make(source, errors, &warnings);
     err_list_done(&warnings);
+    return plan;
+}
+
+struct plan *core_plan_make(const struct plan_source *source, struct err_list *errors,
+                            struct err_list *warnings)
+{
+    struct plan *plan = plan_make(source, errors, warnings);
+
+    if (plan)
+        warn_all(warnings);
     return plan;
 }
 
@@ -157,7 +165,7 @@ static int load_kept(struct core *core, int fd, struct err_list *errors)
 
     if (rc != 0)
         return rc;
-    core->plan = core_plan_make(core->source, errors);
+    core->plan = make_plan(core->source, errors);
     return core->plan ? 0 : ERR_INVALID;
 }
 
@@ -167,13 +175,13 @@ static int load_disk(struct core *core, struct err_list *errors)
 
     if (plan_source_read(core->config, environ, core->source, errors) != 0)
         return ERR_INVALID;
-    core->plan = core_plan_make(core->source, errors);
+    core->plan = make_plan(core->source, errors);
     if (!core->plan)
         return ERR_INVALID;
     read_scales(core->plan, core->source);
     if (core->source->nscales > 0) {
         plan_free(core->plan);
-        core->plan = core_plan_make(core->source, errors);
+        core->plan = make_plan(core->source, errors);
         if (!core->plan)
             return ERR_INVALID;
     }
@@ -446,7 +454,7 @@ static int scale_to(struct core *core, const char *name, int64_t count, struct e
     int rc = plan_source_scale(source, name, count)
                  ? 0
                  : err_set(err, ERR_MEMORY, "no memory for the scale");
-    struct plan *plan = rc == 0 ? core_plan_make(source, &errors) : NULL;
+    struct plan *plan = rc == 0 ? make_plan(source, &errors) : NULL;
     if (rc == 0 && !plan)
         rc = err_set(err, ERR_INVALID, "%s", errors.count ? errors.lines[0] : "it does not fit");
     if (rc == 0)

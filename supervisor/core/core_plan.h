@@ -20,8 +20,9 @@ int core_plan_control(const struct core *core, struct listen_options *ret, struc
 /* Tells the releases which services and instances there are; the keeper must be configured. */
 int core_plan_releases(struct core *core, enum releases_start start, struct err_list *problems,
                        struct err *err);
-/* A plan; its warnings are logged. */
-struct plan *core_plan_make(const struct plan_source *source, struct err_list *errors);
+/* A plan; its warnings are logged, too. */
+struct plan *core_plan_make(const struct plan_source *source, struct err_list *errors,
+                            struct err_list *warnings);
 /* From the disk; or, to undo, the texts of before the last reload.  Scales stay what they are.
  * malloc'ed, or NULL with errors. */
 struct plan_source *core_plan_read(const struct core *core, bool undo, struct err_list *errors);

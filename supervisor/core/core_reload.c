@@ -14,6 +14,7 @@
 #include "supervisor/core/spawn.h"
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/plan_fate.h"
+#include "supervisor/plan/plan_lint.h"
 
 struct reload {
     struct core *core;
@@ -22,7 +23,7 @@ struct reload {
     struct plan *plan;
     struct plan_diff diff;
     struct arena arena;
-    struct err_list errors, problems;
+    struct err_list errors, warnings, problems;
     json_t *services; /* of the answer */
     size_t interrupts;
 };
@@ -277,6 +278,7 @@ static json_t *answer(const struct reload *reload, bool applied)
     json_object_set_new(result, "access", names_json(&reload->diff.access));
     jsonx_set_int(result, "interrupts", (json_int_t)reload->interrupts);
     jsonx_set_bool(result, "applied", applied);
+    json_object_set_new(result, "warnings", lines_json(&reload->warnings));
     json_object_set_new(result, "problems", lines_json(&reload->problems));
     return result;
 }
@@ -313,7 +315,10 @@ static int read_both(struct reload *reload, struct err *err)
     struct core *core = reload->core;
 
     reload->source = core_plan_read(core, reload->undo, &reload->errors);
-    reload->plan = reload->source ? core_plan_make(reload->source, &reload->errors) : NULL;
+    reload->plan =
+        reload->source ? core_plan_make(reload->source, &reload->errors, &reload->warnings) : NULL;
+    if (reload->plan)
+        plan_lint(reload->plan, reload->source, &reload->warnings);
     if (reload->plan) /* all names of [access:NAME] must be there when somebody can mend it */
         rights_free(rights_make(reload->plan, &reload->errors));
     if (!reload->plan || reload->errors.total > 0)
@@ -396,6 +401,7 @@ static void reload_done(struct reload *reload)
         plan_source_free(reload->source);
     free(reload->source);
     err_list_done(&reload->errors);
+    err_list_done(&reload->warnings);
     err_list_done(&reload->problems);
     arena_done(&reload->arena);
     json_decref(reload->services);
@@ -408,6 +414,7 @@ static json_t *run(struct reload *reload, json_t **ret_data, struct err *err)
     int rc = 0;
 
     err_list_init(&reload->errors);
+    err_list_init(&reload->warnings);
     err_list_init(&reload->problems);
     arena_init(&reload->arena);
     if (reload->undo && !core_plan_can_undo(reload->core))

@@ -72,6 +72,16 @@ def test_plan_changes_nothing(host):
     assert up(s) == before
 
 
+def test_warnings_reach_who_reloads(host):
+    """As `check` says them: whoever edits and reloads may not have asked it."""
+    s = host(BASE)
+    s.write(BASE + "schedule = @daily\n")
+    for words in (("--plan",), ()):
+        told = s.run("reload", *words).stderr
+        assert re.search(r"warning: \S+:\d+: \[service:b\] schedule: has no effect without", told)
+    assert s.run("reload", "--json").stderr == ""
+
+
 def test_live_keys_do_not_restart(host):
     s = host(BASE)
     before = up(s)
