@@ -136,6 +136,14 @@ bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_
         AUTO_FREE char *path = app_beside(app->file, app->recipe.fleet.ssh_config);
         app->recipe.fleet.ssh_config = path ? arena_strdup(&app->recipe.arena, path) : NULL;
     }
+    if (app->recipe.deploy.freeze_file) {
+        AUTO_FREE char *path = app_beside(app->file, app->recipe.deploy.freeze_file);
+        app->recipe.deploy.freeze_file = path ? arena_strdup(&app->recipe.arena, path) : NULL;
+        if (!app->recipe.deploy.freeze_file) { /* not known is not the same as not frozen */
+            app_error("no memory for the path of freeze_file");
+            return false;
+        }
+    }
     if (hosts && recipe_select(&app->recipe, hosts, &err) < 0) {
         app_error("%s", err.text);
         *ret_code = APP_USAGE;

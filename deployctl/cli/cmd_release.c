@@ -6,6 +6,7 @@
 #include "deployctl/cli/app.h"
 #include "deployctl/cli/cmd_release.h"
 #include "deployctl/cli/commands.h"
+#include "deployctl/cli/freeze.h"
 #include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
 
@@ -18,6 +19,7 @@ const struct cli_option cmd_release_options[] = {
     { "message", 'm', "TEXT", "Why; kept on the hosts." },
     { "irreversible", 0, "WHAT", "What of it cannot be undone; going back over it wants --yes." },
     { "despite", 0, NULL, "Release it although it was judged bad before." },
+    { "despite-freeze", 0, NULL, "Release although [deploy] freeze_file is there." },
     { "yes", 'y', NULL, "Ask nothing." },
     { NULL, 0, NULL, NULL },
 };
@@ -81,6 +83,8 @@ static int release(struct app *app)
 {
     struct driver *driver;
     const struct recipe_hooks *hooks = &app->recipe.hooks;
+    if (!freeze_allows(app, cli_flag(app->cli, "despite-freeze")))
+        return APP_OPEN;
     if (!hook_run(app, "before_release", hooks->before_release, NULL)) {
         app_error("nothing was changed");
         return APP_CONFIG;

@@ -45,7 +45,7 @@ static const struct cli_command commands[] = {
       .help = "Release a folder: stage everywhere, canary, bake, batches.\n\nA release that a "
               "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
               "rolled back, 3 configuration, 4 hosts unreachable or not able to take part, 5 "
-              "somebody else is at work, 6 held, paused or inconclusive, 7 hosts need attention." },
+              "somebody else is at work, 6 held, frozen, paused or inconclusive, 7 hosts need attention." },
     { .name = "simulate", .words = "[SOURCE]", .max_words = 1,
       .run = cmd_simulate_run, .complete = complete_source,
       .options = cmd_simulate_options,

@@ -24,9 +24,9 @@ enum recipe_failure { RECIPE_ROLLBACK, RECIPE_PAUSE };
 enum recipe_inconclusive { RECIPE_INCONCLUSIVE_PAUSE, RECIPE_INCONCLUSIVE_PROMOTE };
 
 struct recipe_deploy {
-    const char *app, *path, *source, *owner; /* owner may be NULL */
-    const char *signing_key;                 /* NULL = releases are not signed */
-    const char *service_file;                /* NULL = none */
+    const char *app, *path, *source, *owner, *freeze_file; /* the last two may be NULL */
+    const char *signing_key;                               /* NULL = releases are not signed */
+    const char *service_file;                              /* NULL = none */
     struct opt_names services, shared_dirs, shared_files, exclude;
     int64_t keep_releases;
     int links, modes, durability;

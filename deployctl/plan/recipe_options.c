@@ -41,6 +41,9 @@ static const struct opt deploy_rows[] = {
       .help = "How a staged release is made safe against a power cut; fsync where a busy database shares the disk." },
     { .key = "owner", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, owner), .example = "web:web",
       .help = "Owner of the released files; the agent must be root for it." },
+    { .key = "freeze_file", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, freeze_file), .example = "./FREEZE",
+      .help = "While this file is there, nothing is released from this machine; its first line is the reason. "
+              "Rollback, abort, pause, promote and resume go through. Relative to this file." },
     { .key = "signing_key", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, signing_key), .example = "./deploy.key",
       .help = "Private key that releases are signed with (`deployctl keygen` makes one); relative to this file. Hosts that "
               "have a trust.ini take nothing else." },

@@ -430,3 +430,28 @@ def test_the_question_is_the_last_thing_on_the_screen(fleet):
         os.close(ours)
     assert b"h1 " in text and b"looking at every host" in text
     assert fleet.one_release() == before
+
+
+def test_a_frozen_app_is_not_released_but_rolled_back(fleet):
+    fleet.write()
+    text = open(fleet.recipe, encoding="utf-8").read()
+    with open(fleet.recipe, "w", encoding="utf-8") as out:
+        out.write(text.replace("[deploy]", "[deploy]\nfreeze_file = FREEZE", 1))
+    freeze = os.path.join(fleet.folder, "FREEZE")
+    fleet.run("release", fleet.source, "--yes")
+    first = fleet.one_release()
+    with open(freeze, "w", encoding="utf-8") as out:
+        out.write("year's end: \x1bask ann\nnot shown\n")
+    fleet.change()
+    told = fleet.run("release", fleet.source, "--yes", code=6)
+    assert "year's end: ?ask ann" in told and "frozen by" in told and "not shown" not in told
+    assert fleet.one_release() == first
+    told = fleet.run("release", fleet.source, "--yes", "--despite-freeze")
+    assert "released despite that" in told
+    assert fleet.one_release() != first
+    fleet.run("rollback", "--yes")
+    assert fleet.one_release() == first
+    os.unlink(freeze)
+    os.mkdir(freeze)  # what cannot be read may say anything
+    assert "cannot be read" in fleet.run("release", fleet.source, "--yes", code=6)
+    fleet.write()
