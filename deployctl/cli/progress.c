@@ -312,7 +312,8 @@ static void remember(struct progress *p, const struct driver_news *news)
         p->bake_done = news->done;
         p->bake_total = news->total;
     }
-    for (size_t i = 0; news->host && i < p->count; i++) {
+    bool shown = p->style == PROGRESS_LIVE && news->host;
+    for (size_t i = 0; shown && i < p->count; i++) {
         struct line *line = &p->lines[i];
         char done[UNIT_TEXT_MAX], total[UNIT_TEXT_MAX];
         if (strcmp(line->name, news->host) != 0)

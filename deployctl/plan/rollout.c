@@ -229,9 +229,17 @@ void rollout_step(struct rollout *rollout, const struct rollout_event *event, in
     rollout->now_ms = now_ms;
     if (rollout->stage == ROLLOUT_OVER)
         return;
+    enum rollout_stage stage = rollout->stage;
     take(rollout, event);
-    while (rollout->stage != ROLLOUT_OVER && rollout_stage_advance(rollout))
-        ;
+    if (event->host < rollout->count)
+        rollout_stage_note(rollout, event->host);
+    if (event->kind == ROLLOUT_EV_VERDICT || event->act == ROLLOUT_ACT_DECIDE)
+        rollout_stage_survey(rollout); /* more than one host may have changed */
+    while (rollout->stage != ROLLOUT_OVER && rollout_stage_advance(rollout)) {
+        if (rollout->stage != stage)
+            rollout_stage_survey(rollout);
+        stage = rollout->stage;
+    }
 }
 
 static void sooner(int64_t *at, int64_t candidate)
@@ -249,9 +257,13 @@ int64_t rollout_next_ms(const struct rollout *r)
         sooner(&at, r->bake_end_ms > r->now_ms ? r->bake_end_ms : r->now_ms + 1000);
     else if (r->limits.progress_deadline_ms > 0 && r->kind != ROLLOUT_ROLLBACK)
         sooner(&at, r->progress_ms + r->limits.progress_deadline_ms);
-    for (size_t i = 0; i < r->count; i++) {
+    size_t left = r->facts[ROLLOUT_FACT_LEASED];
+    for (size_t i = r->first_leased; left > 0 && i < r->count; i++) {
         const struct rollout_host *h = &r->hosts[i];
-        if (h->state != ROLLOUT_HOST_NEW || h->away || h->pending)
+        if (h->state != ROLLOUT_HOST_NEW || h->away)
+            continue;
+        left--;
+        if (h->pending)
             continue;
         sooner(&at, h->extend_at_ms);
         if (r->stage == ROLLOUT_BATCHES && h->ready && r->batch > 0 && h->batch == r->batch)
@@ -270,6 +282,8 @@ int rollout_init(struct rollout *rollout, enum rollout_kind kind, size_t count,
                                  .limits = *limits,
                                  .culprit = ROLLOUT_NOBODY,
                                  .lock_retry_ms = -1,
+                                 .lease_ms = -1,
+                                 .first_leased = count,
                                  .cap = 3 * count + 8 };
     if (count == 0)
         return err_set(err, ERR_INVALID, "no hosts");

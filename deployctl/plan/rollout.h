@@ -147,6 +147,19 @@ struct rollout_limits {
     bool stage_first;      /* ROLLBACK: some hosts have to be sent the release before */
     bool by_zone;          /* no batch has hosts of two zones, and zones follow one another */
 };
+/* So many hosts of each kind; kept up to date host by host, for a fleet is large and news are many.
+ */
+enum rollout_fact {
+    ROLLOUT_FACT_PENDING,
+    ROLLOUT_FACT_AWAY, /* or broken before */
+    ROLLOUT_FACT_FAILED,
+    ROLLOUT_FACT_BAD,
+    ROLLOUT_FACT_BAD_CANARY,
+    ROLLOUT_FACT_UNDOING,
+    ROLLOUT_FACT_OUT,
+    ROLLOUT_FACT_LEASED, /* NEW and reachable */
+    ROLLOUT_NFACTS
+};
 struct rollout_host {
     const char *name; /* borrowed */
     enum rollout_host_state state;
@@ -167,6 +180,7 @@ struct rollout_host {
     bool touched;         /* a switch was asked for, or it was found on the release */
     bool maybe_confirmed; /* a confirm was asked for */
     bool undo_tried, paced, cleaned;
+    unsigned facts;         /* bits: what it is counted as */
     size_t zone;            /* the first host of its zone; 0 = all are in one */
     size_t zone_canaries;   /* of the first host of a zone: so many were chosen there */
     size_t batch;           /* 1.. ; 0 = canary or not yet */
@@ -191,7 +205,12 @@ struct rollout {
     enum verdict_kind verdict;
     bool inconclusive; /* the bake ended without a verdict */
     bool deciding;
-    size_t absent; /* hosts the last record was written without */
+    size_t facts[ROLLOUT_NFACTS];
+    size_t first_leased; /* no host before it is */
+    int64_t lease_ms;    /* no lease is to be extended before; -1 = there is none */
+    size_t next_old;     /* of the present group: no host before it waits for its switch */
+    bool swept;          /* all of the group that need not wait were switched */
+    size_t absent;       /* hosts the last record was written without */
     int64_t now_ms, bake_end_ms, progress_ms, lock_retry_ms, lock_end_ms;
     struct rollout_order *orders; /* owned; what to do now, valid until the next step */
     size_t norders, cap;

@@ -17,30 +17,26 @@ void rollout_stage_ask(struct rollout *r, size_t host, enum rollout_act act)
 {
     if (r->norders < r->cap)
         r->orders[r->norders++] = (struct rollout_order){ host, act };
-    if (host < r->count && act != ROLLOUT_ACT_UNLOCK)
+    if (host < r->count && act != ROLLOUT_ACT_UNLOCK) {
         r->hosts[host].pending = act;
+        rollout_stage_note(r, host);
+    }
 }
 
 static bool waiting(const struct rollout *r)
 {
-    for (size_t i = 0; i < r->count; i++)
-        if (r->hosts[i].pending != ROLLOUT_ACT_NONE)
-            return true;
-    return r->deciding;
+    return r->facts[ROLLOUT_FACT_PENDING] > 0 || r->deciding;
 }
 
 /* Hosts that are not there for us: not reachable, or broken before we came. */
-static size_t away(const struct rollout *r)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->count; i++)
-        n += r->hosts[i].away || r->hosts[i].broken;
-    return n;
-}
+static size_t away(const struct rollout *r) { return r->facts[ROLLOUT_FACT_AWAY]; }
 
-static size_t failed(const struct rollout *r, size_t *ret_first, bool *ret_bad)
+/* More hosts failed than may: which was the first, and whether a gate judged any. */
+static bool too_many_failed(const struct rollout *r, size_t *ret_first, bool *ret_bad)
 {
     size_t n = 0;
+    if (r->facts[ROLLOUT_FACT_FAILED] <= r->limits.failed)
+        return false;
     for (size_t i = 0; i < r->count; i++) {
         if (!r->hosts[i].failed)
             continue;
@@ -48,7 +44,7 @@ static size_t failed(const struct rollout *r, size_t *ret_first, bool *ret_bad)
             *ret_first = i;
         *ret_bad = *ret_bad || r->hosts[i].bad;
     }
-    return n;
+    return true;
 }
 
 bool rollout_stage_touched(const struct rollout *r)
@@ -221,7 +217,7 @@ static bool too_few(struct rollout *r)
     if (away(r) == r->count || (!forgiving && away(r) > r->limits.unreachable))
         return give_up(r, ROLLOUT_UNREACHABLE);
     bool whole = !forgiving || r->stage == ROLLOUT_STAGING; /* what was sent for has to be there */
-    if (whole && failed(r, &first, &bad) > r->limits.failed) {
+    if (whole && too_many_failed(r, &first, &bad)) {
         r->culprit = first;
         return give_up(r, ROLLOUT_FAILED);
     }
@@ -333,12 +329,47 @@ static bool is_out(const struct rollout *r, const struct rollout_host *h)
            (h->state == ROLLOUT_HOST_UNDOING && !h->away);
 }
 
-size_t rollout_stage_out(const struct rollout *rollout)
+size_t rollout_stage_out(const struct rollout *r) { return r->facts[ROLLOUT_FACT_OUT]; }
+
+static bool is_leased(const struct rollout_host *h)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < rollout->count; i++)
-        n += is_out(rollout, &rollout->hosts[i]);
-    return n;
+    return h->state == ROLLOUT_HOST_NEW && !h->away;
+}
+
+static unsigned facts_of(const struct rollout *r, const struct rollout_host *h)
+{
+    return (unsigned)(h->pending != ROLLOUT_ACT_NONE) << ROLLOUT_FACT_PENDING |
+           (unsigned)(h->away || h->broken) << ROLLOUT_FACT_AWAY |
+           (unsigned)h->failed << ROLLOUT_FACT_FAILED | (unsigned)h->bad << ROLLOUT_FACT_BAD |
+           (unsigned)(h->bad && h->canary) << ROLLOUT_FACT_BAD_CANARY |
+           (unsigned)(h->state == ROLLOUT_HOST_UNDOING) << ROLLOUT_FACT_UNDOING |
+           (unsigned)is_out(r, h) << ROLLOUT_FACT_OUT |
+           (unsigned)is_leased(h) << ROLLOUT_FACT_LEASED;
+}
+
+void rollout_stage_note(struct rollout *r, size_t host)
+{
+    struct rollout_host *h = &r->hosts[host];
+    unsigned now = facts_of(r, h);
+    for (unsigned k = 0; now != h->facts && k < ROLLOUT_NFACTS; k++)
+        r->facts[k] += (size_t)(now >> k & 1) - (size_t)(h->facts >> k & 1);
+    h->facts = now;
+    if (!(now >> ROLLOUT_FACT_LEASED & 1))
+        return;
+    if (host < r->first_leased)
+        r->first_leased = host;
+    if (r->lease_ms < 0 || h->extend_at_ms < r->lease_ms)
+        r->lease_ms = h->extend_at_ms;
+}
+
+void rollout_stage_survey(struct rollout *r)
+{
+    r->first_leased = r->count;
+    r->lease_ms = -1;
+    r->next_old = 0;
+    r->swept = false;
+    for (size_t i = 0; i < r->count; i++)
+        rollout_stage_note(r, i);
 }
 
 static bool in_group(const struct rollout *r, const struct rollout_host *h)
@@ -346,31 +377,46 @@ static bool in_group(const struct rollout *r, const struct rollout_host *h)
     return r->stage == ROLLOUT_BATCHES ? h->batch == r->batch && r->batch > 0 : h->canary;
 }
 
+/* Of the group, those that wait for their switch, as far as capacity allows.  Once all were looked
+ * at only hosts that need capacity are left, in order: then the first that has to wait ends it. */
 static void switch_some(struct rollout *r)
 {
     size_t most = r->kind == ROLLOUT_ROLLBACK ? r->limits.undo_unavailable : r->limits.unavailable;
-    size_t out = rollout_stage_out(r);
-    for (size_t i = 0; i < r->count; i++) {
+    size_t out = rollout_stage_out(r), first = r->count;
+    for (size_t i = r->next_old; i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
         bool counts = h->was_healthy && !(r->kind == ROLLOUT_ROLLBACK && h->overlap);
-        if (!in_group(r, h) || h->state != ROLLOUT_HOST_OLD || !taking_part(h) || h->pending)
+        if (!in_group(r, h) || h->state != ROLLOUT_HOST_OLD || !taking_part(h))
             continue;
-        if (counts && out >= most)
+        if (h->pending || (counts && out >= most)) {
+            first = i < first ? i : first;
+            if (r->swept && !h->pending)
+                break;
             continue;
+        }
         out += counts;
         h->state = ROLLOUT_HOST_SWITCHING;
         h->touched = true;
         h->ready = false;
         rollout_stage_ask(r, i, ROLLOUT_ACT_SWITCH);
     }
+    r->next_old = first;
+    r->swept = true;
 }
 
 static void extend_leases(struct rollout *r)
 {
+    if (r->lease_ms < 0 || r->now_ms < r->lease_ms)
+        return;
+    r->lease_ms = -1; /* noted again for each host that is not asked */
     for (size_t i = 0; i < r->count; i++) {
-        struct rollout_host *h = &r->hosts[i];
-        if (h->state == ROLLOUT_HOST_NEW && !h->away && !h->pending && r->now_ms >= h->extend_at_ms)
+        const struct rollout_host *h = &r->hosts[i];
+        if (h->state != ROLLOUT_HOST_NEW || h->away || h->pending)
+            continue;
+        if (r->now_ms >= h->extend_at_ms)
             rollout_stage_ask(r, i, ROLLOUT_ACT_EXTEND);
+        else
+            rollout_stage_note(r, i);
     }
 }
 
@@ -393,7 +439,7 @@ static bool may_undo(const struct rollout_host *h)
 /* Within the failure budget the hosts that a gate judged go back alone. */
 static void undo_bad(struct rollout *r)
 {
-    for (size_t i = 0; i < r->count; i++) {
+    for (size_t i = 0; r->facts[ROLLOUT_FACT_BAD] > 0 && i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
         bool broken = h->state == ROLLOUT_HOST_STRAY && !h->undo_tried && !h->pending;
         if (h->bad && !h->away && (may_undo(h) || broken))
@@ -412,10 +458,11 @@ static bool judge(struct rollout *r)
         return leave_open(r, ROLLOUT_PAUSED);
     if (r->kind == ROLLOUT_ROLLBACK)
         return false;
-    for (size_t i = 0; i < r->count; i++)
-        if (r->hosts[i].canary && r->hosts[i].bad && r->stage < ROLLOUT_BATCHES)
+    bool canary = r->facts[ROLLOUT_FACT_BAD_CANARY] > 0 && r->stage < ROLLOUT_BATCHES;
+    for (size_t i = 0; canary && i < r->count; i++)
+        if (r->hosts[i].canary && r->hosts[i].bad)
             return fail(r, ROLLOUT_BAD, i);
-    if (failed(r, &first, &bad) > r->limits.failed)
+    if (too_many_failed(r, &first, &bad))
         return fail(r, bad ? ROLLOUT_BAD : ROLLOUT_FAILED, first);
     if (away(r) > r->limits.unreachable)
         return fail(r, ROLLOUT_UNREACHABLE, ROLLOUT_NOBODY);
@@ -562,6 +609,7 @@ static bool next_batch(struct rollout *r)
         return close_with(r, forward_outcome(r));
     r->batch++;
     r->progress_ms = r->now_ms;
+    rollout_stage_survey(r);
     return true;
 }
 
@@ -581,24 +629,25 @@ void rollout_stage_foresee(struct rollout *r)
 
 static bool do_batches(struct rollout *r)
 {
-    bool settled = true;
+    size_t left = 0;
     if (r->kind != ROLLOUT_ROLLBACK)
         undo_bad(r);
     switch_some(r);
     extend_leases(r);
-    for (size_t i = 0; i < r->count; i++) {
+    while (r->first_leased < r->count && !is_leased(&r->hosts[r->first_leased]))
+        r->first_leased++;
+    size_t leased = r->facts[ROLLOUT_FACT_LEASED];
+    for (size_t i = r->first_leased; leased > 0 && i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
-        if (h->state == ROLLOUT_HOST_UNDOING || h->pending)
-            settled = false;
-        if (!in_group(r, h) || h->away)
+        leased -= is_leased(h);
+        if (!is_leased(h) || !in_group(r, h))
             continue;
-        if (h->state == ROLLOUT_HOST_OLD || h->state == ROLLOUT_HOST_SWITCHING ||
-            h->state == ROLLOUT_HOST_NEW)
-            settled = false;
-        if (h->state == ROLLOUT_HOST_NEW && !h->pending && h->ready &&
-            r->now_ms - h->ready_since_ms >= r->limits.healthy_for_ms)
+        left++;
+        if (!h->pending && h->ready && r->now_ms - h->ready_since_ms >= r->limits.healthy_for_ms)
             confirm(r, i);
     }
+    bool settled = left == 0 && r->next_old == r->count && r->facts[ROLLOUT_FACT_PENDING] == 0 &&
+                   r->facts[ROLLOUT_FACT_UNDOING] == 0;
     return settled && next_batch(r);
 }
 

@@ -15,6 +15,9 @@ bool rollout_stage_over(struct rollout *r, enum rollout_outcome outcome);
 /* True from canary to batches. */
 bool rollout_stage_forward(const struct rollout *r);
 bool rollout_stage_touched(const struct rollout *r); /* any host */
+/* Counts one host anew; whoever changes a host outside of a change of stage calls it. */
+void rollout_stage_note(struct rollout *r, size_t host);
+void rollout_stage_survey(struct rollout *r); /* all of them */
 void rollout_stage_foresee(struct rollout *r);
 size_t rollout_stage_out(const struct rollout *r);
 
