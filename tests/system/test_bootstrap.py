@@ -350,3 +350,34 @@ def test_hosts_tells_what_is_missing_and_the_remedy(host):
         file.write("Permission denied (publickey).\n")
     away = host.run("hosts", code=4)
     assert "unreachable" in away.stdout and "logs in as root" in away.stdout
+
+
+def test_an_init_of_scripts_starts_it(host):
+    if not os.path.exists("/usr/lib/lsb/init-functions") or not shutil.which(
+            "update-rc.d", path="/usr/sbin:/sbin"):
+        pytest.skip("NOT TESTED: this machine has no update-rc.d or /lib/lsb/init-functions")
+    with open(host.root + ".comm", "w") as file:
+        file.write("init\n")
+    os.makedirs(host.path("etc/init.d"))
+
+    def there(words, code):
+        done = subprocess.run([host.folder + "/bin/ssh", words], env=host.environment(),
+                              capture_output=True, text=True, timeout=PATIENCE,
+                              stdin=subprocess.DEVNULL)
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+    supervisor = "/usr/local/sbin/supervisor"
+    try:
+        done = host.bootstrap()
+        assert "web1  unit " in done.stdout and "web1  start " in done.stdout
+        assert f"DAEMON={supervisor}\n" in host.text("etc/init.d/supervisor")
+        assert "shop:0" in there(f"{supervisor} status", 3)  # waits for its first release
+        there("/etc/init.d/supervisor status", 0)
+        ready = host.run("hosts")
+        assert ready.stdout.splitlines()[1].endswith(" ok")
+        assert "web1: has everything" in host.bootstrap().stdout
+        with open(host.folder + "/shop.ini", "a") as file:
+            file.write("startsecs = 2s\n")
+        assert "web1  reload " in host.bootstrap("--replace").stdout
+    finally:
+        there(f"{supervisor} shutdown", None)
