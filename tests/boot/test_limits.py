@@ -119,7 +119,7 @@ def test_limits():
     assert int(cpu[3].split()[1]) > 0
     assert said["ourselves"].splitlines()[0].endswith("/supervisor")
     assert said["plan"].count("changes while it runs") == 2
-    assert "breeder  is failed: applies at its next start" in said["plan"]
+    assert "breeder  is exited: applies at its next start" in said["plan"]
     assert said["live"].split() == ["50", "max", "200000", "100000"]
     assert said["same"].split()[0] == said["same"].split()[1]
 
