@@ -558,6 +558,18 @@ static int make_parts(struct run *run, struct err *err)
     return make_releases(run, err);
 }
 
+/* Of a ledger that was lost only the processes themselves tell. */
+static void take_up_lost(struct run *run)
+{
+    struct core *core = &run->core;
+    size_t found = keeper_rebuild(core->keeper);
+
+    core->ledger.header->rebuilt = 0;
+    log_error("the ledger was lost; processes were found again by their environment", NULL);
+    events_publish(core->events, "ledger-rebuilt", json_pack("{s:I}", "found", (json_int_t)found));
+    run->adopted |= found > 0;
+}
+
 /* In this order: what lives is known before anything is decided, and decided before anything
  * starts. */
 static int take_up(struct run *run, struct err *err)
@@ -576,18 +588,12 @@ static int take_up(struct run *run, struct err *err)
         keeper_configure(core->keeper, next, NULL, NULL);
     if (rc == 0)
         jobs_configure(core->jobs);
-    if (rc == 0 && core->ledger.header->rebuilt) {
-        size_t found = keeper_rebuild(core->keeper);
-        core->ledger.header->rebuilt = 0;
-        log_error("the ledger was lost; processes were found again by their environment", NULL);
-        events_publish(core->events, "ledger-rebuilt",
-                       json_pack("{s:I}", "found", (json_int_t)found));
-        run->adopted |= found > 0;
-    }
     if (rc == 0)
         rc = configure_releases(run, err);
     if (rc != 0)
         return rc;
+    if (core->ledger.header->rebuilt)
+        take_up_lost(run);
     troubles_look(core);   /* what the core before us did not tell */
     outputs_release(core); /* what the logger freed while no core lived */
     core->keeper->outputs_closing = true;
@@ -700,7 +706,6 @@ static int run_core(struct run *run)
         fprintf(stderr, "supervisor core: %s\n", err.text);
         return 1;
     }
-    core->ledger.header->core_loading = 1;
     reserve_for_json();
     core->tunes = tuning_allowed();
     core->loop = loop_new(&err);
@@ -708,7 +713,9 @@ static int run_core(struct run *run)
     int rc = core->loop && core->audit ? load(run) : 1;
     if (rc != 0)
         return rc;
+    core->ledger.header->core_loading = 1;
     if (make_parts(run, &err) != 0 || take_up(run, &err) != 0 || open_doors(run, &err) != 0) {
+        core->ledger.header->core_loading = 0; /* we leave by ourselves: it has not killed us */
         log_error("the core cannot start", "error", err.text, NULL);
         return 1;
     }

@@ -181,6 +181,8 @@ void keeper_tell_release(struct keeper *keeper, struct unit *unit);
 int keeper_stop_signal(const struct unit *unit);
 /* It said that it is ready, in this way; a crash from here on does not forget it. */
 void keeper_told_ready(struct unit *unit, enum unit_told how);
+/* How this one says so itself; 0 = it is asked, or not even that. */
+enum unit_told keeper_way_to_tell(const struct instance *made);
 /* keeper_perform.c: it starts at the first connection; it waits for one now, as well as ready. */
 bool keeper_at_call(const struct unit *unit);
 bool keeper_listening(const struct slot *slot);

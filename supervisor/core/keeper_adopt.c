@@ -11,10 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/auto.h"
 #include "base/log.h"
 #include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/host/leftovers.h"
+#include "supervisor/host/procfs.h"
+#include "supervisor/machine/release.h"
 #include "supervisor/core/remark.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/core/spawn.h"
@@ -274,6 +277,30 @@ struct rebuild {
     size_t found;
 };
 
+/* Whether it said that it is ready is lost, and it will not say it again: whoever waits for it
+ * would wait for ever, so it is believed.  What can be asked is asked again. */
+static enum unit_told told_before(const struct unit *unit)
+{
+    struct arena arena;
+
+    arena_init(&arena);
+    const struct instance *made = spawn_look(unit->keeper->core, unit, &arena);
+    enum unit_told told = made ? keeper_way_to_tell(made) : 0;
+    arena_done(&arena);
+    return told;
+}
+
+/* Its links may say something else by now; what it was started with is in its environment. */
+static void find_release(struct unit *unit, pid_t pid)
+{
+    char id[RELEASE_ID_MAX];
+    AUTO_FREE char *space = malloc(PROCFS_SPACE_BYTES);
+
+    if (unit->slot->spec->release && space &&
+        procfs_variable(pid, "RELEASE_ID=", space, id, sizeof id) && release_id_valid(id))
+        snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
+}
+
 static void rebuild_one(void *context, pid_t pid, const char *name, unsigned generation)
 {
     struct rebuild *rebuild = context;
@@ -291,7 +318,9 @@ static void rebuild_one(void *context, pid_t pid, const char *name, unsigned gen
     unit_group_adopt(keeper->core, unit, pid);
     unit->body.lc.wanted = unit->body.lc.reached = true;
     unit->body.lc.state = LIFECYCLE_RUNNING;
-    unit->body.lc.ready = keeper_policy(unit).delay_ready;
+    find_release(unit, pid);
+    unit->body.told = (uint8_t)told_before(unit);
+    unit->body.lc.ready = unit->body.told || keeper_policy(unit).delay_ready;
     unit->body.lc.started_ms = loop_now_ms(keeper->core->loop);
     keeper_reason(unit, "found again after the ledger was lost");
     keeper_save(unit);

@@ -326,9 +326,9 @@ static void on_exec_kill(void *context, size_t token, bool gone)
         kill(-pid, SIGKILL);
 }
 
-static enum unit_told way_to_tell(const struct unit *unit)
+enum unit_told keeper_way_to_tell(const struct instance *made)
 {
-    switch (unit->made->ready.kind) {
+    switch (made->ready.kind) {
     case SPEC_CHECK_NOTIFY:
         return UNIT_TOLD_NOTIFY;
     case SPEC_CHECK_FD:
@@ -351,8 +351,8 @@ static enum unit_told way_to_tell(const struct unit *unit)
 /* What it said counts when it is what its `ready` waits for. */
 static void honour_told(struct unit *unit)
 {
-    if (unit->checks && (unit->body.told & way_to_tell(unit)) && !unit->body.lc.ready &&
-        unit->body.lc.state == LIFECYCLE_STARTING)
+    if (unit->checks && (unit->body.told & keeper_way_to_tell(unit->made)) &&
+        !unit->body.lc.ready && unit->body.lc.state == LIFECYCLE_STARTING)
         checks_told_ready(unit->checks);
 }
 

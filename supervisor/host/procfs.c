@@ -122,6 +122,20 @@ void procfs_find_name(const char *environment, size_t len, struct procfs_name *r
     ret->run = run ? strtoull(run, NULL, 16) : 0;
 }
 
+bool procfs_variable(pid_t pid, const char *key, char *space, char *ret, size_t size)
+{
+    char path[PATH_BYTES];
+    size_t len = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    ssize_t n = read_file(path, space, PROCFS_SPACE_BYTES);
+    const char *value = n > 0 ? find_variable(space, (size_t)n, key, &len) : NULL;
+    if (!value || len >= size)
+        return false;
+    memcpy(ret, value, len + 1);
+    return true;
+}
+
 static void read_name(const char *path, char *space, struct procfs_name *ret)
 {
     ssize_t n = read_file(path, space, PROCFS_SPACE_BYTES);

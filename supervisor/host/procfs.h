@@ -31,6 +31,9 @@ struct procfs_name {
 void procfs_name(const struct procfs_stat *stat, char *space, struct procfs_name *ret);
 /* Pure: an environment as NUL-separated pairs. */
 void procfs_find_name(const char *environment, size_t len, struct procfs_name *ret);
+/* The variable `key` ("KEY=") in the environment with which a process began, copied to ret of
+ * `size` bytes; false = it has none, it does not fit, or we may not read it. */
+bool procfs_variable(pid_t pid, const char *key, char *space, char *ret, size_t size);
 
 struct procfs_pids {
     pid_t *all; /* malloc'ed */
