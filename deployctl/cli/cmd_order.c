@@ -1,6 +1,7 @@
 /* cmd_order.c - deployctl promote, resume, abort, pause. */
 #include "deployctl/cli/app.h"
 #include "deployctl/cli/commands.h"
+#include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
 
 static int run(struct cli *cli, enum driver_verb verb)
@@ -12,8 +13,10 @@ static int run(struct cli *cli, enum driver_verb verb)
         if (verb != DRIVER_RESUME)
             app.order.source = NULL;
         code = app_run(&app, false, &driver);
-        if (driver)
+        if (driver) {
             report_end(&app, driver, code);
+            hook_end(&app, driver);
+        }
         driver_free(driver);
     }
     app_done(&app);

@@ -93,10 +93,7 @@ static int release(struct app *app)
     if (!driver)
         return code;
     report_end(app, driver, code);
-    if (driver_rollout(driver)->outcome == ROLLOUT_DONE)
-        hook_run(app, "after_release", hooks->after_release, driver);
-    else if (rollout_counts(driver_rollout(driver), ROLLOUT_HOST_UNDONE) > 0)
-        hook_run(app, "on_rollback", hooks->on_rollback, driver);
+    hook_end(app, driver);
     driver_free(driver);
     return code;
 }

@@ -95,3 +95,15 @@ bool hook_run(const struct app *app, const char *name, const char *command,
         return true;
     return false;
 }
+
+void hook_end(const struct app *app, const struct driver *driver)
+{
+    const struct recipe_hooks *hooks = &app->recipe.hooks;
+    const struct rollout *rollout = driver_rollout(driver);
+    bool release = rollout->kind == ROLLOUT_RELEASE || rollout->kind == ROLLOUT_RESUME ||
+                   rollout->kind == ROLLOUT_PROMOTE;
+    if (rollout->outcome == ROLLOUT_DONE && release)
+        hook_run(app, "after_release", hooks->after_release, driver);
+    else if (rollout->outcome != ROLLOUT_DONE && rollout_counts(rollout, ROLLOUT_HOST_UNDONE) > 0)
+        hook_run(app, "on_rollback", hooks->on_rollback, driver);
+}

@@ -11,5 +11,8 @@
  * told.  driver may be NULL. */
 bool hook_run(const struct app *app, const char *name, const char *command,
               const struct driver *driver);
+/* What follows an order that took a release further: after_release when it is done everywhere,
+ * on_rollback when hosts were brought back. */
+void hook_end(const struct app *app, const struct driver *driver);
 
 #endif

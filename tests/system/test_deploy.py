@@ -455,3 +455,18 @@ def test_a_frozen_app_is_not_released_but_rolled_back(fleet):
     os.mkdir(freeze)  # what cannot be read may say anything
     assert "cannot be read" in fleet.run("release", fleet.source, "--yes", code=6)
     fleet.write()
+
+
+def test_hooks_here_follow_whoever_ends_the_release(fleet):
+    ended = os.path.join(fleet.folder, "ended")
+    fleet.write(f"[hooks]\nafter_release = echo done >> {ended}\n"
+                f"on_rollback = echo back >> {ended}\n")
+    for order, expected in (("promote", "done"), ("abort", "back")):
+        fleet.change()
+        fleet.run("release", "--hold", "--yes", code=6)
+        assert not os.path.exists(ended)
+        fleet.run(order)
+        with open(ended, encoding="utf-8") as file:
+            assert file.read() == expected + "\n"
+        os.unlink(ended)
+    fleet.write()
