@@ -70,7 +70,7 @@ void inspect_verify_verb(struct act *act)
     struct verify_report *report = rc == 0 ? calloc(1, sizeof *report) : NULL;
     if (rc == 0 && report == NULL)
         rc = err_set(&err, ERR_MEMORY, "no memory to verify");
-    if (rc < 0) {
+    if (rc != 0) {
         act_fail(act, &err, NULL);
         return;
     }
@@ -116,8 +116,9 @@ static void on_change(void *context, const struct manifest_entry *from,
     diff->changed += from != NULL && to != NULL;
     if ((int64_t)json_array_size(diff->rows) >= diff->limit)
         return;
+    const struct manifest_entry *either = from != NULL ? from : to;
     json_t *row = json_object();
-    jsonx_set_text(row, "path", from != NULL ? from->path : to->path);
+    jsonx_set_text(row, "path", either->path);
     if (from != NULL)
         json_object_set_new(row, "from", entry_json(from));
     if (to != NULL)

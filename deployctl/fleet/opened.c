@@ -55,7 +55,7 @@ static int read_evidence(const json_t *json, struct opened *ret, struct err *err
         double value = jsonx_real(from, ratios[i].key, 0);
         if (!(value > 0 && value < 1))
             return err_set(err, ERR_CORRUPT, "\"%s\" is missing or out of range", ratios[i].key);
-        *(double *)((char *)evidence + ratios[i].offset) = value;
+        memcpy((char *)evidence + ratios[i].offset, &value, sizeof value);
     }
     evidence->latency_ms = jsonx_int(from, "latency_ms", 0);
     evidence->interval_ms = jsonx_int(from, "interval_ms", 1000);
@@ -72,9 +72,11 @@ static json_t *make_evidence(const struct evidence *evidence)
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++)
         jsonx_set_text(out, sources[i].key,
                        *(const char *const *)((const char *)evidence + sources[i].offset));
-    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++)
-        jsonx_set_real(out, ratios[i].key,
-                       *(const double *)((const char *)evidence + ratios[i].offset));
+    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++) {
+        double value;
+        memcpy(&value, (const char *)evidence + ratios[i].offset, sizeof value);
+        jsonx_set_real(out, ratios[i].key, value);
+    }
     jsonx_set_int(out, "latency_ms", evidence->latency_ms);
     jsonx_set_int(out, "interval_ms", evidence->interval_ms);
     jsonx_set_int(out, "warm_up_ms", evidence->warm_up_ms);
