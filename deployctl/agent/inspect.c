@@ -107,6 +107,14 @@ static json_t *entry_json(const struct manifest_entry *entry)
     return out;
 }
 
+static void put_side(json_t *row, const char *side, const struct manifest_entry *entry)
+{
+    if (entry == NULL)
+        return;
+    jsonx_set_text(row, "path", entry->path);
+    json_object_set_new(row, side, entry_json(entry));
+}
+
 static void on_change(void *context, const struct manifest_entry *from,
                       const struct manifest_entry *to)
 {
@@ -116,13 +124,9 @@ static void on_change(void *context, const struct manifest_entry *from,
     diff->changed += from != NULL && to != NULL;
     if ((int64_t)json_array_size(diff->rows) >= diff->limit)
         return;
-    const struct manifest_entry *either = from != NULL ? from : to;
     json_t *row = json_object();
-    jsonx_set_text(row, "path", either->path);
-    if (from != NULL)
-        json_object_set_new(row, "from", entry_json(from));
-    if (to != NULL)
-        json_object_set_new(row, "to", entry_json(to));
+    put_side(row, "from", from);
+    put_side(row, "to", to);
     json_array_append_new(diff->rows, row);
 }
 

@@ -7,7 +7,8 @@
 /* Files of the project, taken in as they are.  The Makefile knows that this object needs them. */
 #define EMBED(name, file)                                                                          \
     __asm__(".pushsection .rodata\n" #name ":\n.incbin \"" file "\"\n.byte 0\n.popsection\n");     \
-    extern const char name[] __attribute__((visibility("hidden")))
+    extern const char name[] /* NOLINT(bugprone-macro-parentheses) */                              \
+        __attribute__((visibility("hidden")))
 EMBED(bootstrap_file_config, "conf.d/supervisor.ini");
 EMBED(bootstrap_file_systemd, "examples/ssh/supervisor.service");
 EMBED(bootstrap_file_sysv, "debian/process-supervisor.supervisor.init");
