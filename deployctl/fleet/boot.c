@@ -373,8 +373,7 @@ void boot_free(struct boot *boot)
 {
     if (boot == NULL)
         return;
-    for (size_t i = 0; i < boot->count; i++) {
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): counted hosts are there */
+    for (size_t i = 0; boot->hosts != NULL && i < boot->count; i++) {
         hang_up(&boot->hosts[i]);
         buf_done(&boot->hosts[i].text);
         free(boot->hosts[i].plan);
