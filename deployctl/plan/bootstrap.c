@@ -219,6 +219,8 @@ static void step(struct planner *p, enum bootstrap_act act, const char *name, co
 }
 
 static void say(char lists[][BOOTSTRAP_TEXT_MAX], size_t *count, const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void say(char lists[][BOOTSTRAP_TEXT_MAX], size_t *count, const char *fmt, va_list args)
 {
     if (*count < BOOTSTRAP_SAYS_MAX)
         vsnprintf(lists[(*count)++], BOOTSTRAP_TEXT_MAX, fmt, args);
