@@ -50,8 +50,8 @@ static void check_instances(const struct plan *plan)
 
     for (size_t i = 0; i < plan->nservices; i++) {
         arena_init(&arena);
-        require(instance_make(plan, &plan->services[i], plan->services[i].numprocs_start, &release,
-                              NULL, false, &arena, &instance, &err) == 0);
+        require(instance_make(plan, &plan->services[i], plan->services[i].set->numprocs_start,
+                              &release, NULL, false, &arena, &instance, &err) == 0);
         require(instance.argv[0] && *instance.argv[0]);
         arena_done(&arena);
     }
