@@ -33,6 +33,12 @@ with open(BINARY, "rb") as file:
     SANITIZED = b"__asan_init" in file.read()  # slower, and memory is another matter
 
 
+MAY_MOUNT = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+needs_mounts = pytest.mark.skipif(
+    not MAY_MOUNT, reason="NOT TESTED: no mounts of one's own (unshare) as this user, or below a "
+    "root that is no mount, as in a plain chroot")
+
+
 def wait_for(fact, what="it", deadline=DEADLINE):
     """Asks `fact` until it is true; its value."""
     end = time.monotonic() + deadline

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import BINARY, alive, host, wait_for  # noqa: F401 (a fixture)
+from harness import BINARY, alive, host, needs_mounts, wait_for  # noqa: F401 (a fixture)
 
 SLEEP = "[service:web]\ncommand = sleep 1000\nstartsecs = 0\n"
 
@@ -172,6 +172,7 @@ def test_off_and_limits_that_cannot_be_enforced(host):
     assert "limits_not_enforced" not in supervisor.wait_ready("web:0")
 
 
+@needs_mounts
 def test_a_read_only_hierarchy(host):
     """As in a plain container: everything works, by the other means, and status says why."""
     point = mount_point()
@@ -198,6 +199,7 @@ def test_a_read_only_hierarchy(host):
     assert not alive(int(supervisor.text_of("pid")))
 
 
+@needs_mounts
 def test_a_namespace_of_its_own(host):
     """A cgroup namespace and mount, as a container runtime gives them."""
     if not mount_point() or os.geteuid() != 0:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import BINARY, DEADLINE, SANITIZED, host  # noqa: F401 (a fixture)
+from harness import BINARY, DEADLINE, SANITIZED, host, needs_mounts  # noqa: F401 (a fixture)
 
 SPREAD = "last"
 
@@ -229,12 +229,14 @@ def without_proc(request):
     shutil.rmtree(situation.folder)
 
 
+@needs_mounts
 @pytest.mark.parametrize("without_proc", [[]], indirect=True)
 def test_process_1_mounts_proc_if_it_may(without_proc):
     done = without_proc.run()
     assert done.returncode == 0, done.stderr
 
 
+@needs_mounts
 @pytest.mark.parametrize("without_proc", [STRANGER], indirect=True)
 def test_without_proc_it_works_all_the_same(without_proc):
     if not SANITIZED:  # which needs /proc itself

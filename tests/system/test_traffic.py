@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from harness import MARK, ROOT, SANITIZED, Supervisor, free_port, wait_for
+from harness import MARK, ROOT, SANITIZED, Supervisor, free_port, needs_mounts, wait_for
 from hosts import DEPLOYCTL, Fleet, Story
 
 HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin")
@@ -428,6 +428,7 @@ def test_a_service_that_is_not_ready_stays_out_until_it_is(farm):
 
 
 @needs_haproxy
+@needs_mounts
 def test_the_example(farm):
     """HAProxy takes its file; the service answers from the mark, as the user that it names."""
     folder = os.path.join(ROOT, "examples/haproxy")
