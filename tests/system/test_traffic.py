@@ -316,8 +316,9 @@ def test_a_wait_ends_at_once_when_connections_end_and_warns_when_they_do_not(far
     with socket.create_connection(("127.0.0.1", web.port), timeout=30):
         fleet.change()
         text = fleet.run("release")
-    assert "1 connection was left after 300ms" in text
-    assert web.journal("drain")[-1]["left"] == 1
+    # Or more than one: a probe of the supervisor may be under way.
+    left = int(re.search(r"(\d+) connections? (?:was|were) left after 300ms", text)[1])
+    assert left >= 1 and web.journal("drain")[-1]["left"] == left
     assert web.verdict() == "ready"
 
 
