@@ -219,19 +219,19 @@ class Zoo:
             assert event["event"] != "gap", event
             self.next_event = event["seq"] + 1
             if event["event"] == "exit":
-                self.exits[event["pid"]] = event
+                self.exits[event["instance"], event["pid"]] = event  # numbers come round
 
     def check_exits(self):
         """Each process that was started and is gone has an exit with a status."""
         starts, living = self.starts(), {p for pids in self.living().values() for p in pids}
         self.collect()
         missing = [(name, pid) for name, pids in starts.items() for pid in pids
-                   if pid not in self.exits and pid not in living and alive(pid) is False]
+                   if (name, pid) not in self.exits and pid not in living and alive(pid) is False]
         assert not missing, (len(missing), missing[:5])
         unknown = [e for e in self.exits.values() if e.get("unknown")]
         assert not unknown, unknown[:3]
         for name, pids in starts.items():
             for pid in pids:
-                if name.startswith("flap") and pid in self.exits:
-                    how = self.exits[pid]  # by itself, or by an order
+                if name.startswith("flap") and (name, pid) in self.exits:
+                    how = self.exits[name, pid]  # by itself, or by an order
                     assert how.get("code") == 3 or how.get("signal") in ("TERM", "KILL"), how
