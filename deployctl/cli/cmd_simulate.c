@@ -196,7 +196,8 @@ static void on_news(void *context, const struct sim *sim, const struct sim_news 
 {
     struct simulation *s = context;
     const char *host = s->names[news->host];
-    const char *doing = rollout_name_doing(&sim->rollout);
+    char text[ROLLOUT_NAME_DOING];
+    const char *doing = rollout_name_doing(&sim->rollout, text);
     switch (news->kind) {
     case SIM_NEWS_STAGE:
         if (doing)

@@ -148,17 +148,25 @@ static void keep_reason(struct driver *driver)
 static void after_step(struct driver *driver)
 {
     enum rollout_stage stage = driver->rollout.stage;
-    if (stage == driver->told_stage)
+    const char *group = rollout_name_group(&driver->rollout);
+    char text[ROLLOUT_NAME_DOING], where[ROLLOUT_NAME_DOING];
+    if (stage == driver->told_stage && (!group || group == driver->told_group))
         return;
-    driver->told_stage = stage;
-    driver->stage_ms = loop_now_ms(driver->loop);
-    keep_reason(driver);
-    driver_verdict_stage(driver);
-    const char *text = rollout_name_doing(&driver->rollout);
-    if (text)
-        driver_tell(driver, DRIVER_NEWS_STAGE, NULL, rollout_name_stage(stage), "%s", text);
-    if (text && stage > ROLLOUT_FENCING && stage != ROLLOUT_OVER)
-        show_step(driver, rollout_name_stage(stage));
+    if (stage != driver->told_stage) {
+        driver->told_stage = stage;
+        driver->stage_ms = loop_now_ms(driver->loop);
+        keep_reason(driver);
+        driver_verdict_stage(driver);
+    }
+    driver->told_group = group;
+    const char *doing = rollout_name_doing(&driver->rollout, text);
+    if (doing)
+        driver_tell(driver, DRIVER_NEWS_STAGE, NULL, rollout_name_stage(stage), "%s", doing);
+    if (doing && stage > ROLLOUT_FENCING && stage != ROLLOUT_OVER) {
+        snprintf(where, sizeof where, "%s%s%.60s", rollout_name_stage(stage),
+                 group ? " of group " : "", group ? group : "");
+        show_step(driver, where);
+    }
 }
 
 static void perform(struct driver *driver, const struct rollout_order *orders, size_t count)

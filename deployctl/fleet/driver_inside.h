@@ -108,6 +108,7 @@ struct driver {
     struct rollout_event *queue; /* owned; facts for the next turn */
     size_t nqueue, queue_cap;
     enum rollout_stage told_stage;
+    const char *told_group; /* NULL = none */
     int64_t began_ms, stage_ms;
     int signals;
     struct opened opened; /* the open rollout that was found; json NULL = none */

@@ -281,12 +281,15 @@ int rollout_init(struct rollout *rollout, enum rollout_kind kind, size_t count,
                                  .count = count,
                                  .limits = *limits,
                                  .culprit = ROLLOUT_NOBODY,
+                                 .group = ROLLOUT_NOBODY,
                                  .lock_retry_ms = -1,
                                  .lease_ms = -1,
                                  .first_leased = count,
                                  .cap = 3 * count + 8 };
     if (count == 0)
         return err_set(err, ERR_INVALID, "no hosts");
+    if (kind == ROLLOUT_ROLLBACK)
+        rollout->limits.last_first = true;
     rollout->hosts = calloc(count, sizeof *rollout->hosts);
     rollout->orders = calloc(rollout->cap, sizeof *rollout->orders);
     if (!rollout->hosts || !rollout->orders) {

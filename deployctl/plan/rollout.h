@@ -9,6 +9,10 @@
  *           -> canary -> baking -> promoting -> batches -> closing -> over
  *   and from any of them: cleaning (nothing was switched), unwinding, pausing.
  *
+ * Hosts may be in groups that follow one another: the canary is of the first one, and no host of a
+ * group is asked to switch while one of a group before it still is to, or waits to be confirmed.
+ * On the way back, in a rollback and in every unwinding, groups go in the reverse order.
+ *
  * The promises: nothing is switched before every host holds the bytes and the record; at most
  * limits.unavailable healthy hosts are out at the same time; a canary that a gate or the verdict
  * judged bad ends in unwinding everything that was switched; when the machine is over, every host
@@ -24,7 +28,12 @@
 #include "base/err.h"
 #include "deployctl/plan/verdict.h"
 
-enum { ROLLOUT_NOBODY = SIZE_MAX >> 1, ROLLOUT_HELD_RETRY_MS = 250, ROLLOUT_HELD_MAX_MS = 25000 };
+enum {
+    ROLLOUT_NOBODY = SIZE_MAX >> 1,
+    ROLLOUT_HELD_RETRY_MS = 250,
+    ROLLOUT_HELD_MAX_MS = 25000,
+    ROLLOUT_GROUPS_MAX = 32
+};
 
 enum rollout_kind {
     ROLLOUT_RELEASE,  /* new bytes, canary, batches */
@@ -133,11 +142,18 @@ struct rollout_event {
     bool ready;
 };
 
+struct rollout_group {
+    const char *name; /* borrowed */
+    size_t batch, unavailable, undo_unavailable;
+};
 struct rollout_limits {
     size_t canary; /* hosts; 0 = none */
     size_t batch;
     size_t unavailable;
     size_t undo_unavailable; /* of healthy hosts that stop before they start */
+    size_t ngroups;          /* 0 = all hosts are one; else these three are of each group: */
+    struct rollout_group groups[ROLLOUT_GROUPS_MAX]; /* in the order in which they switch */
+    bool last_first;                                 /* a rollback: the last group goes first */
     size_t failed, unreachable;
     int64_t bake_ms, healthy_for_ms, progress_deadline_ms, confirm_within_ms;
     bool hold;             /* after the bake: leave, wait for promote */
@@ -181,6 +197,7 @@ struct rollout_host {
     bool maybe_confirmed; /* a confirm was asked for */
     bool undo_tried, paced, cleaned;
     unsigned facts;         /* bits: what it is counted as */
+    size_t group;           /* among limits.groups */
     size_t zone;            /* the first host of its zone; 0 = all are in one */
     size_t zone_canaries;   /* of the first host of a zone: so many were chosen there */
     size_t batch;           /* 1.. ; 0 = canary or not yet */
@@ -200,6 +217,7 @@ struct rollout {
     size_t count;
     size_t culprit; /* the host that decided it, or ROLLOUT_NOBODY */
     size_t batch;   /* present batch, 1.. */
+    size_t group;   /* whose turn it is, forward or back; ROLLOUT_NOBODY = nobody's yet */
     bool interrupted, pause_asked, abort_asked;
     bool stalled; /* the progress deadline decided it */
     enum verdict_kind verdict;
@@ -208,8 +226,8 @@ struct rollout {
     size_t facts[ROLLOUT_NFACTS];
     size_t first_leased; /* no host before it is */
     int64_t lease_ms;    /* no lease is to be extended before; -1 = there is none */
-    size_t next_old;     /* of the present group: no host before it waits for its switch */
-    bool swept;          /* all of the group that need not wait were switched */
+    size_t next_old;     /* of the present batch: no host before it waits for its switch */
+    bool swept;          /* all of the batch that need not wait were switched */
     size_t absent;       /* hosts the last record was written without */
     int64_t now_ms, bake_end_ms, progress_ms, lock_retry_ms, lock_end_ms;
     struct rollout_order *orders; /* owned; what to do now, valid until the next step */

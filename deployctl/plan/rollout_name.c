@@ -1,6 +1,8 @@
 /* rollout_name.c - the contract is in rollout_name.h. */
 #include "deployctl/plan/rollout_name.h"
 
+#include <stdio.h>
+
 static const struct {
     const char *name;
     int code;
@@ -73,7 +75,7 @@ const char *rollout_name_host(enum rollout_host_state state)
     return names[state];
 }
 
-const char *rollout_name_doing(const struct rollout *rollout)
+static const char *doing(const struct rollout *rollout)
 {
     switch (rollout->stage) {
     case ROLLOUT_LOOKING:
@@ -107,4 +109,22 @@ const char *rollout_name_doing(const struct rollout *rollout)
         break;
     }
     return NULL;
+}
+
+const char *rollout_name_group(const struct rollout *rollout)
+{
+    enum rollout_stage stage = rollout->stage;
+    bool one = stage == ROLLOUT_CANARY || stage == ROLLOUT_BATCHES || stage == ROLLOUT_UNWINDING;
+    if (!one || rollout->limits.ngroups == 0 || rollout->group >= rollout->limits.ngroups)
+        return NULL;
+    return rollout->limits.groups[rollout->group].name;
+}
+
+const char *rollout_name_doing(const struct rollout *rollout, char text[static ROLLOUT_NAME_DOING])
+{
+    const char *what = doing(rollout), *group = rollout_name_group(rollout);
+    if (!what || !group)
+        return what;
+    snprintf(text, ROLLOUT_NAME_DOING, "%s: group %.60s", what, group);
+    return text;
 }

@@ -5,8 +5,11 @@
 #include "deployctl/plan/rollout.h"
 
 const char *rollout_name_stage(enum rollout_stage stage);
-/* A sentence on the present stage; NULL when there is nothing to tell. */
-const char *rollout_name_doing(const struct rollout *rollout);
+enum { ROLLOUT_NAME_DOING = 160 };
+/* A sentence on the present stage, and the group at it; NULL when there is nothing to tell. */
+const char *rollout_name_doing(const struct rollout *rollout, char text[static ROLLOUT_NAME_DOING]);
+/* The group at it, where groups follow one another; else NULL. */
+const char *rollout_name_group(const struct rollout *rollout);
 const char *rollout_name_act(enum rollout_act act);
 const char *rollout_name_host(enum rollout_host_state state);
 const char *rollout_name_outcome(enum rollout_outcome outcome);

@@ -3,14 +3,11 @@
 
 #include <string.h>
 
+#include "deployctl/plan/rollout_batch.h"
+
 bool rollout_stage_forward(const struct rollout *r)
 {
     return r->stage >= ROLLOUT_CANARY && r->stage <= ROLLOUT_BATCHES;
-}
-
-static bool taking_part(const struct rollout_host *h)
-{
-    return !h->away && h->state != ROLLOUT_HOST_REFUSED;
 }
 
 void rollout_stage_ask(struct rollout *r, size_t host, enum rollout_act act)
@@ -59,7 +56,7 @@ static size_t broadcast(struct rollout *r, enum rollout_act act)
 {
     size_t n = 0;
     for (size_t i = 0; i < r->count; i++)
-        if (taking_part(&r->hosts[i])) {
+        if (rollout_batch_takes_part(&r->hosts[i])) {
             rollout_stage_ask(r, i, act);
             n++;
         }
@@ -139,50 +136,10 @@ static bool end_looking(struct rollout *r)
     return true;
 }
 
-static bool can_be_canary(const struct rollout_host *h)
-{
-    return taking_part(h) && !h->skip && !h->canary;
-}
-
-static bool better_canary(const struct rollout *r, const struct rollout_host *h,
-                          const struct rollout_host *than)
-{
-    if (h->was_healthy != than->was_healthy)
-        return h->was_healthy; /* one that was unhealthy before tells nothing about the release */
-    return r->hosts[h->zone].zone_canaries < r->hosts[than->zone].zone_canaries;
-}
-
-/* The canary hosts: those named, else the first that can take part; healthy ones before others,
- * and no second one of a zone before each has one. */
-static void choose_canary(struct rollout *r)
-{
-    size_t left = r->limits.canary;
-    bool named = false;
-    for (size_t i = 0; i < r->count; i++)
-        named = named || r->hosts[i].named;
-    for (size_t i = 0; named && i < r->count; i++) {
-        struct rollout_host *h = &r->hosts[i];
-        h->canary = can_be_canary(h) && h->named && left > 0;
-        left -= h->canary;
-    }
-    for (; !named && left > 0; left--) {
-        struct rollout_host *best = NULL;
-        for (size_t i = 0; i < r->count; i++) {
-            struct rollout_host *h = &r->hosts[i];
-            if (can_be_canary(h) && (!best || better_canary(r, h, best)))
-                best = h;
-        }
-        if (!best)
-            return;
-        best->canary = true;
-        r->hosts[best->zone].zone_canaries++;
-    }
-}
-
 static bool end_deciding(struct rollout *r)
 {
     if (r->kind == ROLLOUT_RELEASE)
-        choose_canary(r);
+        rollout_batch_canary(r);
     r->stage = ROLLOUT_LOCKING;
     r->lock_end_ms = r->now_ms + ROLLOUT_HELD_MAX_MS;
     broadcast(r, ROLLOUT_ACT_LOCK);
@@ -193,7 +150,7 @@ static size_t first_by_name(const struct rollout *r)
 {
     size_t first = ROLLOUT_NOBODY;
     for (size_t i = 0; i < r->count; i++)
-        if (taking_part(&r->hosts[i]) &&
+        if (rollout_batch_takes_part(&r->hosts[i]) &&
             (first == ROLLOUT_NOBODY || strcmp(r->hosts[i].name, r->hosts[first].name) < 0))
             first = i;
     return first;
@@ -229,7 +186,7 @@ static bool end_locking(struct rollout *r)
     size_t first = first_by_name(r);
     size_t held = ROLLOUT_NOBODY;
     for (size_t i = r->count; i-- > 0;)
-        if (taking_part(&r->hosts[i]) && r->hosts[i].held)
+        if (rollout_batch_takes_part(&r->hosts[i]) && r->hosts[i].held)
             held = i;
     if (too_few(r))
         return true;
@@ -248,7 +205,7 @@ static bool end_locking(struct rollout *r)
         return false;
     r->lock_retry_ms = -1;
     for (size_t i = 0; i < r->count; i++)
-        if (taking_part(&r->hosts[i]) && r->hosts[i].held)
+        if (rollout_batch_takes_part(&r->hosts[i]) && r->hosts[i].held)
             rollout_stage_ask(r, i, ROLLOUT_ACT_LOCK);
     return false;
 }
@@ -308,10 +265,13 @@ static bool end_recording(struct rollout *r)
         return true;
     size_t present = 0;
     for (size_t i = 0; i < r->count; i++)
-        present += taking_part(&r->hosts[i]);
+        present += rollout_batch_takes_part(&r->hosts[i]);
     if (r->count - present != r->absent) /* the record names who is absent: write it again */
         return begin_recording(r);
     r->progress_ms = r->now_ms;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->hosts[i].canary)
+            r->group = r->hosts[i].group;
     if (r->kind == ROLLOUT_PROMOTE)
         r->stage = ROLLOUT_PROMOTING;
     else
@@ -372,21 +332,23 @@ void rollout_stage_survey(struct rollout *r)
         rollout_stage_note(r, i);
 }
 
-static bool in_group(const struct rollout *r, const struct rollout_host *h)
+static bool in_batch(const struct rollout *r, const struct rollout_host *h)
 {
     return r->stage == ROLLOUT_BATCHES ? h->batch == r->batch && r->batch > 0 : h->canary;
 }
 
-/* Of the group, those that wait for their switch, as far as capacity allows.  Once all were looked
+/* Of the batch, those that wait for their switch, as far as capacity allows.  Once all were looked
  * at only hosts that need capacity are left, in order: then the first that has to wait ends it. */
 static void switch_some(struct rollout *r)
 {
-    size_t most = r->kind == ROLLOUT_ROLLBACK ? r->limits.undo_unavailable : r->limits.unavailable;
+    bool rollback = r->kind == ROLLOUT_ROLLBACK;
     size_t out = rollout_stage_out(r), first = r->count;
     for (size_t i = r->next_old; i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
-        bool counts = h->was_healthy && !(r->kind == ROLLOUT_ROLLBACK && h->overlap);
-        if (!in_group(r, h) || h->state != ROLLOUT_HOST_OLD || !taking_part(h))
+        bool counts = h->was_healthy && !(rollback && h->overlap);
+        size_t most = rollback ? rollout_batch_undo_unavailable(r, h->group)
+                               : rollout_batch_unavailable(r, h->group);
+        if (!in_batch(r, h) || h->state != ROLLOUT_HOST_OLD || !rollout_batch_takes_part(h))
             continue;
         if (h->pending || (counts && out >= most)) {
             first = i < first ? i : first;
@@ -397,6 +359,7 @@ static void switch_some(struct rollout *r)
         out += counts;
         h->state = ROLLOUT_HOST_SWITCHING;
         h->touched = true;
+        h->maybe_confirmed = h->maybe_confirmed || rollback; /* there is no lease */
         h->ready = false;
         rollout_stage_ask(r, i, ROLLOUT_ACT_SWITCH);
     }
@@ -552,60 +515,26 @@ static bool close_with(struct rollout *r, enum rollout_outcome outcome)
     return true;
 }
 
-/* Hosts that went away while going forward are within the budget by now; they are named. */
+/* Hosts that went away while going forward are within the budget by now; they are named.  In a
+ * rollback one that is not on the release, whatever kept it from it, needs attention. */
 static enum rollout_outcome forward_outcome(const struct rollout *r)
 {
     bool rollback = r->kind == ROLLOUT_ROLLBACK;
-    size_t stray = 0;
-    for (size_t i = 0; i < r->count; i++)
-        stray += r->hosts[i].state == ROLLOUT_HOST_STRAY && (rollback || !r->hosts[i].away);
-    if (stray > 0 || (rollback && away(r) > r->limits.unreachable))
-        return ROLLOUT_INCOMPLETE;
-    return ROLLOUT_DONE;
-}
-
-static bool is_behind(const struct rollout_host *h)
-{
-    return taking_part(h) && !h->skip &&
-           (h->state == ROLLOUT_HOST_OLD || h->state == ROLLOUT_HOST_NEW);
-}
-
-/* The zone whose turn it is; zones come in the order of their first hosts. */
-static size_t zone_now(const struct rollout *r)
-{
-    size_t zone = ROLLOUT_NOBODY;
-    for (size_t i = 0; i < r->count; i++)
-        if (is_behind(&r->hosts[i]) && r->hosts[i].batch == 0 && r->hosts[i].zone < zone)
-            zone = r->hosts[i].zone;
-    return zone;
-}
-
-/* Hosts that are unhealthy go first: they have nothing to lose, and may be healed by it.  With
- * zones a batch ends where its zone does. */
-static size_t fill_batch(struct rollout *r, size_t most)
-{
-    bool by_zone = r->limits.by_zone && r->kind != ROLLOUT_ROLLBACK;
-    size_t n = 0, zone = by_zone ? zone_now(r) : ROLLOUT_NOBODY;
-    for (int healthy = 0; healthy < 2; healthy++)
-        for (size_t i = 0; i < r->count && n < most; i++) {
-            struct rollout_host *h = &r->hosts[i];
-            if (!is_behind(h) || h->batch > 0 || h->was_healthy != (bool)healthy ||
-                (by_zone && h->zone != zone))
-                continue;
-            h->batch = r->batch + 1;
-            n++;
-        }
-    return n;
-}
-
-static size_t batch_size(const struct rollout *r)
-{
-    return r->kind == ROLLOUT_ROLLBACK ? r->count : r->limits.batch;
+    size_t stray = 0, gone = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct rollout_host *h = &r->hosts[i];
+        bool refused = h->state == ROLLOUT_HOST_REFUSED && h->failed;
+        stray +=
+            (h->state == ROLLOUT_HOST_STRAY && (rollback || !h->away)) || (refused && rollback);
+        gone += (h->away || h->broken) && h->state != ROLLOUT_HOST_CONFIRMED;
+    }
+    bool incomplete = stray > 0 || (rollback && gone > r->limits.unreachable);
+    return incomplete ? ROLLOUT_INCOMPLETE : ROLLOUT_DONE;
 }
 
 static bool next_batch(struct rollout *r)
 {
-    if (fill_batch(r, batch_size(r)) == 0)
+    if (rollout_batch_fill(r) == 0)
         return close_with(r, forward_outcome(r));
     r->batch++;
     r->progress_ms = r->now_ms;
@@ -616,11 +545,11 @@ static bool next_batch(struct rollout *r)
 void rollout_stage_foresee(struct rollout *r)
 {
     if (r->kind == ROLLOUT_RELEASE)
-        choose_canary(r);
+        rollout_batch_canary(r);
     for (size_t i = 0; i < r->count; i++)
         if (r->hosts[i].canary)
             r->hosts[i].batch = SIZE_MAX; /* not behind when the batches begin */
-    while (fill_batch(r, batch_size(r)) > 0)
+    while (rollout_batch_fill(r) > 0)
         r->batch++;
     for (size_t i = 0; i < r->count; i++)
         if (r->hosts[i].canary)
@@ -640,7 +569,7 @@ static bool do_batches(struct rollout *r)
     for (size_t i = r->first_leased; leased > 0 && i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
         leased -= is_leased(h);
-        if (!is_leased(h) || !in_group(r, h))
+        if (!is_leased(h) || !in_batch(r, h))
             continue;
         left++;
         if (!h->pending && h->ready && r->now_ms - h->ready_since_ms >= r->limits.healthy_for_ms)
@@ -664,33 +593,49 @@ static void name_strays(struct rollout *r)
     }
 }
 
+/* Not where it came from, as far as anybody knows, and there is still something to do about it. */
+static bool to_undo(const struct rollout_host *h)
+{
+    bool astray = !h->undo_tried && !h->pending &&
+                  (h->state == ROLLOUT_HOST_LOST || h->state == ROLLOUT_HOST_STRAY);
+    bool switched = h->state == ROLLOUT_HOST_NEW || h->state == ROLLOUT_HOST_CONFIRMED;
+    return h->touched && !h->skip && (switched || astray);
+}
+
+/* The group whose turn it is on the way back: the last one that is not wholly back. */
+static size_t undo_turn(const struct rollout *r)
+{
+    size_t turn = ROLLOUT_NOBODY;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct rollout_host *h = &r->hosts[i];
+        bool left = h->touched && !h->skip && (h->pending || to_undo(h));
+        if (left && (turn == ROLLOUT_NOBODY || rollout_batch_before_undo(r, h->group, turn)))
+            turn = h->group;
+    }
+    return turn;
+}
+
 static bool do_unwinding(struct rollout *r)
 {
-    size_t paced = 0;
-    bool settled = true;
+    size_t paced = 0, turn = undo_turn(r);
+    if (turn == ROLLOUT_NOBODY) {
+        name_strays(r);
+        bool incomplete = rollout_counts(r, ROLLOUT_HOST_STRAY) > 0;
+        return close_with(r, incomplete ? ROLLOUT_INCOMPLETE : r->outcome);
+    }
+    r->group = turn;
     for (size_t i = 0; i < r->count; i++)
         paced += r->hosts[i].state == ROLLOUT_HOST_UNDOING && r->hosts[i].paced;
     for (size_t i = 0; i < r->count; i++) {
         struct rollout_host *h = &r->hosts[i];
-        bool astray = h->touched && !h->undo_tried && !h->pending &&
-                      (h->state == ROLLOUT_HOST_LOST || h->state == ROLLOUT_HOST_STRAY);
-        if (h->skip || !h->touched)
+        bool slow = h->ready && !h->overlap && !h->away;
+        if (h->group != turn || h->pending || !to_undo(h) ||
+            (slow && paced >= rollout_batch_undo_unavailable(r, turn)))
             continue;
-        if (may_undo(h) || astray) {
-            bool slow = h->ready && !h->overlap && !h->away;
-            if (!slow || paced < r->limits.undo_unavailable) {
-                paced += slow;
-                undo(r, i);
-            }
-        }
-        settled = settled && !h->pending && h->state != ROLLOUT_HOST_NEW &&
-                  h->state != ROLLOUT_HOST_CONFIRMED;
+        paced += slow;
+        undo(r, i);
     }
-    if (!settled)
-        return false;
-    name_strays(r);
-    bool incomplete = rollout_counts(r, ROLLOUT_HOST_STRAY) > 0;
-    return close_with(r, incomplete ? ROLLOUT_INCOMPLETE : r->outcome);
+    return false;
 }
 
 static bool do_pausing(struct rollout *r)

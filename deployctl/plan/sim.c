@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include "deployctl/plan/rollout_batch.h"
+#include "deployctl/plan/rollout_name.h"
+
 static void wrong(struct sim *sim, size_t host, const char *what)
 {
     if (sim->wrong)
@@ -190,6 +193,41 @@ static void check_prepared(struct sim *sim)
     }
 }
 
+/* The group before must be through when the next one begins: nobody of it is to be switched or
+ * waits to be confirmed; on the way back, nobody who can be reached runs the release. */
+static bool is_through(const struct sim *sim, size_t index, bool back)
+{
+    const struct rollout_host *part = &sim->rollout.hosts[index];
+    const struct sim_host *host = &sim->hosts[index];
+    bool moving = host->act == ROLLOUT_ACT_SWITCH || host->act == ROLLOUT_ACT_UNDO;
+    if (part->skip || host->lost || part->away || part->state == ROLLOUT_HOST_REFUSED)
+        return true;
+    if (back)
+        return part->undo_tried ? host->act != ROLLOUT_ACT_UNDO : !host->new && !moving;
+    return part->state != ROLLOUT_HOST_OLD && part->state != ROLLOUT_HOST_SWITCHING &&
+           part->state != ROLLOUT_HOST_NEW;
+}
+
+static void check_order(struct sim *sim, size_t index, enum rollout_act act)
+{
+    const struct rollout *r = &sim->rollout;
+    bool back = act == ROLLOUT_ACT_UNDO;
+    size_t group = r->hosts[index].group, *now = back ? &sim->undoing : &sim->switching;
+    if (*now == group)
+        return;
+    if (*now != ROLLOUT_NOBODY && rollout_batch_before_undo(r, group, *now) == back)
+        wrong(sim, index, "a group began when one after it was at it already");
+    *now = group;
+    for (size_t i = 0; i < sim->count; i++) {
+        size_t other = r->hosts[i].group;
+        if (other != group && rollout_batch_before_undo(r, other, group) == back &&
+            !is_through(sim, i, back))
+            wrong(sim, index,
+                  back ? "a group went back while one after it was not back"
+                       : "a group switched before one before it was through");
+    }
+}
+
 static bool counts_as_out(const struct sim *sim, size_t index, enum rollout_act act)
 {
     const struct rollout_host *part = &sim->rollout.hosts[index];
@@ -200,7 +238,9 @@ static bool counts_as_out(const struct sim *sim, size_t index, enum rollout_act 
 static void check_out(struct sim *sim)
 {
     const struct rollout *r = &sim->rollout;
-    size_t most = r->kind == ROLLOUT_ROLLBACK ? r->limits.undo_unavailable : r->limits.unavailable;
+    size_t group = sim->switching == ROLLOUT_NOBODY ? 0 : sim->switching;
+    size_t most = r->kind == ROLLOUT_ROLLBACK ? rollout_batch_undo_unavailable(r, group)
+                                              : rollout_batch_unavailable(r, group);
     if (sim->under_way > sim->most_out)
         sim->most_out = sim->under_way;
     if (sim->under_way > most)
@@ -227,6 +267,9 @@ static void begin_act(struct sim *sim, size_t index, enum rollout_act act)
         wrong(sim, index, "a host was asked for something while it was busy");
     if (act == ROLLOUT_ACT_SWITCH && sim->most_out == 0)
         check_prepared(sim);
+    if (act == ROLLOUT_ACT_SWITCH ||
+        (act == ROLLOUT_ACT_UNDO && sim->rollout.stage == ROLLOUT_UNWINDING))
+        check_order(sim, index, act);
     tell(sim, (struct sim_news){ .kind = SIM_NEWS_ASKED, .host = index, .act = act });
     host->act = act;
     host->due_ms = sim->now_ms + 10 + (int64_t)(index % 16) + (moves ? sim->switch_ms : 0);
@@ -262,8 +305,10 @@ static void send(struct sim *sim, const struct rollout_event *event)
     sim->steps++;
     if (rollout->norders >= rollout->cap)
         wrong(sim, 0, "more orders than there is room for");
-    if (rollout->stage != sim->told) {
+    const char *group = rollout_name_group(rollout);
+    if (rollout->stage != sim->told || (group && group != sim->told_group)) {
         sim->told = rollout->stage;
+        sim->told_group = group;
         tell(sim, (struct sim_news){ .kind = SIM_NEWS_STAGE });
     }
     name_recorded(sim);
@@ -385,6 +430,7 @@ void sim_run(struct sim *sim)
     sim->runs++;
     sim->steps = 0;
     sim->told = ROLLOUT_NSTAGES;
+    sim->switching = sim->undoing = ROLLOUT_NOBODY;
     send(sim, &(struct rollout_event){ .kind = ROLLOUT_EV_START });
     for (; sim->rollout.stage != ROLLOUT_OVER && !sim->wrong; turn++) {
         if (sim->steps > most)
@@ -442,6 +488,8 @@ bool sim_takeover(struct sim *sim, enum rollout_kind kind, int64_t gap_ms)
         next.hosts[i].canary = old->hosts[i].canary;
         next.hosts[i].was_healthy = old->hosts[i].was_healthy;
         next.hosts[i].overlap = old->hosts[i].overlap;
+        next.hosts[i].group = old->hosts[i].group;
+        next.hosts[i].zone = old->hosts[i].zone;
     }
     rollout_done(old);
     *old = next;
@@ -466,7 +514,9 @@ int sim_init(struct sim *sim, enum rollout_kind kind, size_t count, const char *
                          .names = names,
                          .switch_ms = SIM_SWITCH_MS,
                          .order = ROLLOUT_EV_START,
-                         .told = ROLLOUT_NSTAGES };
+                         .told = ROLLOUT_NSTAGES,
+                         .switching = ROLLOUT_NOBODY,
+                         .undoing = ROLLOUT_NOBODY };
     int rc = rollout_init(&sim->rollout, kind, count, names, limits, err);
     if (rc < 0)
         return rc;
@@ -511,6 +561,9 @@ static const char *wrong_strays(const struct sim *sim, size_t budget)
     const struct rollout *rollout = &sim->rollout;
     size_t confirmed = rollout_counts(rollout, ROLLOUT_HOST_CONFIRMED);
     size_t strays = rollout_counts(rollout, ROLLOUT_HOST_STRAY);
+    for (size_t i = 0; i < sim->count && rollout->kind == ROLLOUT_ROLLBACK; i++)
+        strays += rollout->hosts[i].state == ROLLOUT_HOST_REFUSED ||
+                  rollout->hosts[i].state == ROLLOUT_HOST_LOST; /* named as what they are */
     if (strays == 0)
         return "it ended incomplete, but no host is named";
     for (size_t i = 0; i < sim->count; i++) {

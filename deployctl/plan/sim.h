@@ -65,7 +65,7 @@ struct sim_host {
 };
 
 enum sim_news_kind {
-    SIM_NEWS_STAGE,
+    SIM_NEWS_STAGE,    /* or the group at it */
     SIM_NEWS_ASKED,    /* host, act */
     SIM_NEWS_ANSWERED, /* host, act, answer */
     SIM_NEWS_LOST,     /* host; act: what was under way */
@@ -99,12 +99,14 @@ struct sim {
     void *context;
     /* What came of it. */
     size_t steps, most_out, runs;
-    size_t under_way; /* healthy hosts that are switching */
+    size_t under_way;          /* healthy hosts that are switching */
+    size_t switching, undoing; /* the group at it in this run; ROLLOUT_NOBODY = none yet */
     bool died;
     const char *wrong; /* the first promise that was broken; NULL = none */
     size_t wrong_host;
     bool decide, counted, taken_over;
     enum rollout_stage told;
+    const char *told_group;
 };
 
 /* All hosts healthy, on the old release.  names outlive the simulation. */
