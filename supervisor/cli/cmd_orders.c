@@ -156,60 +156,62 @@ int cmd_signal(struct cli *cli)
 
 /* --- scale --- */
 
-struct scale {
-    char name[256];
-    int64_t count;
-};
-
-static int parse_scale(const char *word, struct scale *ret)
+static int parse_scale(const char *word, json_t *counts)
 {
     const char *equals = strchr(word, '=');
+    char name[256];
     struct err err = { 0 };
+    int64_t count;
 
-    if (!equals || equals == word || (size_t)(equals - word) >= sizeof ret->name) {
+    if (!equals || equals == word || (size_t)(equals - word) >= sizeof name) {
         client_say("scale: \"%s\" is not NAME=N (try web=3)", word);
         return CLIENT_USAGE;
     }
-    snprintf(ret->name, sizeof ret->name, "%.*s", (int)(equals - word), word);
-    if (unit_integer(equals + 1, 10, &ret->count, &err) != 0) {
-        client_say("scale: %s: %s", ret->name, err.text);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - word), word);
+    if (unit_integer(equals + 1, 10, &count, &err) != 0) {
+        client_say("scale: %s: %s", name, err.text);
         return CLIENT_USAGE;
     }
-    return CLIENT_OK;
+    if (json_object_get(counts, name)) {
+        client_say("scale: %s is given twice", name);
+        return CLIENT_USAGE;
+    }
+    if (jsonx_set_int(counts, name, count) == 0)
+        return CLIENT_OK;
+    client_say("scale: \"%s\" is not valid UTF-8, no service is called so", name);
+    return CLIENT_USAGE;
 }
 
+static void print_scales(json_t *counts, const json_t *answer)
+{
+    const char *problem = jsonx_text(answer, "problem", NULL), *name;
+    json_t *count;
+
+    json_object_foreach(counts, name, count)
+    {
+        json_int_t n = json_integer_value(count);
+        printf("%s: %lld instance%s\n", name, (long long)n, n == 1 ? "" : "s");
+    }
+    if (problem)
+        client_say("scale: the next start of the supervisor will not know of it: %s", problem);
+}
+
+/* One order: all of it is done, or nothing. */
 int cmd_scale(struct cli *cli)
 {
-    char path[PLACES_PATH_MAX];
-    struct scale scale;
+    json_t *counts = json_object(), *answer;
     int code = CLIENT_OK;
 
-    /* All words are looked at before the first one is carried out. */
     for (size_t i = 0; i < cli->nwords && code == CLIENT_OK; i++)
-        code = parse_scale(cli->words[i], &scale);
-    if (code != CLIENT_OK)
-        return code;
-    struct rpc_client *client = client_open(cli, path);
-    if (!client)
-        return CLIENT_UNKNOWN;
-    for (size_t i = 0; i < cli->nwords && code == CLIENT_OK; i++) {
-        json_t *answer;
-        code = parse_scale(cli->words[i], &scale);
-        if (code == CLIENT_OK)
-            code = client_ask(
-                client, "scale",
-                json_pack("{s:s,s:I}", "name", scale.name, "count", (json_int_t)scale.count),
-                CLIENT_READ_MS, &answer);
-        if (code != CLIENT_OK)
-            break;
-        printf("%s: %lld instance%s\n", scale.name, (long long)scale.count,
-               scale.count == 1 ? "" : "s");
-        const char *problem = jsonx_text(answer, "problem", NULL);
-        if (problem)
-            client_say("%s: the next start of the supervisor will not know of it: %s", scale.name,
-                       problem);
+        code = parse_scale(cli->words[i], counts);
+    if (code == CLIENT_OK)
+        code = client_call(cli, "scale", json_pack("{s:O}", "counts", counts), CLIENT_READ_MS,
+                           &answer);
+    if (code == CLIENT_OK) {
+        print_scales(counts, answer);
         json_decref(answer);
+        code = client_print("");
     }
-    rpc_client_close(client);
-    return code == CLIENT_OK ? client_print("") : code;
+    json_decref(counts);
+    return code;
 }

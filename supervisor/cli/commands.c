@@ -165,7 +165,8 @@ static const struct cli_command commands[] = {
       .help = "Send a signal (HUP, SIGUSR1, 10) to main processes." NAMES_NOTE },
     { .name = "scale", .words = "NAME=N...", .min_words = 1,
       .run = cmd_scale, .complete = complete_scale,
-      .help = "Set the number of instances; kept across restarts." },
+      .help = "Set the number of instances; kept across restarts. Of several services all or "
+              "none are changed." },
     { .name = "reload", .words = "[NAME...]", .options = reload_options, .run = cmd_reload,
       .complete = complete_names,
       .help = "Apply changed files; or ask services to read their own files again.\n\n"

@@ -224,8 +224,8 @@ static int put_lost(struct audit *audit)
 }
 
 /* What a request names; the longest is left out first when a line has no room for all. */
-static const char *const named[] = { "names", "path",   "token",  "release",
-                                     "name",  "signal", "action", "binary" };
+static const char *const named[] = { "counts", "names",  "path",   "token", "release",
+                                     "name",   "signal", "action", "binary" };
 enum { NNAMED = sizeof named / sizeof *named };
 
 /* With its newline; false without memory. */
@@ -309,10 +309,31 @@ static void put_names(json_t *line, const json_t *names)
         jsonx_set_int(line, "names_more", (json_int_t)(json_array_size(names) - NAMES_MAX));
 }
 
+static void put_counts(json_t *line, json_t *counts)
+{
+    json_t *copy = json_object_size(counts) > 0 ? json_object() : NULL, *count;
+    size_t left = NAMES_MAX;
+    const char *name;
+
+    json_object_foreach(counts, name, count)
+    {
+        if (left == 0 || strlen(name) >= TEXT_MAX)
+            continue;
+        json_object_set(copy, name, json_is_integer(count) ? count : json_null());
+        left--;
+    }
+    if (copy && json_object_size(counts) > json_object_size(copy))
+        jsonx_set_int(line, "counts_more",
+                      (json_int_t)(json_object_size(counts) - json_object_size(copy)));
+    if (copy)
+        json_object_set_new(line, "counts", copy);
+}
+
 static void put_params(json_t *line, const json_t *params)
 {
     const json_t *count = json_object_get(params, "count");
 
+    put_counts(line, json_object_get(params, "counts"));
     put_names(line, json_object_get(params, "names"));
     for (size_t i = 0; i < NNAMED; i++) { /* "id" is ours */
         bool release = strcmp(named[i], "release") == 0;

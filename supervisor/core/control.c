@@ -18,7 +18,7 @@
 enum about {
     ABOUT_NAMES, /* each service of "names" */
     ABOUT_SHOWN, /* likewise, but no names, or "all", are those that may be seen */
-    ABOUT_NAME,  /* the service "name" */
+    ABOUT_NAME,  /* the service "name", or each of "counts" */
     ABOUT_SET,   /* all services of a release set */
     ABOUT_HOST,
     ABOUT_ANY, /* some service */
@@ -361,12 +361,30 @@ static int may_set(const struct core *core, const struct access_peer *peer, enum
 }
 
 static int may_name(const struct core *core, const struct access_peer *peer, enum access_verb verb,
-                    json_t *params, const struct access_rule **ret_by, struct err *err)
+                    const char *name, const struct access_rule **ret_by, struct err *err)
 {
-    ssize_t index = plan_find(core->plan, jsonx_text(params, "name", ""));
+    ssize_t index = plan_find(core->plan, name);
 
     return index < 0 ? control_access_any(core, peer, verb, err)
                      : control_access_service(core, peer, verb, (size_t)index, ret_by, err);
+}
+
+static int may_count(const struct core *core, const struct access_peer *peer, enum access_verb verb,
+                     json_t *params, const struct access_rule **ret_by, struct err *err)
+{
+    json_t *counts = json_object_get(params, "counts"), *count;
+    const char *name;
+    int rc = 0;
+
+    if (json_object_size(counts) == 0)
+        return may_name(core, peer, verb, jsonx_text(params, "name", ""), ret_by, err);
+    json_object_foreach(counts, name, count)
+    {
+        rc = may_name(core, peer, verb, name, ret_by, err);
+        if (rc != 0)
+            break;
+    }
+    return rc;
 }
 
 static int may_own(const struct core *core, const struct access_peer *peer, json_t *params,
@@ -403,7 +421,7 @@ static int may(struct control *control, struct rpc_call *call, const struct rout
     case ABOUT_NAMES:
         return control_access_names(core, control->orders, &peer, route->right, names, ret_by, err);
     case ABOUT_NAME:
-        return may_name(core, &peer, route->right, params, ret_by, err);
+        return may_count(core, &peer, route->right, params, ret_by, err);
     case ABOUT_SET:
         return may_set(core, &peer, route->right, params, ret_by, err);
     case ABOUT_HOST:

@@ -12,6 +12,7 @@
 
 #include "base/auto.h"
 #include "base/log.h"
+#include "base/near.h"
 #include "io/durable.h"
 #include "io/jsonx.h"
 #include "supervisor/core/audit.h"
@@ -443,7 +444,20 @@ static struct plan_source *copy_source(const struct plan_source *from, struct er
     return NULL;
 }
 
-static int scale_to(struct core *core, const char *name, int64_t count, struct err *err)
+static int set_scales(struct plan_source *source, json_t *counts, struct err *err)
+{
+    const char *name;
+    json_t *count;
+
+    json_object_foreach(counts, name, count)
+    {
+        if (!plan_source_scale(source, name, json_integer_value(count)))
+            return err_set(err, ERR_MEMORY, "no memory for the scale");
+    }
+    return 0;
+}
+
+static int scale_to(struct core *core, json_t *counts, struct err *err)
 {
     struct err_list errors;
     struct plan_source *source = copy_source(core->source, err);
@@ -451,9 +465,7 @@ static int scale_to(struct core *core, const char *name, int64_t count, struct e
     if (!source)
         return (int)err->code;
     err_list_init(&errors);
-    int rc = plan_source_scale(source, name, count)
-                 ? 0
-                 : err_set(err, ERR_MEMORY, "no memory for the scale");
+    int rc = set_scales(source, counts, err);
     struct plan *plan = rc == 0 ? make_plan(source, &errors) : NULL;
     if (rc == 0 && !plan)
         rc = err_set(err, ERR_INVALID, "%s", errors.count ? errors.lines[0] : "it does not fit");
@@ -468,15 +480,92 @@ static int scale_to(struct core *core, const char *name, int64_t count, struct e
     return rc;
 }
 
-/* The scale holds; what a full disk takes away is that the next start knows it. */
-static json_t *scale_answer(struct core *core, const char *name, int64_t count)
+/* As they were asked for, in a new object; NULL with err. */
+static json_t *counts_of(json_t *params, struct err *err)
 {
-    json_t *answer = json_pack("{s:s,s:I}", "name", name, "count", (json_int_t)count);
-    struct err err = { 0 };
+    json_t *counts = json_object_get(params, "counts");
+    const char *name;
+    int64_t count;
 
+    if (json_object_size(counts) > 0)
+        return json_incref(counts);
+    if (jsonx_need_text(params, "name", &name, err) != 0 ||
+        jsonx_need_int(params, "count", &count, err) != 0)
+        return NULL;
+    counts = json_object();
+    if (jsonx_set_int(counts, name, count) == 0)
+        return counts;
+    json_decref(counts);
+    err_set(err, ERR_MEMORY, "no memory for the scale");
+    return NULL;
+}
+
+static const char *service_at(size_t index, const void *context)
+{
+    return ((const struct plan *)context)->services[index].name;
+}
+
+static int check_count(const struct plan *plan, const char *name, const json_t *count,
+                       struct err *err)
+{
+    const char *near = near_name(name, plan->nservices, service_at, plan);
+
+    if (plan_find(plan, name) < 0 && near)
+        return err_set(err, ERR_NOT_FOUND, "no service is called \"%.64s\" (did you mean \"%s\"?)",
+                       name, near);
+    if (plan_find(plan, name) < 0)
+        return err_set(err, ERR_NOT_FOUND,
+                       "no service is called \"%.64s\" (see 'supervisor status')", name);
+    if (json_is_integer(count) && json_integer_value(count) >= 0 &&
+        json_integer_value(count) <= SPEC_NUMPROCS_MAX)
+        return 0;
+    return err_set(err, ERR_INVALID, "%s: the number of instances must be 0 to %d", name,
+                   SPEC_NUMPROCS_MAX);
+}
+
+/* All of them before anything is changed. */
+static int check_counts(const struct plan *plan, json_t *counts, struct err *err)
+{
+    const char *name;
+    json_t *count;
+    int rc = 0;
+
+    json_object_foreach(counts, name, count)
+    {
+        rc = check_count(plan, name, count, err);
+        if (rc != 0)
+            break;
+    }
+    if (rc != 0 && json_object_size(counts) > 1)
+        err_wrap(err, "nothing was changed");
+    return rc;
+}
+
+static void tell_scales(struct core *core, json_t *counts)
+{
+    const char *name;
+    json_t *count;
+
+    json_object_foreach(counts, name, count) events_publish(
+        core->events, "scale", json_pack("{s:s,s:O}", "service", name, "count", count));
+}
+
+/* The scale holds; what a full disk takes away is that the next start knows it. */
+static json_t *scale_answer(struct core *core, json_t *counts)
+{
+    json_t *answer = json_pack("{s:O}", "counts", counts), *count;
+    struct err err = { 0 };
+    const char *name;
+
+    json_object_foreach(counts, name, count)
+    {
+        if (json_object_size(counts) > 1)
+            break;
+        jsonx_set_text(answer, "name", name);
+        json_object_set(answer, "count", count);
+    }
     if (write_scales(core, &err) != 0) {
-        log_error("the scale is not kept for the next start", "service", name, "error", err.text,
-                  NULL);
+        log_error("the scale is not kept for the next start", "error", err.text, NULL);
         jsonx_set_text(answer, "problem", err.text);
     }
     return answer;
@@ -485,24 +574,16 @@ static json_t *scale_answer(struct core *core, const char *name, int64_t count)
 void core_plan_scale(struct core *core, struct rpc_call *call, json_t *params)
 {
     struct err err = { 0 };
-    const char *name;
-    int64_t count;
+    json_t *counts = counts_of(params, &err);
+    int rc = counts ? check_counts(core->plan, counts, &err) : (int)err.code;
 
-    int rc = jsonx_need_text(params, "name", &name, &err);
     if (rc == 0)
-        rc = jsonx_need_int(params, "count", &count, &err);
-    if (rc == 0 && (count < 0 || count > SPEC_NUMPROCS_MAX))
-        rc = err_set(&err, ERR_INVALID, "the number of instances must be 0 to %d",
-                     SPEC_NUMPROCS_MAX);
-    if (rc == 0 && plan_find(core->plan, name) < 0)
-        rc = err_set(&err, ERR_NOT_FOUND, "no service is called \"%s\"", name);
-    if (rc == 0)
-        rc = scale_to(core, name, count, &err);
-    if (rc != 0) {
+        rc = scale_to(core, counts, &err);
+    if (rc == 0) {
+        tell_scales(core, counts);
+        rpc_reply(call, scale_answer(core, counts));
+    } else {
         rpc_fail(call, &err, NULL);
-        return;
     }
-    events_publish(core->events, "scale",
-                   json_pack("{s:s,s:I}", "service", name, "count", (json_int_t)count));
-    rpc_reply(call, scale_answer(core, name, count));
+    json_decref(counts);
 }

@@ -40,7 +40,8 @@ enum core_plan_restarts {
  * not be done is in `problems`.  On failure nothing was changed, and they stay the caller's. */
 int core_plan_apply(struct core *core, struct plan_source *source, struct plan *plan,
                     enum core_plan_restarts restarts, struct err_list *problems, struct err *err);
-/* Answers the call "scale" {"name", "count"}. */
+/* Answers the call "scale" {"counts": {NAME: N...}}, or {"name", "count"} for one: all of them
+ * together, or nothing was changed. */
 void core_plan_scale(struct core *core, struct rpc_call *call, json_t *params);
 
 #endif

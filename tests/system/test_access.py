@@ -127,6 +127,16 @@ def test_verbs_and_services(host, user):
     assert many.ok("status")["services"]
 
 
+def test_a_scale_of_several_needs_the_right_for_each(host, user):
+    s = host(SERVICES + access("scale", "web worker"))
+    bob = user(s, BOB)
+    assert "may not scale db" in bob.denied("scale", counts={"web": 2, "db": 2})
+    assert bob.ask("scale", counts={"web": 2, "wbe": 2})["kind"] == "not-found"
+    assert len(s.instances()) == 4
+    assert bob.ok("scale", counts={"web": 2, "worker": 1})["counts"] == {"web": 2, "worker": 1}
+    assert "may not scale" in user(s, EVE).denied("scale", counts={"web": 2})
+
+
 def test_the_right_to_upgrade_runs_no_file_as_root(host, user, tmp_path):
     s = host(SERVICES + access("all", "all"))
     mine = tmp_path / "mine"

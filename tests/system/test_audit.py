@@ -32,8 +32,10 @@ def test_orders_and_results(host):
     assert s.call("restart", names=["a"])["ok"]
     with pytest.raises(Failed):
         s.call("scale", name="a", count=-1)
+    s.run("scale", "a=1", "b=2", code=4)
     s.run("reload")
-    restart, ended, scale, refused, reload, reloaded = lines(s)
+    restart, ended, scale, refused, counts, _, reload, reloaded = lines(s)
+    assert counts["counts"] == {"a": 1, "b": 2}
     assert restart["audit"] == "order" and restart["verb"] == "restart" and restart["allowed"]
     assert restart["names"] == ["a"] and restart["rule"] is None
     assert (restart["uid"], restart["gid"], restart["pid"]) == (os.geteuid(), os.getegid(),

@@ -395,6 +395,21 @@ def test_scale(host):
     assert len(s.instances()) == 1  # the first word was not carried out either
 
 
+def test_scale_is_one_order(host):
+    s = host(f"[service:web]\n{SLEEPER}[service:api]\n{SLEEPER}")
+    wrong = s.run("scale", "web=3", "apy=2", code=4)
+    assert 'nothing was changed' in wrong.stderr and 'did you mean "api"?' in wrong.stderr
+    assert "api: the number" in s.run("scale", "web=3", "api=1001", code=1).stderr
+    assert "web is given twice" in s.run("scale", "web=3", "web=2", code=2).stderr
+    assert sorted(s.instances()) == ["api:0", "web:0"]
+    done = s.run("scale", "web=2", "api=3")
+    assert done.stdout == "web: 2 instances\napi: 3 instances\n"
+    assert sorted(s.instances()) == ["api:0", "api:1", "api:2", "web:0", "web:1"]
+    scales = [event for event in s.events(1) if event["event"] == "scale"]
+    assert [(event["service"], event["count"]) for event in scales] == [("web", 2), ("api", 3)]
+    assert s.text_of("state", "scale.json") == '{"web":2,"api":3}'
+
+
 def test_reload(host):
     s = host(f"[service:web]\n{SLEEPER}[service:old]\n{SLEEPER}")
     s.wait_state("web:0", "running")
