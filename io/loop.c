@@ -20,7 +20,7 @@
 #include "base/clock.h"
 
 enum { POOL_THREADS = 4 }; /* libuv's default */
-enum { NOT_ARMED = UINT32_MAX, FIRST_TIMERS = 16, READY_MAX = 64 };
+enum { NOT_ARMED = UINT32_MAX, FIRST_TIMERS = 16, READY_MAX = 64, SET_AGAIN_MS = 50 };
 
 /* Timers are many and mostly asleep, so they are small: one handle of libuv's rings for all. */
 struct loop_timer {
@@ -49,7 +49,9 @@ struct loop {
     uv_timer_t alarm;         /* for the first of heap */
     struct loop_timer **heap; /* armed ones; room for all there are, so that arming cannot fail */
     size_t nheap, ntimers, room;
-    uint64_t turn, armed; /* counts */
+    SLIST_HEAD(, loop_watch) unset; /* the kernel does not know yet what is wanted of them */
+    struct loop_timer *set_again;   /* owned */
+    uint64_t turn, armed;           /* counts */
     bool stopped, ending, have_pool;
 };
 struct loop_watch {
@@ -58,6 +60,8 @@ struct loop_watch {
     void *context;
     int fd;
     unsigned events; /* wanted */
+    bool unset;      /* in loop->unset */
+    SLIST_ENTRY(loop_watch) link;
 };
 struct loop_signal {
     uv_signal_t handle;
@@ -88,6 +92,7 @@ static void before_poll(uv_prepare_t *handle)
 }
 
 static void on_ready(uv_poll_t *handle, int status, int ready);
+static void set_again(void *context);
 
 /* 0 or -errno; then nothing is left. */
 static int begin(struct loop *loop)
@@ -115,16 +120,18 @@ struct loop *loop_new(struct err *err)
         err_set(err, ERR_MEMORY, "no memory for an event loop");
         return NULL;
     }
-    loop->watches = epoll_create1(EPOLL_CLOEXEC);
-    int rc = begin(loop);
+    TAILQ_INIT(&loop->soon);
+    loop->set_again = loop_timer_new(loop, set_again, loop);
+    int rc = loop->set_again ? begin(loop) : -ENOMEM;
     if (rc < 0) {
         err_sys(err, -rc, "making an event loop");
+        free(loop->set_again);
+        free(loop->heap);
         free(loop);
         return NULL;
     }
     /* A reader that goes away is an error of one write, not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
-    TAILQ_INIT(&loop->soon);
     uv_prepare_init(&loop->uv, &loop->keep_alive);
     loop->keep_alive.data = loop;
     uv_prepare_start(&loop->keep_alive, before_poll);
@@ -154,6 +161,7 @@ void loop_free(struct loop *loop)
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* a stop that nobody has seen yet ends here */
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     close(loop->watches);
+    free(loop->set_again);
     free(loop->heap);
     if (uv_loop_close(&loop->uv) == 0)
         free(loop);
@@ -359,7 +367,8 @@ static bool control(struct loop_watch *watch, int operation)
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
         if (watch->events & bits[i].ours)
             event.events |= bits[i].theirs;
-    return epoll_ctl(watch->loop->watches, operation, watch->fd, &event) == 0;
+    return epoll_ctl(watch->loop->watches, operation, watch->fd, &event) == 0 ||
+           (operation != EPOLL_CTL_ADD && (errno == ENOENT || errno == EBADF)); /* it has gone */
 }
 
 struct loop_watch *loop_watch_new(struct loop *loop, int fd,
@@ -423,19 +432,46 @@ void loop_watch_set(struct loop_watch *watch, unsigned events)
     if (watch->events == events)
         return;
     watch->events = events;
-    control(watch, EPOLL_CTL_MOD);
+    if (control(watch, EPOLL_CTL_MOD) || watch->unset)
+        return;
+    watch->unset = true;
+    SLIST_INSERT_HEAD(&watch->loop->unset, watch, link);
+    loop_timer_arm(watch->loop->set_again, 0);
 }
+
+static void set_again(void *context)
+{
+    struct loop *loop = context;
+    struct loop_watch *watch, *next;
+
+    for (watch = SLIST_FIRST(&loop->unset); watch; watch = next) {
+        next = SLIST_NEXT(watch, link);
+        if (!control(watch, EPOLL_CTL_MOD))
+            continue;
+        SLIST_REMOVE(&loop->unset, watch, loop_watch, link);
+        watch->unset = false;
+    }
+    if (!SLIST_EMPTY(&loop->unset))
+        loop_timer_arm(loop->set_again, SET_AGAIN_MS);
+}
+
+static void say_nothing(void *context, unsigned events) { (void)context, (void)events; }
 
 void loop_watch_free(struct loop_watch *watch)
 {
     if (!watch)
         return;
     struct loop *loop = watch->loop;
-    control(watch, EPOLL_CTL_DEL);
+    if (watch->unset)
+        SLIST_REMOVE(&loop->unset, watch, loop_watch, link);
+    bool out = control(watch, EPOLL_CTL_DEL);
     for (size_t i = 0; i < READY_MAX; i++) /* of this turn, not looked at yet */
         if (loop->ready[i].data.ptr == watch)
             loop->ready[i].data.ptr = NULL;
-    free(watch);
+    if (out)
+        free(watch);
+    else /* the kernel still names it wherever the descriptor has a copy: better lost than freed */
+        *watch = (struct loop_watch){ .loop = loop, .fn = say_nothing, .fd = -1 };
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
