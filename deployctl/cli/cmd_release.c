@@ -9,6 +9,7 @@
 #include "deployctl/cli/freeze.h"
 #include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
+#include "deployctl/plan/limits.h"
 
 const struct cli_option cmd_release_options[] = {
     { "canary", 0, "10%|N|HOSTS|0", "How many hosts, or which, get it first; 0 = none." },
@@ -60,6 +61,11 @@ bool cmd_release_limits(struct app *app)
         return false;
     }
     order->hold = cli_flag(cli, "hold");
+    struct limits_asked asked = { .canary_hosts = order->canary_hosts };
+    if (limits_check(&app->recipe, &asked, &err) < 0) {
+        app_error("%s: %s", canary ? "--canary" : "[canary] hosts", err.text);
+        return false;
+    }
     return true;
 }
 

@@ -14,6 +14,7 @@
 #include "deployctl/cli/commands.h"
 #include "deployctl/cli/progress.h"
 #include "deployctl/cli/report.h"
+#include "deployctl/cli/report_order.h"
 #include "deployctl/cli/table.h"
 #include "deployctl/plan/limits.h"
 #include "deployctl/plan/rollout_name.h"
@@ -224,24 +225,17 @@ static void on_news(void *context, const struct sim *sim, const struct sim_news 
     }
 }
 
-static const char *when(const struct rollout_host *host, char text[static 32])
-{
-    if (host->canary)
-        return "canary";
-    if (host->batch == 0)
-        return "-";
-    snprintf(text, 32, "batch %zu", host->batch);
-    return text;
-}
-
 static json_t *hosts_json(const struct sim *sim)
 {
     json_t *hosts = json_array();
     char text[32];
     for (size_t i = 0; i < sim->count; i++) {
         json_t *host = json_object();
+        size_t group = sim->rollout.hosts[i].group;
         jsonx_set_text(host, "host", sim->names[i]);
-        jsonx_set_text(host, "part", when(&sim->rollout.hosts[i], text));
+        if (sim->rollout.limits.ngroups > 0)
+            jsonx_set_text(host, "group", sim->rollout.limits.groups[group].name);
+        jsonx_set_text(host, "part", report_order_part(&sim->rollout.hosts[i], text));
         jsonx_set_text(host, "state", rollout_name_host(sim->rollout.hosts[i].state));
         jsonx_set_text(host, "runs", sim->hosts[i].new ? "new" : "old");
         json_array_append_new(hosts, host);
@@ -259,24 +253,31 @@ static void end_json(const struct sim *sim, int64_t took_ms, const char *wrong)
     jsonx_set_int(end, "most_out", (int64_t)sim->most_out);
     jsonx_set_int(end, "max_unavailable", (int64_t)sim->rollout.limits.unavailable);
     jsonx_set_int(end, "batches", (int64_t)sim->rollout.batch);
+    if (sim->rollout.limits.ngroups > 0)
+        json_object_set_new(end, "groups", report_order_json(&sim->rollout));
     if (wrong)
         jsonx_set_text(end, "wrong", wrong);
     json_object_set_new(end, "hosts", hosts_json(sim));
     report_json(end);
 }
 
-static void end_table(const struct sim *sim)
+static void end_table(const struct simulation *s, const struct sim *sim)
 {
     struct table table;
     char text[32];
-    table_init(&table, 4);
+    bool groups = s->limits.ngroups > 0;
+    table_init(&table, groups ? 5 : 4);
     table_put(&table, "HOST");
+    if (groups)
+        table_put(&table, "GROUP");
     table_put(&table, "WHEN");
     table_put(&table, "IN THE END");
     table_put(&table, "RUNS");
     for (size_t i = 0; i < sim->count; i++) {
         table_put(&table, "%s", sim->names[i]);
-        table_put(&table, "%s", when(&sim->rollout.hosts[i], text));
+        if (groups)
+            table_put(&table, "%s", s->app->recipe.hosts[i].group_name);
+        table_put(&table, "%s", report_order_part(&sim->rollout.hosts[i], text));
         table_put(&table, "%s", rollout_name_host(sim->rollout.hosts[i].state));
         table_put(&table, "%s", sim->hosts[i].new ? "the release" : "what it ran before");
     }
@@ -288,14 +289,11 @@ static void end_table(const struct sim *sim)
 static void end_text(const struct simulation *s, const struct sim *sim, int64_t took_ms)
 {
     const struct rollout *rollout = &sim->rollout;
-    char time[UNIT_TEXT_MAX], bake[UNIT_TEXT_MAX];
+    char time[UNIT_TEXT_MAX];
     unit_duration_text(took_ms, time);
-    unit_duration_text(s->limits.bake_ms, bake);
-    end_table(sim);
-    printf("\nOrder     %zu canary host%s watched for %s, then batches of %zu%s%s\n",
-           s->limits.canary, s->limits.canary == 1 ? "" : "s", bake, s->limits.batch,
-           s->limits.by_zone ? ", one zone after the other by label " : "",
-           s->limits.by_zone ? s->app->recipe.rollout.zone_label : "");
+    end_table(s, sim);
+    printf("\n");
+    report_order(&s->app->recipe, rollout);
     printf("Capacity  at most %zu of %zu hosts were out at the same time, %zu may be\n",
            sim->most_out, sim->count, s->limits.unavailable);
     printf("Time      %s, if a host needs 3s to switch and bytes need none\n", time);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/unit.h"
+#include "deployctl/cli/report_order.h"
 #include "deployctl/cli/table.h"
 #include "deployctl/plan/rollout_name.h"
 #include "io/jsonx.h"
@@ -286,35 +287,32 @@ void report_end(const struct app *app, const struct driver *driver, int code)
 /* --- plan --------------------------------------------------------------------------------------
  */
 
-static const char *part_of(const struct driver *driver, size_t index, char *text, size_t size)
+static const char *part_of(const struct driver *driver, size_t index, char text[static 32])
 {
     const struct rollout_host *host = &driver_rollout(driver)->hosts[index];
     if (host->away)
-        snprintf(text, size, "unreachable");
-    else if (host->skip)
-        snprintf(text, size, "nothing to do");
-    else if (host->canary)
-        snprintf(text, size, "canary");
-    else if (host->batch > 0)
-        snprintf(text, size, "batch %zu", host->batch);
-    else
-        snprintf(text, size, "-");
-    return text;
+        return "unreachable";
+    return host->skip ? "nothing to do" : report_order_part(host, text);
 }
 
 static void plan_table(const struct driver *driver)
 {
     struct table table;
     char part[32], health[80];
-    table_init(&table, 4);
+    bool groups = driver_rollout(driver)->limits.ngroups > 0;
+    table_init(&table, groups ? 5 : 4);
     table_put(&table, "HOST");
+    if (groups)
+        table_put(&table, "GROUP");
     table_put(&table, "WHEN");
     table_put(&table, "RUNS NOW");
     table_put(&table, "STATE");
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         table_put(&table, "%s", view.spec->name);
-        table_put(&table, "%s", part_of(driver, i, part, sizeof part));
+        if (groups)
+            table_put(&table, "%s", view.spec->group_name);
+        table_put(&table, "%s", part_of(driver, i, part));
         table_put(&table, "%s", view.glance->current ? view.glance->current : "-");
         table_put(&table, "%s",
                   *view.error            ? view.error
@@ -324,6 +322,16 @@ static void plan_table(const struct driver *driver)
     }
     table_print(&table);
     table_done(&table);
+}
+
+/* So many hosts are in the group of the canary; it is compared with them alone. */
+static size_t canary_among(const struct driver *driver)
+{
+    const struct rollout *rollout = driver_rollout(driver);
+    size_t n = 0;
+    for (size_t i = 0; i < rollout->count; i++)
+        n += rollout->hosts[i].group == rollout->canary_group;
+    return n;
 }
 
 /* What the verdict will rest on, and how much it needs. */
@@ -339,7 +347,7 @@ static void plan_verdict(const struct driver *driver)
                                      : ", for there is nothing to compare with yet");
         return;
     }
-    bool alone = limits->canary >= driver_count(driver);
+    bool alone = limits->canary >= canary_among(driver);
     evidence_rules(evidence, alone, &rules);
     printf(
         "Verdict   hard gates, and counts of requests (%s)%s; to pass with under %.3g %% errors at "
@@ -418,12 +426,16 @@ static void plan_json(const struct app *app, const struct driver *driver)
     jsonx_set_int(plan, "capacity_floor",
                   (int64_t)(driver_count(driver) - rollout->limits.unavailable));
     jsonx_set_real(plan, "predicted_s", (double)driver_predict_ms(driver, SWITCH_GUESS_MS) / 1000);
+    if (rollout->limits.ngroups > 0)
+        json_object_set_new(plan, "groups", report_order_json(rollout));
     json_object_set_new(plan, "verdict", plan_verdict_json(driver));
     json_object_set_new(plan, "drain", plan_drain_json(&app->recipe.drain));
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         json_t *host = host_json(&view);
-        jsonx_set_text(host, "part", part_of(driver, i, part, sizeof part));
+        jsonx_set_text(host, "part", part_of(driver, i, part));
+        if (view.spec->group_name)
+            jsonx_set_text(host, "group", view.spec->group_name);
         json_array_append_new(hosts, host);
     }
     json_object_set_new(plan, "hosts", hosts);
@@ -434,7 +446,7 @@ void report_plan(const struct app *app, const struct driver *driver)
 {
     const struct rollout *rollout = driver_rollout(driver);
     const struct manifest *manifest = driver_manifest(driver);
-    char bytes[UNIT_TEXT_MAX], time[UNIT_TEXT_MAX], bake[UNIT_TEXT_MAX];
+    char bytes[UNIT_TEXT_MAX], time[UNIT_TEXT_MAX];
     size_t total = driver_count(driver), behind = 0;
     if (app->json) {
         plan_json(app, driver);
@@ -447,21 +459,18 @@ void report_plan(const struct app *app, const struct driver *driver)
         return;
     unit_size_text((int64_t)manifest->bytes, bytes);
     unit_duration_text(driver_predict_ms(driver, SWITCH_GUESS_MS), time);
-    unit_duration_text(rollout->limits.bake_ms, bake);
     printf("\nRelease   %s from %s: %zu entr%s, at most %s for each host (only contents that a "
            "host lacks travel, compressed)\n",
            driver_release_id(driver), app->source, manifest->count,
            manifest->count == 1 ? "y" : "ies", bytes);
-    printf("Order     %zu canary host%s watched for %s, then batches of %zu\n",
-           rollout->limits.canary, rollout->limits.canary == 1 ? "" : "s", bake,
-           rollout->limits.batch);
+    report_order(&app->recipe, rollout);
     printf("Capacity  at most %zu of %zu hosts out at the same time%s\n",
            rollout->limits.unavailable, total,
            total <= rollout->limits.unavailable ? " (that is all of them)" : "");
     plan_verdict(driver);
     plan_drain(&app->recipe.drain);
     printf("Time      about %s, if a host needs 3s to switch\n", time);
-    if (app->recipe.deploy.services.count == 0)
+    if (recipe_is_static(&app->recipe))
         printf("Services  none: the link current is swapped, and nothing goes back by itself\n");
     printf("%s\n", behind ? "Nothing was changed; `deployctl release` does it."
                           : "Every host runs this release already.");

@@ -351,6 +351,14 @@ static int make_rollout(struct driver *driver, struct err *err)
     return rc;
 }
 
+static const char *zone_of(struct driver *driver, const struct recipe_host *spec)
+{
+    const char *label = driver->recipe->rollout.zone_label;
+    size_t len = 0;
+    const char *value = label ? recipe_label(spec, label, &len) : "";
+    return len > 0 ? arena_printf(&driver->arena, "%.*s", (int)len, value) : NULL;
+}
+
 static int make_hosts(struct driver *driver, struct err *err)
 {
     driver->hosts = calloc(driver->count, sizeof *driver->hosts);
@@ -362,6 +370,7 @@ static int make_hosts(struct driver *driver, struct err *err)
         host->spec = &driver->recipe->hosts[i];
         host->index = i;
         host->metrics = host->spec->metrics;
+        host->zone = zone_of(driver, host->spec);
         host->retry = loop_timer_new(driver->loop, driver_link_retry, host);
         if (!host->retry)
             return err_set(err, ERR_MEMORY, "no memory for %zu hosts", driver->count);

@@ -159,16 +159,26 @@ static bool wait_until_settled(struct driver_host *host)
     return true;
 }
 
+static json_t *names(const struct opt_names *list)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < list->count; i++)
+        json_array_append_new(array, json_string(list->names[i]));
+    return array;
+}
+
+json_t *driver_look_params(const struct driver_host *host)
+{
+    json_t *params = json_object();
+    json_object_set_new(params, "services", names(&host->spec->services));
+    return params;
+}
+
 static void act_look(struct driver_host *host, const json_t *answer, const struct err *err)
 {
-    const struct recipe *recipe = host->driver->recipe;
     char text[DRIVER_SAY_MAX];
     if (!answer) {
-        json_t *params = json_object(), *services = json_array();
-        for (size_t i = 0; i < recipe->deploy.services.count; i++)
-            json_array_append_new(services, json_string(recipe->deploy.services.names[i]));
-        json_object_set_new(params, "services", services);
-        ask(host, "look", params, DRIVER_QUICK_MS);
+        ask(host, "look", driver_look_params(host), DRIVER_QUICK_MS);
         return;
     }
     if (err) {
@@ -257,14 +267,6 @@ static void act_fence(struct driver_host *host, const json_t *answer, const stru
         host->fence_wanted = true;
         driver_answered(host, ROLLOUT_OK);
     }
-}
-
-static json_t *names(const struct opt_names *list)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < list->count; i++)
-        json_array_append_new(array, json_string(list->names[i]));
-    return array;
 }
 
 static void on_uploaded(void *context, const struct upload_result *result, const struct err *err);
@@ -384,6 +386,8 @@ static json_t *record_of(struct driver *driver)
             .name = driver->hosts[i].spec->name,
             .from = driver->hosts[i].from,
             .metrics = driver->rollout.limits.verdict ? driver->hosts[i].metrics : NULL,
+            .zone = driver->hosts[i].zone,
+            .group = part->group,
             .canary = part->canary,
             .absent = left_out || part->state == ROLLOUT_HOST_REFUSED,
         };

@@ -217,9 +217,9 @@ static void say_canary(struct driver *driver)
     if (driver->rollout.limits.canary == 0)
         driver_tell(driver, DRIVER_NEWS_WARNING, NULL, NULL,
                     "no canary, as asked: the first batch is the test");
-    if (driver->recipe->deploy.services.count == 0)
+    if (recipe_is_static(driver->recipe))
         driver_tell(driver, DRIVER_NEWS_WARNING, NULL, NULL,
-                    "no service is named in [deploy]: only the link current is swapped, and "
+                    "no service is named: only the link current is swapped, and "
                     "nothing goes back by itself");
 }
 

@@ -62,6 +62,7 @@ struct driver_host {
     bool waits;          /* STAGE: for a free place among `parallel` */
     const char *from;    /* in the arena; NULL = first release */
     const char *metrics; /* where its counts are; NULL = nowhere */
+    const char *zone;    /* in the arena; NULL = it is in none, or there are none */
     bool counted;        /* it is on one side of the verdict */
     bool sampling;       /* its counts were asked for and are not there yet */
     bool sampled;        /* `sample` is of this round */
@@ -155,7 +156,8 @@ void driver_acts_begin(struct driver_host *host, enum rollout_act act);
 void driver_acts_again(struct driver_host *host);      /* after a broken connection */
 void driver_acts_look_again(struct driver_host *host); /* it was moving when it was looked at */
 void driver_acts_event(struct driver_host *host, const char *name, const json_t *event);
-void driver_acts_next_stage(struct driver *driver); /* a place among `parallel` is free */
+json_t *driver_look_params(const struct driver_host *host); /* of the verb look; new reference */
+void driver_acts_next_stage(struct driver *driver);         /* a place among `parallel` is free */
 void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
                      int64_t deadline_ms, session_answer_fn *fn);
 

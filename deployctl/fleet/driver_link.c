@@ -115,11 +115,7 @@ static void on_locked_again(void *context, const json_t *answer, const struct er
 static void join(struct driver_host *host)
 {
     struct driver *driver = host->driver;
-    json_t *look = json_object(), *services = json_array();
-    for (size_t i = 0; i < driver->recipe->deploy.services.count; i++)
-        json_array_append_new(services, json_string(driver->recipe->deploy.services.names[i]));
-    json_object_set_new(look, "services", services);
-    session_ask(host->session, "look", look, DRIVER_QUICK_MS, NULL, NULL);
+    session_ask(host->session, "look", driver_look_params(host), DRIVER_QUICK_MS, NULL, NULL);
     json_t *lock = json_object();
     jsonx_set_text(lock, "who", driver->order.who);
     jsonx_set_text(lock, "rollout", driver->name);

@@ -116,12 +116,33 @@ static enum rollout_host_state state_of(const struct driver *driver, size_t i)
     return glance->confirmed ? ROLLOUT_HOST_CONFIRMED : ROLLOUT_HOST_NEW;
 }
 
+/* The zones as they were recorded, of hosts whose `zone` is set already.  A record of before has
+ * none: then those of deploy.ini stay. */
+static void place_zones(struct driver *driver)
+{
+    bool recorded = false;
+    for (size_t i = 0; i < driver->opened.count; i++)
+        recorded = recorded || driver->opened.hosts[i].zone;
+    for (size_t i = 0; recorded && i < driver->count; i++) {
+        const char *zone = driver->hosts[i].zone ? driver->hosts[i].zone : "";
+        size_t first = 0;
+        while (first < i &&
+               (driver->rollout.hosts[first].zone != first ||
+                strcmp(driver->hosts[first].zone ? driver->hosts[first].zone : "", zone) != 0))
+            first++;
+        driver->rollout.hosts[i].zone = first;
+    }
+}
+
 static void place_hosts(struct driver *driver)
 {
     for (size_t i = 0; i < driver->count; i++) {
         struct driver_host *host = &driver->hosts[i];
         struct rollout_host *part = &driver->rollout.hosts[i];
         const struct opened_host *then = opened_host(&driver->opened, host->spec->name);
+        part->group = then ? then->group : 0;
+        if (then && then->zone)
+            host->zone = arena_strdup(&driver->arena, then->zone);
         if (!then || then->absent) {
             part->state = ROLLOUT_HOST_REFUSED; /* it has no part in this rollout */
             continue;
@@ -137,6 +158,7 @@ static void place_hosts(struct driver *driver)
         if (part->skip)
             part->touched = false;
     }
+    place_zones(driver);
 }
 
 static void warn_differences(struct driver *driver)
@@ -266,12 +288,9 @@ void driver_resume_poll(struct driver *driver)
         struct driver_host *host = &driver->hosts[i];
         if (host->link != DRIVER_LINK_OPEN)
             continue;
-        json_t *params = json_object(), *services = json_array();
-        for (size_t k = 0; k < driver->recipe->deploy.services.count; k++)
-            json_array_append_new(services, json_string(driver->recipe->deploy.services.names[k]));
-        json_object_set_new(params, "services", services);
         driver->polls++;
-        session_ask(host->session, "look", params, DRIVER_QUICK_MS, on_polled, host);
+        session_ask(host->session, "look", driver_look_params(host), DRIVER_QUICK_MS, on_polled,
+                    host);
     }
 }
 

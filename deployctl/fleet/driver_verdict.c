@@ -276,7 +276,8 @@ static void begin(struct driver *driver)
         struct driver_host *host = &driver->hosts[i];
         const struct rollout_host *part = &driver->rollout.hosts[i];
         bool rest = part->state == ROLLOUT_HOST_OLD && !part->away && !part->canary &&
-                    host->link == DRIVER_LINK_OPEN && host->from && host->glance.healthy;
+                    part->group == driver->rollout.canary_group && host->link == DRIVER_LINK_OPEN &&
+                    host->from && host->glance.healthy;
         bool canary = part->canary && part->state == ROLLOUT_HOST_NEW && !part->skip;
         host->counted = (canary || rest) && host->metrics;
         host->rounds = (struct rounds_host){ 0 };

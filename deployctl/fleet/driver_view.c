@@ -49,19 +49,40 @@ const struct verdict *driver_verdict(const struct driver *driver)
 
 const struct evidence *driver_evidence(const struct driver *driver) { return &driver->evidence; }
 
+/* So many hosts one batch after the other. */
+static int64_t batches_ms(const struct rollout_limits *limits, struct rollout_group group,
+                          size_t hosts, int64_t switch_ms)
+{
+    size_t at_once = group.unavailable > 0 ? group.unavailable : 1;
+    int64_t total = 0;
+    while (hosts > 0) {
+        size_t batch = hosts < group.batch ? hosts : group.batch;
+        total += (int64_t)((batch + at_once - 1) / at_once) * switch_ms + limits->healthy_for_ms;
+        hosts -= batch;
+    }
+    return total;
+}
+
 int64_t driver_predict_ms(const struct driver *driver, int64_t switch_ms)
 {
     const struct rollout_limits *limits = &driver->rollout.limits;
-    size_t canary = limits->canary < driver->count ? limits->canary : driver->count;
-    size_t left = driver->count - canary;
-    size_t at_once = limits->unavailable > 0 ? limits->unavailable : 1;
-    int64_t total = 0;
-    if (canary > 0)
-        total += (int64_t)((canary + at_once - 1) / at_once) * switch_ms + limits->bake_ms;
-    while (left > 0) {
-        size_t batch = left < limits->batch ? left : limits->batch;
-        total += (int64_t)((batch + at_once - 1) / at_once) * switch_ms + limits->healthy_for_ms;
-        left -= batch;
+    size_t left[ROLLOUT_GROUPS_MAX] = { 0 }, first = ROLLOUT_GROUPS_MAX;
+    struct rollout_group all = { NULL, limits->batch, limits->unavailable, 0 };
+    for (size_t i = 0; i < driver->count; i++) {
+        size_t group = driver->rollout.hosts[i].group;
+        left[group]++;
+        first = group < first ? group : first;
+    }
+    size_t canary = limits->canary < left[first] ? limits->canary : left[first];
+    int64_t total = canary > 0 ? limits->bake_ms - limits->healthy_for_ms : 0;
+    left[first] -= canary;
+    for (size_t i = first; i < ROLLOUT_GROUPS_MAX; i++) {
+        struct rollout_group group = limits->ngroups ? limits->groups[i] : all;
+        if (i == first) { /* the canary is a batch of its own, which bakes */
+            struct rollout_group alone = { NULL, canary, group.unavailable, 0 };
+            total += batches_ms(limits, alone, canary, switch_ms);
+        }
+        total += batches_ms(limits, group, left[i], switch_ms);
     }
     return total;
 }

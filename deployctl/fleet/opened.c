@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deployctl/plan/recipe.h"
 #include "io/jsonx.h"
 
 enum { HOSTS_MOST = 10000 };
@@ -110,6 +111,46 @@ static int read_limits(const json_t *json, struct opened *ret, struct err *err)
     return 0;
 }
 
+/* Absent where there are none, and in records of before. */
+static int read_groups(const json_t *json, struct opened *ret, struct err *err)
+{
+    const json_t *groups = json_object_get(json, "groups");
+    size_t count = json_array_size(groups);
+    if (count > ROLLOUT_GROUPS_MAX)
+        return err_set(err, ERR_CORRUPT, "more than %d groups", ROLLOUT_GROUPS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *from = json_array_get(groups, i);
+        struct rollout_group *group = &ret->limits.groups[i];
+        int64_t batch = jsonx_int(from, "batch", 0);
+        int64_t most = jsonx_int(from, "max_unavailable", 0);
+        int64_t undo = jsonx_int(from, "undo_unavailable", 0);
+        bool fits = batch > 0 && most > 0 && undo > 0 && batch <= HOSTS_MOST &&
+                    most <= HOSTS_MOST && undo <= HOSTS_MOST;
+        *group = (struct rollout_group){ jsonx_text(from, "name", NULL), (size_t)batch,
+                                         (size_t)most, (size_t)undo };
+        if (!group->name || !recipe_group_name_ok(group->name) || !fits)
+            return err_set(err, ERR_CORRUPT, "group %zu of it is not understood", i + 1);
+    }
+    ret->limits.ngroups = count;
+    ret->limits.last_first = strcmp(ret->kind, "rollback") == 0;
+    return 0;
+}
+
+static json_t *make_groups(const struct rollout_limits *limits)
+{
+    json_t *groups = json_array();
+    for (size_t i = 0; i < limits->ngroups; i++) {
+        const struct rollout_group *group = &limits->groups[i];
+        json_t *out = json_object();
+        jsonx_set_text(out, "name", group->name);
+        jsonx_set_int(out, "batch", (int64_t)group->batch);
+        jsonx_set_int(out, "max_unavailable", (int64_t)group->unavailable);
+        jsonx_set_int(out, "undo_unavailable", (int64_t)group->undo_unavailable);
+        json_array_append_new(groups, out);
+    }
+    return groups;
+}
+
 static int read_hosts(const json_t *json, struct opened *ret, struct err *err)
 {
     const json_t *hosts = json_object_get(json, "hosts");
@@ -125,11 +166,15 @@ static int read_hosts(const json_t *json, struct opened *ret, struct err *err)
             .name = jsonx_text(host, "name", NULL),
             .from = jsonx_text(host, "from", NULL),
             .metrics = jsonx_text(host, "metrics", NULL),
+            .zone = jsonx_text(host, "zone", NULL),
             .canary = jsonx_bool(host, "canary", false),
             .absent = jsonx_bool(host, "absent", false),
         };
         uint64_t number;
-        if (!ret->hosts[i].name ||
+        size_t groups = ret->limits.ngroups ? ret->limits.ngroups : 1;
+        int64_t group = jsonx_int(host, "group", 0);
+        ret->hosts[i].group = (size_t)group;
+        if (!ret->hosts[i].name || group < 0 || (size_t)group >= groups ||
             (ret->hosts[i].from && !manifest_id_parse(ret->hosts[i].from, &number)))
             return err_set(err, ERR_CORRUPT, "host %zu of it is not understood", i + 1);
     }
@@ -162,6 +207,8 @@ static int parse(struct opened *opened, struct err *err)
         rc = read_limits(json, opened, err);
     if (rc == 0)
         rc = read_evidence(json, opened, err);
+    if (rc == 0)
+        rc = read_groups(json, opened, err);
     return rc == 0 ? read_hosts(json, opened, err) : rc;
 }
 
@@ -222,12 +269,18 @@ json_t *opened_make(const struct opened *opened)
     json_object_set_new(json, "limits", make_limits(opened));
     if (opened->evidence.metrics)
         json_object_set_new(json, "verdict", make_evidence(&opened->evidence));
+    if (opened->limits.ngroups > 0)
+        json_object_set_new(json, "groups", make_groups(&opened->limits));
     for (size_t i = 0; i < opened->count; i++) {
         json_t *host = json_object();
         jsonx_set_text(host, "name", opened->hosts[i].name);
         jsonx_set_text(host, "from", opened->hosts[i].from);
         if (opened->hosts[i].metrics)
             jsonx_set_text(host, "metrics", opened->hosts[i].metrics);
+        if (opened->hosts[i].zone)
+            jsonx_set_text(host, "zone", opened->hosts[i].zone);
+        if (opened->limits.ngroups > 0)
+            jsonx_set_int(host, "group", (int64_t)opened->hosts[i].group);
         jsonx_set_bool(host, "canary", opened->hosts[i].canary);
         jsonx_set_bool(host, "absent", opened->hosts[i].absent);
         json_array_append_new(hosts, host);

@@ -20,6 +20,8 @@ enum { OPENED_NAME_MAX = 96, OPENED_WHO_MAX = 128, OPENED_TIME_MAX = 40 };
 struct opened_host {
     const char *name, *from; /* from NULL: its first release */
     const char *metrics;     /* NULL = as all */
+    const char *zone;        /* NULL = none, or a record of before */
+    size_t group;            /* among limits.groups */
     bool canary, absent;     /* absent: unreachable when the record was written */
 };
 struct opened {

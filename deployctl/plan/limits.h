@@ -14,10 +14,14 @@ struct limits_asked {
     bool hold, now; /* now: a rollback takes all hosts at once */
 };
 
+/* Where there are groups, batch and both max_unavailable are of each one's hosts, and the canary is
+ * of the first group that has any. */
 void limits_make(const struct recipe *recipe, const struct limits_asked *asked,
                  struct rollout_limits *ret_limits);
-/* Tells the machine which hosts are named as canaries, and which zone each is in.  A host without
- * the zone label is in a zone of its own kind, with all others that have none. */
+/* ERR_INVALID: a canary is named that is not in the first group. */
+int limits_check(const struct recipe *recipe, const struct limits_asked *asked, struct err *err);
+/* Tells the machine which hosts are named as canaries, and which group and zone each is in.  A host
+ * without the zone label is in a zone of its own kind, with all others that have none. */
 void limits_describe(const struct recipe *recipe, const struct limits_asked *asked,
                      struct rollout *rollout);
 

@@ -12,6 +12,7 @@
 #include "base/unit.h"
 #include "base/words.h"
 #include "deployctl/plan/hosts.h"
+#include "deployctl/plan/recipe_groups.h"
 #include "deployctl/plan/recipe_options.h"
 
 #define LOCAL_PREFIX "local:"
@@ -52,10 +53,24 @@ static const struct opt_table *table_of(const char *section)
 {
     if (strncmp(section, HOST_PREFIX, strlen(HOST_PREFIX)) == 0)
         return &recipe_options_host;
+    if (strncmp(section, RECIPE_GROUPS_PREFIX, strlen(RECIPE_GROUPS_PREFIX)) == 0)
+        return &recipe_options_group;
     for (size_t i = 0; recipe_tables[i]; i++)
         if (strcmp(recipe_tables[i]->section, section) == 0)
             return recipe_tables[i];
     return NULL;
+}
+
+/* The group of that name; a new one where there is room, else NULL. */
+static struct recipe_group *group_of(struct recipe *recipe, const char *name)
+{
+    for (size_t i = 0; i < recipe->ngroups; i++)
+        if (strcmp(recipe->groups[i].name, name) == 0)
+            return &recipe->groups[i];
+    if (recipe->ngroups == RECIPE_GROUPS_MAX)
+        return NULL;
+    recipe->groups[recipe->ngroups].name = name;
+    return &recipe->groups[recipe->ngroups++];
 }
 
 static void *target_of(struct recipe *recipe, const struct opt_table *table, const char *section)
@@ -66,6 +81,8 @@ static void *target_of(struct recipe *recipe, const struct opt_table *table, con
                 return &recipe->hosts[i];
         return NULL;
     }
+    if (table == &recipe_options_group)
+        return group_of(recipe, section + strlen(RECIPE_GROUPS_PREFIX));
     const struct {
         const struct opt_table *table;
         void *target;
@@ -153,6 +170,8 @@ static void read_entries(struct reader *reader, bool hosts)
         void *target = target_of(reader->recipe, table, entry->section);
         if (entry->key && target)
             set_key(reader, entry, table, target);
+        else if (!target && !entry->key && table == &recipe_options_group)
+            complain(reader, entry, "more than 32 groups");
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a recipe is there, always */
         else if (!target && !entry->key && reader->recipe->count > 0)
             complain(reader, entry, "no such host in [fleet] hosts");
@@ -178,6 +197,18 @@ static void wrong(struct reader *reader, const char *section, const char *key, c
         complain(reader, entry, what);
     else
         err_list_add(reader->errors, "%s:1: [%s] %s: %s", reader->recipe->file, section, key, what);
+}
+
+/* The same of a section (key NULL) or a key, for those who do not know the reader. */
+static void wrong_there(void *context, const char *section, const char *key, const char *what)
+{
+    struct reader *reader = context;
+    const struct ini_entry *entry = key ? find_entry(reader, section, key) : NULL;
+    for (size_t i = 0; !entry && i < reader->ini.count; i++)
+        if (!reader->ini.entries[i].key && strcmp(reader->ini.entries[i].section, section) == 0)
+            entry = &reader->ini.entries[i];
+    err_list_add(reader->errors, "%s:%d: [%s] %s%s%s", reader->recipe->file,
+                 entry ? entry->line : 1, section, key ? key : "", key ? ": " : "", what);
 }
 
 /* Without a `hosts` key the [host:NAME] sections say who there is, in their order; NULL = none. */
@@ -408,7 +439,7 @@ static void check_drain(struct reader *reader)
         drain->on = find_entry(reader, "drain", recipe_options_drain.rows[i].key) != NULL;
     if (!drain->on)
         return;
-    if (reader->recipe->deploy.services.count == 0)
+    if (recipe_is_static(reader->recipe))
         wrong(reader, "deploy", "service", "[drain] means nothing without one: nothing restarts");
     for (size_t i = 0; i < drain->ports.count; i++)
         if (unit_integer(drain->ports.names[i], 10, &port, &err) < 0 || port < 1 || port > 65535)
@@ -445,7 +476,8 @@ int recipe_parse(struct recipe *recipe, const char *file, const char *text, size
     ini_parse_text(recipe->file, text, len, &recipe->arena, &reader.ini, errors);
     reader.seen = arena_array(&recipe->arena, reader.ini.count + 1, sizeof *reader.seen);
     for (size_t i = 0; recipe_tables[i]; i++) {
-        void *target = target_of(recipe, recipe_tables[i], HOST_PREFIX);
+        bool many = strchr(recipe_tables[i]->section, ':') != NULL; /* each has its own */
+        void *target = many ? NULL : target_of(recipe, recipe_tables[i], HOST_PREFIX);
         if (target)
             opt_defaults(recipe_tables[i], &recipe->arena, target, NULL);
     }
@@ -455,6 +487,7 @@ int recipe_parse(struct recipe *recipe, const char *file, const char *text, size
         read_entries(&reader, true);
         check_deploy(&reader);
         fill_hosts(&reader);
+        recipe_groups_place(recipe, wrong_there, &reader);
         make_evidence(&reader);
         check_drain(&reader);
         check_rest(&reader);
@@ -485,6 +518,10 @@ static bool label_matches(const struct recipe_host *host, char *word, char *equa
     size_t len;
     *equals = '\0';
     const char *found = recipe_label(host, word, &len);
+    if (len == 0 && host->group_name && strcmp(word, "group") == 0) {
+        found = host->group_name;
+        len = strlen(found);
+    }
     *equals = '=';
     if (len == 0 || len >= sizeof value)
         return false;
@@ -512,6 +549,14 @@ bool recipe_host_matches(const struct recipe_host *host, const char *pattern)
             return true;
     }
     return false;
+}
+
+bool recipe_is_static(const struct recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->count; i++)
+        if (recipe->hosts[i].services.count > 0)
+            return false;
+    return true;
 }
 
 int recipe_select(struct recipe *recipe, const char *pattern, struct err *err)

@@ -67,6 +67,11 @@ struct recipe_drain {
     struct opt_names haproxy_sockets, ports;
     int64_t wait_ms, delay_ms, timeout_ms;
 };
+enum { RECIPE_GROUPS_MAX = 32, RECIPE_GROUP_NAME_MAX = 60 };
+struct recipe_group {
+    const char *name, *hosts; /* pattern */
+    struct opt_names after, services;
+};
 struct recipe_host {
     const char *name;
     const char *address, *user, *transport, *path, *labels; /* NULL = as the fleet's */
@@ -74,6 +79,9 @@ struct recipe_host {
     bool local;               /* transport is local: */
     const char *local_socket; /* "" = the supervisor's usual places */
     const char *metrics;      /* NULL = none, also not the fleet's */
+    struct opt_names services;
+    size_t group;           /* among the recipe's; 0 where there are none */
+    const char *group_name; /* NULL where there are none */
 };
 
 struct recipe {
@@ -86,6 +94,8 @@ struct recipe {
     struct recipe_rollback rollback;
     struct recipe_hooks hooks;
     struct recipe_drain drain;
+    struct recipe_group groups[RECIPE_GROUPS_MAX]; /* in the order in which they are released */
+    size_t ngroups;
     struct evidence evidence;  /* of [canary], in the verdict's terms */
     const char **ssh_options;  /* NULL-terminated -o values */
     struct recipe_host *hosts; /* everything filled in from the fleet's values */
@@ -98,10 +108,15 @@ void recipe_done(struct recipe *recipe);
 int recipe_parse(struct recipe *recipe, const char *file, const char *text, size_t len,
                  struct err_list *errors);
 /* `pattern`: words separated by commas or blanks, any of which may match: a name as in hosts.h, or
- * KEY=VALUE, which is looked for among the labels (VALUE may have '*' and '?'). */
+ * KEY=VALUE, which is looked for among the labels (VALUE may have '*' and '?'); group=NAME is one
+ * where the host has no other label of that name. */
 bool recipe_host_matches(const struct recipe_host *host, const char *pattern);
 /* The value of a label; "" when the host has it not.  Not terminated: *ret_len bytes. */
 const char *recipe_label(const struct recipe_host *host, const char *key, size_t *ret_len);
+/* At most RECIPE_GROUP_NAME_MAX letters, digits and _ . - ; it is shown and recorded. */
+bool recipe_group_name_ok(const char *name);
+/* True when no host has a service: static files. */
+bool recipe_is_static(const struct recipe *recipe);
 /* Keeps only the hosts that match; ERR_NOT_FOUND names the pattern and the hosts there are. */
 int recipe_select(struct recipe *recipe, const char *pattern, struct err *err);
 

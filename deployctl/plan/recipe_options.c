@@ -23,7 +23,8 @@ static const struct opt deploy_rows[] = {
     { .key = "source", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, source), .example = "./build",
       .help = "Folder that is released when the command names none; relative to this file." },
     { .key = "service", .type = OPT_NAMES, OPT_FIELD(struct recipe_deploy, services), .example = "web",
-      .help = "Services of the hosts' supervisors that run from this folder. Empty for static files: then the "
+      .help = "Services of the hosts' supervisors that run from this folder; a host switches them in the order of its "
+              "supervisor (requires, after), and back in the reverse one. Empty for static files: then the "
               "link current is swapped, and nothing goes back by itself." },
     { .key = "keep_releases", .type = OPT_INTEGER, OPT_FIELD(struct recipe_deploy, keep_releases), .initial = "5", .min = 1, .max = 1000,
       .help = "How many good releases stay on each host." },
@@ -195,6 +196,15 @@ static const struct opt host_rows[] = {
     { .key = "labels", .type = OPT_TEXT, OPT_FIELD(struct recipe_host, labels), .example = "zone=a",
       .help = "KEY=VALUE words, for --hosts KEY=VALUE and zone_label; shown by `hosts`." },
 };
+static const struct opt group_rows[] = {
+    { .key = "hosts", .type = OPT_TEXT, OPT_FIELD(struct recipe_group, hosts), .example = "role=web",
+      .help = "Its hosts: names and patterns, or KEY=VALUE of their labels. Required; every host is in exactly one group." },
+    { .key = "after", .type = OPT_NAMES, OPT_FIELD(struct recipe_group, after), .example = "api",
+      .help = "Groups that must be wholly on the release before a host of this one is switched; on the way back they wait for "
+              "this one. Without it groups follow one another in the order of this file." },
+    { .key = "service", .type = OPT_NAMES, OPT_FIELD(struct recipe_group, services), .example = "web",
+      .help = "As in [deploy], for the hosts of this group." },
+};
 /* clang-format on */
 
 const struct opt_table recipe_options_deploy = { .section = "deploy",
@@ -230,10 +240,19 @@ const struct opt_table recipe_options_drain = {
 const struct opt_table recipe_options_host = { .section = "host:NAME",
                                                .help = "What is different for one host.",
                                                ROWS(host_rows) };
+const struct opt_table recipe_options_group = {
+    .section = "group:NAME",
+    .help =
+        "Hosts that are released together, one group after the other: first all of the first. The "
+        "canary is of the first group; batch and max_unavailable are of each group's hosts.",
+    ROWS(group_rows)
+};
 const struct opt_table *const recipe_tables[] = {
-    &recipe_options_deploy, &recipe_options_fleet,   &recipe_options_host,
-    &recipe_options_canary, &recipe_options_rollout, &recipe_options_rollback,
-    &recipe_options_hooks,  &recipe_options_drain,   NULL,
+    &recipe_options_deploy,   &recipe_options_fleet,
+    &recipe_options_host,     &recipe_options_group,
+    &recipe_options_canary,   &recipe_options_rollout,
+    &recipe_options_rollback, &recipe_options_hooks,
+    &recipe_options_drain,    NULL,
 };
 
 static const struct {

@@ -224,6 +224,7 @@ struct rollout {
     bool inconclusive; /* the bake ended without a verdict */
     bool deciding;
     size_t facts[ROLLOUT_NFACTS];
+    size_t canary_group; /* 0 = the first, or none was chosen */
     size_t first_leased; /* no host before it is */
     int64_t lease_ms;    /* no lease is to be extended before; -1 = there is none */
     size_t next_old;     /* of the present batch: no host before it waits for its switch */

@@ -63,6 +63,8 @@ static bool take_named(struct rollout *r)
 void rollout_batch_canary(struct rollout *r)
 {
     r->group = group_of_canary(r);
+    if (r->group != ROLLOUT_NOBODY)
+        r->canary_group = r->group;
     if (take_named(r))
         return;
     for (size_t left = r->limits.canary; left > 0; left--) {

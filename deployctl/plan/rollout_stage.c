@@ -271,7 +271,7 @@ static bool end_recording(struct rollout *r)
     r->progress_ms = r->now_ms;
     for (size_t i = 0; i < r->count; i++)
         if (r->hosts[i].canary)
-            r->group = r->hosts[i].group;
+            r->group = r->canary_group = r->hosts[i].group;
     if (r->kind == ROLLOUT_PROMOTE)
         r->stage = ROLLOUT_PROMOTING;
     else

@@ -121,11 +121,96 @@ static void damage_is_refused(void **unused)
     json_decref(json);
 }
 
+static json_t *with_groups(void)
+{
+    struct opened_host hosts[] = {
+        { .name = "a", .group = 0, .zone = "east" },
+        { .name = "b", .group = 1, .zone = NULL },
+    };
+    struct opened opened = {
+        .rollout = "r1",
+        .id = "000002-9f3ac1d2",
+        .digest = "9f",
+        .kind = "rollback",
+        .epoch = 7,
+        .limits = { .batch = 2,
+                    .unavailable = 1,
+                    .undo_unavailable = 3,
+                    .confirm_within_ms = 5000,
+                    .ngroups = 2,
+                    .groups = { { "api", 1, 2, 3 }, { "web", 4, 5, 6 } } },
+        .hosts = hosts,
+        .count = 2,
+    };
+    return opened_make(&opened);
+}
+
+static void groups_come_back_in_their_order(void **unused)
+{
+    (void)unused;
+    struct opened opened;
+    struct err err;
+    json_t *json = with_groups();
+    assert_int_equal(opened_parse(json, &opened, &err), 0);
+    assert_int_equal(opened.limits.ngroups, 2);
+    assert_true(opened.limits.last_first); /* of a rollback */
+    assert_string_equal(opened.limits.groups[1].name, "web");
+    assert_int_equal(opened.limits.groups[1].batch, 4);
+    assert_int_equal(opened.limits.groups[1].unavailable, 5);
+    assert_int_equal(opened.limits.groups[1].undo_unavailable, 6);
+    assert_int_equal(opened.hosts[1].group, 1);
+    assert_string_equal(opened.hosts[0].zone, "east");
+    assert_null(opened.hosts[1].zone);
+    opened_done(&opened);
+    json_decref(json);
+
+    json = sample(); /* none, as in records of before */
+    assert_null(json_object_get(json, "groups"));
+    assert_int_equal(opened_parse(json, &opened, &err), 0);
+    assert_int_equal(opened.limits.ngroups, 0);
+    assert_int_equal(opened.hosts[2].group, 0);
+    assert_false(opened.limits.last_first);
+    opened_done(&opened);
+    json_decref(json);
+}
+
+static void damaged_groups_are_refused(void **unused)
+{
+    (void)unused;
+    static const char *const keys[] = { "name", "batch", "max_unavailable", "undo_unavailable" };
+    static const json_int_t numbers[] = { -1, 2 };
+    struct opened opened;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        json_t *json = with_groups();
+        json_object_del(json_array_get(json_object_get(json, "groups"), 1), keys[i]);
+        assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+        json_decref(json);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        json_t *json = with_groups();
+        jsonx_set_int(json_array_get(json_object_get(json, "hosts"), 0), "group", numbers[i]);
+        assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+        json_decref(json);
+    }
+    json_t *json = with_groups();
+    jsonx_set_text(json_array_get(json_object_get(json, "groups"), 0), "name", "\033[2J");
+    assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+    json_decref(json);
+    json = with_groups();
+    for (size_t i = 0; i < ROLLOUT_GROUPS_MAX; i++)
+        json_array_append(json_object_get(json, "groups"),
+                          json_array_get(json_object_get(json, "groups"), 0));
+    assert_int_equal(opened_parse(json, &opened, NULL), ERR_CORRUPT);
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_goes_out_comes_back),
         cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(groups_come_back_in_their_order),
+        cmocka_unit_test(damaged_groups_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
