@@ -66,6 +66,47 @@ static int make_pipe(struct core *core, size_t index, struct err *err)
     return 0;
 }
 
+/* Borrowed, or -1. */
+static int end_of_pipe(const struct core *core, size_t slot, char end)
+{
+    char name[STORE_NAME_MAX];
+
+    pipe_name(name, sizeof name, slot, end);
+    return store_get(&core->store, name);
+}
+
+/* 1: both ends of one pipe are there, what is written will be read.  0: a core that was killed
+ * between the two leaves one, or one of another pipe.  In doubt an error, and no other pipe: there
+ * may be somebody who writes to this one. */
+static int has_pipe(const struct core *core, size_t slot, struct err *err)
+{
+    int reader = end_of_pipe(core, slot, 'r'), writer = end_of_pipe(core, slot, 'w');
+    struct stat read_end, write_end;
+
+    if (reader < 0 || writer < 0)
+        return 0;
+    if (fstat(reader, &read_end) != 0 || fstat(writer, &write_end) != 0)
+        return err_sys(err, errno, "looking at an output pipe");
+    return read_end.st_ino == write_end.st_ino;
+}
+
+/* The logger may have freed the slot a moment ago, and have let go of the pipe that is still here.
+ */
+static ssize_t claim(struct core *core, const struct streams_settings *settings)
+{
+    ssize_t slot = streams_vacant(core->streams);
+    char name[STORE_NAME_MAX];
+
+    if (slot < 0)
+        return slot;
+    for (const char *end = "wr"; *end; end++) {
+        pipe_name(name, sizeof name, (size_t)slot, *end);
+        core_drop(core, name);
+    }
+    streams_claim(core->streams, (size_t)slot, settings);
+    return slot;
+}
+
 /* Pushes settings that differ from what the logger has. */
 static void refresh(struct core *core, size_t slot, const struct streams_settings *settings)
 {
@@ -106,12 +147,10 @@ static bool pipe_ends_inside(int pipe)
 static bool ends_inside_line(const struct core *core, size_t slot, bool remote)
 {
     enum { TRIES = 100 };
-    char name[STORE_NAME_MAX];
     struct streams_mark mark;
     bool draining;
 
-    pipe_name(name, sizeof name, slot, 'r');
-    int pipe = store_get(&core->store, name);
+    int pipe = end_of_pipe(core, slot, 'r');
     if (pipe < 0)
         return false;
     for (int i = 0; i < TRIES; i++) {
@@ -148,26 +187,25 @@ static int open_captured(struct core *core, const struct instance *instance, boo
                          bool first, int *ret_fd, struct err *err)
 {
     struct streams_settings settings;
-    char name[STORE_NAME_MAX];
 
     settings_of(instance, is_err, &settings);
     ssize_t slot = streams_find(core->streams, settings.instance, settings.output);
     if (slot < 0) {
-        slot = streams_claim(core->streams, &settings);
+        slot = claim(core, &settings);
         if (slot < 0)
             return err_set(err, ERR_LIMIT, "no room for another output stream");
         core_wake_logger(core);
     } else {
         refresh(core, (size_t)slot, &settings);
     }
-    pipe_name(name, sizeof name, (size_t)slot, 'w');
-    if (store_get(&core->store, name) < 0) {
-        int rc = make_pipe(core, (size_t)slot, err);
-        if (rc != 0)
-            return rc;
+    int rc = has_pipe(core, (size_t)slot, err);
+    if (rc == 0) {
+        rc = make_pipe(core, (size_t)slot, err);
         core_wake_logger(core);
     }
-    *ret_fd = store_get(&core->store, name);
+    if (rc < 0)
+        return rc;
+    *ret_fd = end_of_pipe(core, (size_t)slot, 'w');
     if (first)
         end_line(core, &settings, (size_t)slot, *ret_fd);
     return 0;
@@ -216,13 +254,11 @@ static bool has_not_moved(const struct streams_mark *before, const struct stream
 static uint64_t stream_end(const struct core *core, size_t slot)
 {
     enum { TRIES = 1000 };
-    char name[STORE_NAME_MAX];
     struct streams_mark before, after;
     uint64_t end = 0;
     bool draining;
 
-    pipe_name(name, sizeof name, slot, 'r');
-    int pipe = store_get(&core->store, name);
+    int pipe = end_of_pipe(core, slot, 'r');
     for (int i = 0; i < TRIES; i++) {
         streams_mark(core->streams, slot, &before, &draining);
         bool ours = streams_hold_owner(core->streams) == (ssize_t)slot;
@@ -317,28 +353,6 @@ void outputs_close(struct core *core, const char *instance)
         if (slot >= 0)
             close_slot(core, (size_t)slot);
     }
-}
-
-struct sweep {
-    struct core *core;
-    bool (*wanted)(const void *context, const char *instance);
-    const void *context;
-};
-
-static void sweep_one(void *context, size_t slot, const struct streams_settings *settings)
-{
-    struct sweep *sweep = context;
-
-    if (!sweep->wanted(sweep->context, settings->instance))
-        close_slot(sweep->core, slot);
-}
-
-void outputs_sweep(struct core *core, bool (*wanted)(const void *context, const char *instance),
-                   const void *context)
-{
-    struct sweep sweep = { core, wanted, context };
-
-    streams_each(core->streams, sweep_one, &sweep);
 }
 
 void outputs_update(struct core *core, const struct instance *instance)

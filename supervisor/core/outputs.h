@@ -25,9 +25,6 @@ bool outputs_found(const struct core *core, const struct instance *instance, uin
 void outputs_close(struct core *core, const char *instance);
 /* Drops the pipes of slots that the logger has freed.  O(descriptors): when there was a close. */
 void outputs_release(struct core *core);
-/* Closes what a core before us left for instances that `wanted` does not know. */
-void outputs_sweep(struct core *core, bool (*wanted)(const void *context, const char *instance),
-                   const void *context);
 /* Hands changed settings (rotation, format) of a running instance to the logger. */
 void outputs_update(struct core *core, const struct instance *instance);
 /* Asks for all output so far to be on file; true when it is already, or goes elsewhere. */

@@ -250,18 +250,22 @@ static void kept_settings(const struct table *table, size_t copy, size_t slot,
     get_text(ret->path, sizeof ret->path, texts, at);
 }
 
-ssize_t streams_claim(struct streams *streams, const struct streams_settings *settings)
+ssize_t streams_vacant(const struct streams *streams)
 {
     size_t slot = 0, used = streams_used(streams);
     while (slot < used && streams_state(streams, slot) != STREAMS_FREE)
         slot++;
+    return slot < STREAMS_SLOTS ? (ssize_t)slot : ERR_LIMIT;
+}
+
+void streams_claim(struct streams *streams, size_t slot, const struct streams_settings *settings)
+{
     if (slot >= STREAMS_SLOTS)
-        return ERR_LIMIT;
-    if (slot == used)
+        return;
+    if (slot >= streams_used(streams))
         atomic_store(&streams->table->header.used, (uint32_t)slot + 1);
     streams_set(streams, slot, settings);
     atomic_store(&control_of(streams, slot)->state, STREAMS_USED);
-    return (ssize_t)slot;
 }
 
 void streams_set(struct streams *streams, size_t slot, const struct streams_settings *settings)

@@ -60,8 +60,10 @@ void streams_unmap(struct streams *streams);
 
 /* Core side. */
 
-/* Index of the new slot, or ERR_LIMIT when all are taken. */
-ssize_t streams_claim(struct streams *streams, const struct streams_settings *settings);
+/* A free slot, or ERR_LIMIT when all are taken.  A pipe that is in the store under its number is of
+ * the one before and nobody reads it: it leaves the store before the slot is claimed. */
+ssize_t streams_vacant(const struct streams *streams);
+void streams_claim(struct streams *streams, size_t slot, const struct streams_settings *settings);
 void streams_set(struct streams *streams, size_t slot, const struct streams_settings *settings);
 /* Asks for everything written to the pipe so far to be on file; returns the number to wait for. */
 uint64_t streams_order_drain(struct streams *streams, size_t slot);

@@ -112,6 +112,8 @@ FOUND = (
     ("hooks", "core", "clone", "ENOMEM"),              # running, without a process
     ("hooks", "core", "clone3", "ENOMEM"),
     ("restart", "core", "malloc", "ENOMEM"),           # events without words
+    ("scale", "core", "sendmsg", "kill"),              # half a pipe: output that nobody reads
+    ("scale", "core", "sendmsg", "ENOBUFS"),
 )
 FEW = rounds(4)
 
@@ -129,7 +131,8 @@ def test_found(tally):
             count = player.counts(scenario, role).counts.get(call, 0)
             assert count or call.startswith("clone"), (scenario, role, call)
             step = max(1, count // FEW)
-            chosen += [Round(scenario, role, call, first, getattr(errno, error))
+            act = error if error == "kill" else getattr(errno, error)
+            chosen += [Round(scenario, role, call, first, act)
                        for first in range(1, count + 1, step)]
         player.close()
         if chosen:

@@ -81,9 +81,10 @@ static inline size_t rig_stream(struct rig *rig, const struct streams_settings *
 {
     char name[STORE_NAME_MAX];
     int ends[2];
-    ssize_t slot = streams_claim(rig->table, settings);
+    ssize_t slot = streams_vacant(rig->table);
 
     RIG_NEED(slot >= 0 && pipe2(ends, O_CLOEXEC) == 0);
+    streams_claim(rig->table, (size_t)slot, settings);
     snprintf(name, sizeof name, "log.%zd.r", slot);
     rig_put(rig, name, ends[0]);
     snprintf(name, sizeof name, "log.%zd.w", slot);
