@@ -7,8 +7,14 @@ module made.  A file whose tests need nothing of one another says so, and they a
     SPREAD = "last"     # many short ones: they fill what is left at the end
 """
 import os
+import signal
 
 import pytest
+
+# A shell has what it starts in the background ignore these, and who is started ignoring a signal
+# goes on so: nothing could be interrupted as from a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 ORDER = ("first", None, "last")
 

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 
+import pytest
 from harness import BINARY, ROOT, wait_for
 
 DEMO = os.path.join(ROOT, "examples", "demo", "run")
@@ -63,13 +64,20 @@ def test_the_demo():
     assert "$ supervisor why web" in text and "code 7" in text
 
 
-def test_the_demo_interrupted():
-    """Ctrl-C in the middle: it leaves at once, and nothing stays."""
+@pytest.mark.parametrize("before", (signal.default_int_handler, signal.SIG_IGN))
+def test_the_demo_interrupted(before):
+    """Ctrl-C in the middle: it leaves at once, and nothing stays.  Also when a shell had it started
+    with the signal ignored, as in the background, and it cannot trap it."""
     with tempfile.TemporaryDirectory(prefix="t-") as folder:
         os.chmod(folder, 0o755)
-        process = subprocess.Popen([DEMO, BIN], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, stdin=subprocess.DEVNULL, cwd=folder,
-                                   env=environment(folder), start_new_session=True)
+        signal.signal(signal.SIGINT, before)
+        try:
+            process = subprocess.Popen([DEMO, BIN], stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT, text=True,
+                                       stdin=subprocess.DEVNULL, cwd=folder,
+                                       env=environment(folder), start_new_session=True)
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         seen = []
         for line in process.stdout:
             seen.append(line)
@@ -78,8 +86,8 @@ def test_the_demo_interrupted():
         else:
             raise AssertionError("".join(seen))
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(30) == 130
-        process.stdout.close()
+        seen.append(process.communicate(timeout=30)[0])
+        assert process.returncode == 130, "".join(seen)
         wait_for(lambda: not left(folder), "the end of all it started")
 
 
