@@ -199,7 +199,7 @@ check-chaos: all tests-built
 ROUNDS ?= 1000
 chaos: all tests-built
 	B=$(abspath $(B)) ROUNDS='$(ROUNDS)' SEED='$(SEED)' ROUND='$(ROUND)' SWEEP='$(SWEEP)' \
-	  nice $(PYTEST) $(PYTEST_ARGS) tests/chaos
+	  nice $(PYTEST) $(PYTEST_ARGS) tests/chaos$(if $(ROUND)$(SWEEP),/test_rounds.py)
 
 ## check-fleet   network namespaces with a real sshd per host (skipped loudly where not allowed)
 .PHONY: check-fleet
