@@ -31,6 +31,9 @@ static const struct fate {
     { "starts", "is new, and starts", "starts " },
     { "added", "is new, and is not started", "adds " },
     { "later", "does not run", "applies when they are started: " },
+    { "scheduled", "runs by its schedule from now on", NULL },
+    { "begins", "runs by its schedule no more, and starts", NULL },
+    { "ends", "runs by its schedule no more, and is not started", NULL },
 };
 enum { NFATES = sizeof fates / sizeof *fates };
 
@@ -118,6 +121,8 @@ static void put_whole(const json_t *service, const struct fate *fate, struct buf
 
     if (is(first, "fate", "later")) {
         put_later(first, out);
+    } else if (is(first, "fate", "scheduled") && interrupts(service)) {
+        buf_printf(out, "is stopped, and %s", fate->all);
     } else if (again && is(first, "state", "running")) {
         buf_puts(out, "is replaced, the new one first");
     } else if (again) {

@@ -98,6 +98,19 @@ static bool overlaps(const struct slot *slot, const struct spec_settings *after)
            keeper_state(slot) == LIFECYCLE_RUNNING && slot->main->body.lc.ready;
 }
 
+/* Between the clock and anything else. */
+static void look_at_clock(const struct slot *slot, const struct spec_service *after,
+                          struct plan_fate_facts *facts)
+{
+    bool was = jobs_is(slot), will = after && after->set->type == SPEC_TYPE_SCHEDULED;
+
+    facts->scheduled = was && will;
+    facts->to_clock = !was && will;
+    facts->from_clock = was && after && !will;
+    facts->times = was ? jobs_schedule(slot)->active : jobs_may_begin(slot);
+    facts->autostart = after && after->autostart;
+}
+
 /* One that there is. */
 static void look_at_slot(struct reload *reload, const struct plan_diff_row *row, struct slot *slot,
                          const struct spec_service *after, uint64_t digest, json_t *rows)
@@ -112,12 +125,12 @@ static void look_at_slot(struct reload *reload, const struct plan_diff_row *row,
         .changed = changes_instances(row),
         .outdated = after && plan_digest_differs(unit->body.settings, digest),
         .signal = after && after->set->reload_signal != 0,
-        .scheduled = jobs_is(slot) && after && after->set->type == SPEC_TYPE_SCHEDULED,
         .no_restart = reload->no_restart,
     };
     bool older =
         facts.outdated && plan_digest_differs(unit->body.settings, keeper->digests[slot->service]);
 
+    look_at_clock(slot, after, &facts);
     if (facts.after && facts.process)
         look_at_files(reload, unit, &facts);
     slot->fate = plan_fate(&facts);

@@ -398,17 +398,32 @@ static void end_schedule(struct jobs *jobs, struct slot *slot)
     keeper_save(unit);
 }
 
-/* It was something else until now: what runs is ended, what was not stopped by order counts. */
+bool jobs_may_begin(const struct slot *slot)
+{
+    const struct unit *unit = slot->main;
+    enum lifecycle_state state = keeper_state(slot);
+    bool ordered =
+        !unit->body.lc.wanted && (state == LIFECYCLE_STOPPED || !lifecycle_settled(state));
+
+    return !unit->body.pristine && jobs_schedule(slot)->until_ms == 0 && !ordered;
+}
+
+/* It was something else until now: what runs is ended, what was not stopped by order counts.  What
+ * is to be left alone (reload --no-restart) is taken for the first run. */
 static void begin_schedule(struct jobs *jobs, struct slot *slot)
 {
+    const struct keeper *keeper = jobs->core->keeper;
     struct unit *unit = slot->main;
+    bool left = unit->body.left != 0 && unit->body.left == keeper->digests[slot->service] &&
+                keeper_pid(keeper, unit) > 0;
 
-    if (unit->body.pristine || slot->job->s.until_ms != 0 ||
-        unit->body.lc.state == LIFECYCLE_STOPPED)
+    if (!jobs_may_begin(slot))
         return;
     schedule_activate(&slot->job->s, &slot->job->policy, jobs_now());
+    if (unit->body.lc.wanted && left)
+        schedule_begin(&slot->job->s, 0, jobs_now());
     keeper_save(unit);
-    if (unit->body.lc.wanted)
+    if (unit->body.lc.wanted && !left)
         keeper_order(jobs->core->keeper, unit, LIFECYCLE_EV_STOP, "it is scheduled from now on");
 }
 

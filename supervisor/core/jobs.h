@@ -27,6 +27,8 @@ struct jobs *jobs_new(struct core *core, struct err *err);
 void jobs_free(struct jobs *jobs);
 
 bool jobs_is(const struct slot *slot); /* it is a scheduled one */
+/* If it became a scheduled one now its times would count: no order holds it down. */
+bool jobs_may_begin(const struct slot *slot);
 /* How far it has come; all zeros of one that never was one. */
 const struct schedule *jobs_schedule(const struct slot *slot);
 /* From the ledger, before anything else. */

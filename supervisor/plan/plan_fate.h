@@ -19,6 +19,9 @@ enum plan_fate {
     PLAN_FATE_SIGNALLED, /* told by reload_signal to read its files again */
     PLAN_FATE_LIVE,      /* changes are applied to what runs */
     PLAN_FATE_LATER,     /* does not run: changes apply when it is started */
+    PLAN_FATE_SCHEDULED, /* by the clock from now on: what runs is ended, its times count */
+    PLAN_FATE_BEGINS,    /* by the clock no more, and started at once */
+    PLAN_FATE_ENDS,      /* by the clock no more, and not started by itself */
     PLAN_NFATES
 };
 const char *plan_fate_name(enum plan_fate fate); /* "same", "starts", ... */
@@ -34,6 +37,9 @@ struct plan_fate_facts {
     bool told;          /* one of its own files does (reload_files) */
     bool signal;        /* it has a reload_signal */
     bool scheduled;     /* it runs by the clock: what runs is left alone, the next run is another */
+    bool to_clock;      /* it will run by the clock, and did not */
+    bool from_clock;    /* it did, and will not any more */
+    bool times;         /* its times count; before they do: no order holds it down */
     bool no_restart;    /* as the operator asked */
 };
 enum plan_fate plan_fate(const struct plan_fate_facts *facts);

@@ -665,3 +665,91 @@ def test_files_of_a_service_are_read_again_when_they_change(host):
     with pytest.raises(Failed) as refused:
         s.call("reload")
     assert "is relative" in str(refused.value.data["errors"])
+
+
+# What a reload tells of a change of type, and what it then does: the next state of each, whether
+# the process is another one, and the words.
+TYPES = {"service": "", "oneshot": "type = oneshot\n", "scheduled": "type = scheduled\nevery = 1h\n"}
+SITUATIONS = {"runs": ("sleep 1000", "start"), "ended": ("true", "start"), "failed": ("false", "start"),
+              "stopped": ("sleep 1000", "stop"), "idle": ("sleep 1000", ""),
+              "leaving": ("sh -c 'trap : TERM; : >%(here)s/%(program_name)s; while :; do sleep 0.05; done'",
+                          "stop")}
+
+
+def type_services(kinds, auto):
+    return "".join(f"[service:{kind}-{name}]\ncommand = {command}\nstartsecs = 0\n{TYPES[to]}"
+                   f"startretries = 0\nstopwaitsecs = 1s\nautostart = {auto}\n"
+                   for kind, to in kinds.items() for name, (command, _) in SITUATIONS.items())
+
+
+def effect(s, name, since):
+    """What has become of one, when it rests: it has a next time; it was started."""
+    row = s.wait_instance(f"{name}:0", lambda row: row["state"] not in ("stopping", "killing",
+                                                                         "cleaning"), "at rest")
+    started = [event for event in s.events(since) if event.get("instance") == f"{name}:0" and
+               event["event"] == "state" and event["to"] == "starting"]
+    return bool(row.get("next_run")), bool(started)
+
+
+@pytest.mark.parametrize("auto", ("true", "false"))
+@pytest.mark.parametrize("to", TYPES)
+def test_what_a_change_of_type_is_said_to_do_is_done(host, to, auto):
+    kinds = [kind for kind in TYPES if kind != to]
+    s = host(type_services({kind: kind for kind in kinds}, "false"))
+    for kind in kinds:
+        for name, (_, order) in SITUATIONS.items():
+            if order:
+                s.call("start", names=[f"{kind}-{name}"], wait=False)
+            if name in ("ended", "failed"):
+                s.wait_instance(f"{kind}-{name}:0", lambda row: not row["pid"] and
+                                row["state"] in ("exited", "failed", "scheduled"))
+            elif order:
+                s.wait_instance(f"{kind}-{name}:0", lambda row: row["pid"])
+            if name == "leaving":
+                wait_for(lambda: os.path.exists(s.path(f"{kind}-leaving")), "its trap")
+            if order == "stop":
+                s.call("stop", names=[f"{kind}-{name}"], wait=name == "stopped")
+    s.write(type_services({kind: to for kind in kinds}, auto))
+    plan = {row["id"].split(":")[0]: row for service in s.call("reload", plan=True)["services"]
+            for row in service["instances"]}
+    text = s.run("reload", "--plan").stdout
+    since = len(s.events()) + 1
+    s.call("reload")
+    expected = {"restarts": (False, True), "scheduled": (True, False), "begins": (False, True),
+                "ends": (False, False), "later": (False, False), "live": (False, False)}
+    for name, row in plan.items():
+        assert effect(s, name, since) == expected[row["fate"]], (name, row)
+        assert row["interrupts"] == (name.endswith("-runs")), row
+    assert len(plan) == 2 * len(SITUATIONS)
+    fates = {name: row["fate"] for name, row in plan.items()}
+    for kind in kinds:
+        rests = {"scheduled": "scheduled"}.get(to, "later")
+        if kind == "scheduled":
+            rests = "begins" if auto == "true" else "ends"
+        assert fates[f"{kind}-ended"] == fates[f"{kind}-failed"] == rests
+        assert fates[f"{kind}-stopped"] == fates[f"{kind}-idle"] == "later"
+        assert fates[f"{kind}-runs"] == ("scheduled" if to == "scheduled" else "restarts")
+    if to == "scheduled":
+        assert re.search(r"service-runs +is stopped, and runs by its schedule from now on\n", text)
+        assert re.search(r"oneshot-ended +runs by its schedule from now on\n", text)
+    elif auto == "true":
+        assert re.search(r"scheduled-ended +runs by its schedule no more, and starts\n", text)
+    else:
+        assert re.search(r"scheduled-ended +runs by its schedule no more, and is not started\n", text)
+
+
+def test_a_change_of_type_without_a_restart(host):
+    job = ("[service:a]\nstartsecs = 0\ncommand = sh -c 'trap \"exit 0\" TERM; : >%(here)s/trap; "
+           "while :; do sleep 0.05; done'\n")
+    s = host(job)
+    wait_for(lambda: os.path.exists(s.path("trap")), "its trap")
+    pid = s.instance("a:0")["pid"]
+    s.write(job + TYPES["scheduled"])
+    assert "a  goes on with what it was started with" in s.run("reload", "--no-restart",
+                                                               "--plan").stdout
+    s.run("reload", "--no-restart")
+    row = s.instance("a:0")
+    assert row["pid"] == pid and row["next_run"]
+    os.kill(pid, signal.SIGTERM)  # it was the first run
+    row = s.wait_instance("a:0", lambda row: row["state"] == "scheduled" and not row["pid"])
+    assert row["runs"]["total"] == 1 and row["last_run"]["result"] == "success"

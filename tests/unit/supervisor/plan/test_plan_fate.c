@@ -7,6 +7,23 @@
 
 #include "supervisor/plan/plan_fate.h"
 
+/* What an order has stopped stays so; what was not gets, or loses, its times. */
+static void check_clock(const struct plan_fate_facts *f, enum plan_fate fate)
+{
+    bool told = fate == PLAN_FATE_SCHEDULED || fate == PLAN_FATE_BEGINS || fate == PLAN_FATE_ENDS;
+
+    if (!f->times)
+        assert_false(told);
+    if (fate == PLAN_FATE_SCHEDULED)
+        assert_true(f->to_clock && !(f->process && f->no_restart));
+    if (f->to_clock)
+        assert_int_equal(f->times, fate == PLAN_FATE_SCHEDULED || fate == PLAN_FATE_LEFT);
+    if (f->from_clock && f->times && !f->wanted)
+        assert_int_equal(fate, f->autostart ? PLAN_FATE_BEGINS : PLAN_FATE_ENDS);
+    if (fate == PLAN_FATE_BEGINS || fate == PLAN_FATE_ENDS)
+        assert_true(f->from_clock && !f->wanted);
+}
+
 static void check(const struct plan_fate_facts *f)
 {
     enum plan_fate fate = plan_fate(f);
@@ -20,16 +37,17 @@ static void check(const struct plan_fate_facts *f)
         assert_int_equal(fate, f->autostart ? PLAN_FATE_STARTS : PLAN_FATE_RESTS);
     if (!f->after || !f->before)
         return;
+    check_clock(f, fate);
     /* What an operator has stopped is neither started nor signalled. */
-    if (!f->wanted)
+    if (!f->wanted && !f->times)
         assert_true(fate == PLAN_FATE_SAME || fate == PLAN_FATE_LIVE || fate == PLAN_FATE_LATER);
     /* Nothing is interrupted that was not asked for, and nothing without a reason. */
     if (f->no_restart)
-        assert_false(plan_fate_interrupts(fate));
-    if (!f->outdated && !f->files && !f->told)
+        assert_false(plan_fate_interrupts(fate) && f->process);
+    if (!f->outdated && !f->files && !f->told && !f->to_clock)
         assert_false(plan_fate_interrupts(fate) || fate == PLAN_FATE_LEFT);
     /* What only a start can change is never said to be applied. */
-    if (f->outdated && f->wanted && !f->scheduled)
+    if (f->outdated && f->wanted && !f->scheduled && !f->to_clock)
         assert_int_equal(fate, f->no_restart ? PLAN_FATE_LEFT : PLAN_FATE_RESTARTS);
     /* A run under way is left alone, and nothing is told when nothing has changed. */
     if (f->scheduled) {
@@ -50,7 +68,7 @@ static void check(const struct plan_fate_facts *f)
 static void every_situation(void **state)
 {
     (void)state;
-    for (unsigned bits = 0; bits < 1u << 12; bits++) {
+    for (unsigned bits = 0; bits < 1u << 15; bits++) {
         const struct plan_fate_facts facts = { .before = bits & 1,
                                                .after = bits >> 1 & 1,
                                                .autostart = bits >> 2 & 1,
@@ -62,8 +80,12 @@ static void every_situation(void **state)
                                                .told = bits >> 8 & 1,
                                                .signal = bits >> 9 & 1,
                                                .no_restart = bits >> 10 & 1,
-                                               .scheduled = bits >> 11 & 1 };
-        check(&facts);
+                                               .scheduled = bits >> 11 & 1,
+                                               .to_clock = bits >> 12 & 1,
+                                               .from_clock = bits >> 13 & 1,
+                                               .times = bits >> 14 & 1 };
+        if (facts.scheduled + facts.to_clock + facts.from_clock < 2)
+            check(&facts);
     }
 }
 
