@@ -1,8 +1,11 @@
 /* progress.h - what happens, as people like to read it.
  *
- * On a terminal: one live line per host and a bar, redrawn in place; with many hosts only those
- * that are busy or in trouble.  Elsewhere: plain lines.  With --json: one JSON object per line.
- * NO_COLOR is honoured; lines are cut to the terminal's width.
+ * On a terminal: the table of screen.h, redrawn in place.  It is drawn when the driver ticks, that
+ * is at most ten times a second and once a second while nothing happens (the clock), and written
+ * only if it looks otherwise than before: as one write, without clearing first, so nothing
+ * flickers. There is no other screen and no mode to be left: whatever ends us, the terminal is as
+ * it was. Elsewhere, with TERM=dumb, or where CI is set: plain lines.  With --json: one JSON object
+ * per line.  NO_COLOR is honoured.
  */
 #ifndef DEPLOYCTL_CLI_PROGRESS_H
 #define DEPLOYCTL_CLI_PROGRESS_H

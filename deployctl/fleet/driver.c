@@ -22,10 +22,33 @@
 
 /* --- news ------------------------------------------------------------------------------------- */
 
+/* A tick that is due earlier stays so. */
+static void tick_within(struct driver *driver, int64_t delay_ms)
+{
+    int64_t due = loop_now_ms(driver->loop) + delay_ms;
+    if (!driver->progress || (driver->tick_ms > 0 && driver->tick_ms <= due))
+        return;
+    driver->tick_ms = due;
+    loop_timer_arm(driver->progress, delay_ms);
+}
+
 static void tell(struct driver *driver, struct driver_news *news)
 {
     news->at_ms = driver_elapsed_ms(driver);
     driver->news(driver->context, news);
+    tick_within(driver, DRIVER_FRAME_MS);
+}
+
+void driver_health(struct driver_host *host, size_t ready, size_t instances)
+{
+    struct driver_news news = {
+        .kind = DRIVER_NEWS_HEALTH, .host = host->spec->name, .done = ready, .total = instances
+    };
+    if (ready == host->ready_told && instances == host->instances_told)
+        return;
+    host->ready_told = ready;
+    host->instances_told = instances;
+    tell(host->driver, &news);
 }
 
 void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct driver_host *host,
@@ -236,10 +259,10 @@ static void on_timer(void *context)
     loop_timer_disarm(driver->timer);
 }
 
-static void on_progress(void *context)
+/* True while anything is on its way. */
+static bool tell_bytes(struct driver *driver)
 {
-    struct driver *driver = context;
-    const struct rollout *rollout = &driver->rollout;
+    bool any = false;
     for (size_t i = 0; i < driver->count; i++) {
         const struct driver_host *host = &driver->hosts[i];
         struct driver_news news = { .kind = DRIVER_NEWS_BYTES, .host = host->spec->name };
@@ -247,15 +270,40 @@ static void on_progress(void *context)
             continue;
         upload_progress(host->upload, &news.done, &news.total);
         tell(driver, &news);
+        any = true;
     }
+    return any;
+}
+
+static bool tell_bake(struct driver *driver)
+{
+    const struct rollout *rollout = &driver->rollout;
     struct driver_news bake = { .kind = DRIVER_NEWS_BAKE,
                                 .total = (uint64_t)rollout->limits.bake_ms };
-    if (rollout->stage == ROLLOUT_BAKING) {
-        int64_t left = rollout->bake_end_ms - loop_now_ms(driver->loop);
-        bake.done = left > 0 ? bake.total - (uint64_t)left : bake.total;
-    }
+    if (rollout->stage != ROLLOUT_BAKING)
+        return false;
+    int64_t left = rollout->bake_end_ms - loop_now_ms(driver->loop);
+    bake.done = left > 0 ? bake.total - (uint64_t)left : bake.total;
     tell(driver, &bake);
-    loop_timer_arm(driver->progress, DRIVER_PROGRESS_MS);
+    return true;
+}
+
+static void on_progress(void *context)
+{
+    struct driver *driver = context;
+    bool busy = tell_bytes(driver);
+    busy = tell_bake(driver) || busy;
+    struct driver_news tick = { .kind = DRIVER_NEWS_TICK };
+    tell(driver, &tick);
+    driver->tick_ms = 0; /* those were no news that want another one */
+    tick_within(driver, busy ? DRIVER_PROGRESS_MS : DRIVER_CLOCK_MS);
+}
+
+/* The terminal has another size. */
+static void on_resized(void *context, int signum)
+{
+    (void)signum;
+    tick_within(context, 0);
 }
 
 static void on_poll(void *context) { driver_resume_poll(context); }
@@ -405,8 +453,9 @@ static int prepare(struct driver *driver, struct err *err)
     driver->rounds = loop_timer_new(driver->loop, driver_verdict_round, driver);
     driver->interrupt = loop_signal_new(driver->loop, SIGINT, on_signal, driver);
     driver->terminate = loop_signal_new(driver->loop, SIGTERM, on_signal, driver);
+    driver->resized = loop_signal_new(driver->loop, SIGWINCH, on_resized, driver);
     if (!driver->timer || !driver->progress || !driver->poll || !driver->rounds ||
-        !driver->interrupt || !driver->terminate)
+        !driver->interrupt || !driver->terminate || !driver->resized)
         return err_set(err, ERR_MEMORY, "no memory");
     int rc = make_hosts(driver, err);
     return rc == 0 ? make_rollout(driver, err) : rc;
@@ -479,6 +528,7 @@ void driver_free(struct driver *driver)
     loop_timer_free(driver->rounds);
     loop_signal_free(driver->interrupt);
     loop_signal_free(driver->terminate);
+    loop_signal_free(driver->resized);
     loop_watch_free(driver->input);
     children_free(driver->children);
     if (driver->loop)
@@ -543,7 +593,7 @@ int driver_run(struct driver *driver)
         driver->source_done = driver->source_failed = true;
     }
     driver_fact(driver, &(struct rollout_event){ .kind = ROLLOUT_EV_START });
-    loop_timer_arm(driver->progress, DRIVER_PROGRESS_MS);
+    tick_within(driver, DRIVER_PROGRESS_MS);
     loop_run(driver->loop, turn, driver);
     if (driver->left && driver->rollout.stage != ROLLOUT_OVER)
         return driver->rollout.stage < ROLLOUT_CANARY ? rollout_name_code(ROLLOUT_INTERRUPTED)

@@ -57,6 +57,8 @@ enum driver_news_kind {
     DRIVER_NEWS_BYTES,   /* host, done, total */
     DRIVER_NEWS_BAKE,    /* done, total: milliseconds */
     DRIVER_NEWS_VERDICT, /* word: good, bad, open; text: the counts; numbers: all of them */
+    DRIVER_NEWS_HEALTH,  /* host, done: instances that are ready, total: all; only changes */
+    DRIVER_NEWS_TICK,    /* nothing new; soon after news, and each second */
     DRIVER_NEWS_NOTE,
     DRIVER_NEWS_WARNING,
     DRIVER_NEWS_ERROR,    /* the thing, the cause, the remedy */

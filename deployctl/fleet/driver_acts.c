@@ -212,6 +212,7 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
                     health);
     else
         driver_tell(host->driver, DRIVER_NEWS_HOST, host, "seen", "no release yet");
+    driver_health(host, host->glance.ready, host->glance.instances);
     driver_answered(host, ROLLOUT_OK);
 }
 

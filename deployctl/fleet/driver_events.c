@@ -30,6 +30,15 @@ static void say_waiting(struct driver_host *host, const json_t *event)
                 most);
 }
 
+static void tell_health(struct driver_host *host, const json_t *event)
+{
+    const json_t *instances = json_object_get(event, "instances"), *instance;
+    size_t ready = 0, i;
+    json_array_foreach((json_t *)instances, i, instance) ready +=
+        jsonx_bool(instance, "ready", false);
+    driver_health(host, ready, json_array_size(instances));
+}
+
 static void on_health(struct driver_host *host, const json_t *event)
 {
     const struct rollout_host *part = &host->driver->rollout.hosts[host->index];
@@ -37,6 +46,7 @@ static void on_health(struct driver_host *host, const json_t *event)
     struct rollout_event fact = { .kind = ROLLOUT_EV_HEALTH, .host = host->index };
     fact.ready = jsonx_bool(event, "ready", false) && jsonx_bool(event, "healthy", true);
     host->probes = (uint64_t)jsonx_int(event, "probes", 0);
+    tell_health(host, event);
     if (json_is_object(gate) && !part->bad) {
         driver_blame(host, "%s",
                      jsonx_text(gate, "text", jsonx_text(gate, "kind", "a gate fired")));

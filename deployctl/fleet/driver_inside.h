@@ -23,7 +23,9 @@ enum {
     DRIVER_REJOIN_MS = 20000,   /* how long a lost connection is tried again */
     DRIVER_REJOIN_EVERY_MS = 1000,
     DRIVER_POLL_MS = 500,
-    DRIVER_PROGRESS_MS = 200,
+    DRIVER_PROGRESS_MS = 200, /* between two reports of bytes, or of the bake */
+    DRIVER_FRAME_MS = 100,    /* news are followed by a tick so soon */
+    DRIVER_CLOCK_MS = 1000,   /* with nothing new: only the clock goes on */
     DRIVER_UNLOCK_MS = 2000,
     DRIVER_ROUND_MS = 3000, /* how long counts of a round are waited for */
     DRIVER_SERVER_MAX = 600,
@@ -73,9 +75,10 @@ struct driver_host {
     char error[DRIVER_SAY_MAX];
     json_t *history; /* owned */
     int64_t damaged;
-    bool lacks_agent;   /* the login worked, and there is no deployctl */
-    int64_t skew_ms;    /* its clock less ours, when it was looked at */
-    size_t manifest_at; /* DIFF: how much of SOURCE's manifest was sent */
+    size_t ready_told, instances_told; /* of its health */
+    bool lacks_agent;                  /* the login worked, and there is no deployctl */
+    int64_t skew_ms;                   /* its clock less ours, when it was looked at */
+    size_t manifest_at;                /* DIFF: how much of SOURCE's manifest was sent */
     bool manifest_wanted;
     json_t *found; /* owned; the answer to an order that only looks */
     uint64_t probes, bytes_sent;
@@ -93,7 +96,8 @@ struct driver {
     struct driver_host *hosts;
     size_t count;
     struct loop_timer *timer, *progress, *poll, *rounds;
-    struct loop_signal *interrupt, *terminate;
+    struct loop_signal *interrupt, *terminate, *resized;
+    int64_t tick_ms;           /* when the next tick is due */
     struct loop_watch *input;  /* while a question is open */
     struct sign_key *sign_key; /* NULL = releases are not signed */
     struct source *source;
@@ -140,6 +144,8 @@ void driver_blame(struct driver_host *host, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Errors of a session begin with the host's name, which is shown anyway. */
 const char *driver_without_name(const struct driver_host *host, const char *text);
+/* Tells how many instances of the host are ready, if that has changed. */
+void driver_health(struct driver_host *host, size_t ready, size_t instances);
 void driver_stop(struct driver *driver, enum rollout_outcome outcome); /* DECIDE says no */
 void driver_go(struct driver *driver);                                 /* DECIDE says yes */
 
