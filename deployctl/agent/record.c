@@ -17,7 +17,7 @@
 #define ROLLOUT_NAME "rollout"
 #define EPOCH_NAME   "epoch"
 #define REQUEST_NAME "request"
-enum { FILE_MODE = 0644, SMALL_MAX = 4096 };
+enum { FILE_MODE = 0644, SMALL_MAX = 4096, LOOK_MS = 1000 };
 
 static int write_json(int meta, const char *name, const json_t *value, struct err *err)
 {
@@ -130,8 +130,9 @@ int record_request_remove(int meta, struct err *err)
 /* --- noticing a request ----------------------------------------------------------------------- */
 
 struct record_watch {
-    int fd;
+    int fd; /* -1: the host has no inotify instance to spare, so it looks now and then */
     struct loop_watch *watch;
+    struct loop_timer *timer;
     void (*fn)(void *context);
     void *context;
 };
@@ -153,29 +154,51 @@ static void on_inotify(void *context, unsigned events)
         watch->fn(watch->context);
 }
 
+static void on_time(void *context)
+{
+    struct record_watch *watch = context;
+    loop_timer_arm(watch->timer, LOOK_MS);
+    watch->fn(watch->context);
+}
+
+/* Programs that watch many files use up what one user may have: no reason to refuse a release. */
+static int look_now_and_then(struct record_watch *watch, struct loop *loop, struct err *err)
+{
+    watch->timer = loop_timer_new(loop, on_time, watch);
+    if (watch->timer == NULL)
+        return err_set(err, ERR_MEMORY, "no memory to watch for requests");
+    loop_timer_arm(watch->timer, LOOK_MS);
+    return 0;
+}
+
+static int watch_folder(struct record_watch *watch, int meta, struct loop *loop, struct err *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d/.", meta);
+    watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (watch->fd < 0 ||
+        inotify_add_watch(watch->fd, path, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE) < 0)
+        return look_now_and_then(watch, loop, err);
+    watch->watch = loop_watch_new(loop, watch->fd, on_inotify, watch, err);
+    if (watch->watch == NULL)
+        return err->code;
+    loop_watch_set(watch->watch, LOOP_READ);
+    return 0;
+}
+
 struct record_watch *record_watch_new(struct loop *loop, int meta, void (*fn)(void *context),
                                       void *context, struct err *err)
 {
-    char path[64];
     struct record_watch *watch = calloc(1, sizeof *watch);
     if (watch == NULL) {
         err_set(err, ERR_MEMORY, "no memory to watch for requests");
         return NULL;
     }
-    *watch = (struct record_watch){ .fn = fn, .context = context };
-    snprintf(path, sizeof path, "/proc/self/fd/%d/.", meta);
-    watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (watch->fd < 0 ||
-        inotify_add_watch(watch->fd, path, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE) < 0)
-        err_sys(err, errno, "watching .deploy for requests");
-    else
-        watch->watch = loop_watch_new(loop, watch->fd, on_inotify, watch, err);
-    if (watch->watch == NULL) {
-        record_watch_free(watch);
-        return NULL;
-    }
-    loop_watch_set(watch->watch, LOOP_READ);
-    return watch;
+    *watch = (struct record_watch){ .fd = -1, .fn = fn, .context = context };
+    if (watch_folder(watch, meta, loop, err) == 0)
+        return watch;
+    record_watch_free(watch);
+    return NULL;
 }
 
 void record_watch_free(struct record_watch *watch)
@@ -183,6 +206,7 @@ void record_watch_free(struct record_watch *watch)
     if (watch == NULL)
         return;
     loop_watch_free(watch->watch);
+    loop_timer_free(watch->timer);
     auto_close_(&watch->fd);
     free(watch);
 }

@@ -29,7 +29,7 @@ int record_request_write(int meta, const json_t *request, struct err *err);
 json_t *record_request_read(int meta); /* new reference or NULL */
 int record_request_remove(int meta, struct err *err);
 
-/* Calls fn when the request may have changed. */
+/* Calls fn when the request may have changed; each second where inotify is not to be had. */
 struct record_watch;
 struct record_watch *record_watch_new(struct loop *loop, int meta, void (*fn)(void *context),
                                       void *context, struct err *err);

@@ -11,7 +11,13 @@
 #include "deployctl/plan/rollout_name.h"
 #include "io/jsonx.h"
 
-enum { NAMES_MAX = 1024, SWITCH_GUESS_MS = 3000, DIGEST_SHOWN = 8, VALUE_SHOWN = 160 };
+enum {
+    NAMES_MAX = 1024,
+    NAMES_SHOWN = 5,
+    SWITCH_GUESS_MS = 3000,
+    DIGEST_SHOWN = 8,
+    VALUE_SHOWN = 160
+};
 
 void report_text(const char *text)
 {
@@ -99,15 +105,47 @@ static void end_json(const struct driver *driver, int code)
     report_json(end);
 }
 
+static bool same_trouble(const struct driver *driver, size_t a, size_t b)
+{
+    struct driver_view one = driver_view(driver, a), other = driver_view(driver, b);
+    return one.host->state == other.host->state && one.host->touched == other.host->touched &&
+           strcmp(one.error, other.error) == 0;
+}
+
+/* "web01, web02 and 3 more" of all that have the trouble of `first`; "" = it was told before. */
+static const char *names_alike(const struct driver *driver, size_t first,
+                               char text[static NAMES_MAX])
+{
+    size_t len = 0, total = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < first; i++)
+        if (same_trouble(driver, i, first))
+            return text;
+    for (size_t i = first; i < driver_count(driver); i++) {
+        const char *name = driver_view(driver, i).spec->name;
+        if (!same_trouble(driver, i, first))
+            continue;
+        if (total++ < NAMES_SHOWN && len + strlen(name) + 32 < NAMES_MAX)
+            len +=
+                (size_t)snprintf(text + len, NAMES_MAX - len, "%s%s", total > 1 ? ", " : "", name);
+    }
+    if (total > NAMES_SHOWN)
+        snprintf(text + len, NAMES_MAX - len, " and %zu more", total - NAMES_SHOWN);
+    return text;
+}
+
+/* Hosts with the same trouble share a line: three hundred times the same says nothing. */
 static void list_hosts(const struct driver *driver, enum rollout_host_state state, const char *what)
 {
+    char names[NAMES_MAX];
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         bool lease = state == ROLLOUT_HOST_LOST && view.host->touched;
-        if (view.host->state == state)
-            fprintf(stderr, "  %s %s%s%s%s\n", view.spec->name, what,
-                    lease ? "; what was switched there goes back when its lease runs out" : "",
-                    *view.error ? ": " : "", view.error);
+        if (view.host->state != state || !*names_alike(driver, i, names))
+            continue;
+        fprintf(stderr, "  %s %s%s%s%s\n", names, what,
+                lease ? "; what was switched there goes back when its lease runs out" : "",
+                *view.error ? ": " : "", view.error);
     }
 }
 
@@ -279,9 +317,9 @@ void report_end(const struct app *app, const struct driver *driver, int code)
     if (!driver_refused(driver))
         sentence(app, driver);
     fflush(stdout);
-    list_hosts(driver, ROLLOUT_HOST_STRAY, "needs attention");
+    list_hosts(driver, ROLLOUT_HOST_STRAY, "to be looked at");
     list_hosts(driver, ROLLOUT_HOST_REFUSED, "could not take part");
-    list_hosts(driver, ROLLOUT_HOST_LOST, "is unreachable");
+    list_hosts(driver, ROLLOUT_HOST_LOST, "unreachable");
 }
 
 /* --- plan --------------------------------------------------------------------------------------

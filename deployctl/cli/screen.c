@@ -37,7 +37,7 @@ static const struct word {
     { "drained",    SCREEN_AT_WORK, "\033[33m" },
     { "lost",       SCREEN_AT_WORK, "\033[33m" },
     { "moving",     SCREEN_AT_WORK, "\033[33m" },
-    { "switched",   SCREEN_AT_WORK, "\033[32m" }, /* watched until it is confirmed */
+    { "switched",   SCREEN_WATCHED, "\033[32m" }, /* until it is confirmed */
     { "confirmed",  SCREEN_QUIET,   "\033[32m" },
     /* clang-format on */
 };
@@ -105,7 +105,7 @@ static void set_word(struct screen_host *host, const char *word, int64_t at_ms)
         return;
     snprintf(host->word, sizeof host->word, "%s", word);
     host->since_ms = at_ms;
-    if (find_word(word)->rank == SCREEN_AT_WORK && host->began_ms < 0) {
+    if (find_word(word)->rank >= SCREEN_WATCHED && host->began_ms < 0) {
         host->began_ms = at_ms;
     } else if (find_word(word)->rank == SCREEN_QUIET && host->began_ms >= 0) {
         host->took_ms = at_ms - host->began_ms;
@@ -472,6 +472,8 @@ static int host_share(const struct screen *screen, const struct screen_host *hos
         return host->total ? (int)(THOUSAND * host->done / host->total) : 0;
     if (strcmp(screen->stage, "stage") == 0)
         return settled || is(host, "staged") ? THOUSAND : 0;
+    if (strcmp(screen->stage, "pause") == 0)
+        return find_word(host->word)->rank < SCREEN_AT_WORK ? THOUSAND : 0;
     if (strcmp(screen->stage, "unwind") != 0)
         return settled ? THOUSAND : 0;
     if (is(host, "back"))
@@ -514,11 +516,11 @@ static void put_bar(const struct screen *screen, const struct layout *layout, st
 /* --- all ----------------------------------------------------------------------------------------
  */
 
-/* Those in trouble first, then those at work, until the rows are used. */
+/* The highest rank first, until the rows are used. */
 static void put_some(const struct screen *screen, const struct layout *layout, size_t rows,
                      struct buf *out)
 {
-    for (int rank = SCREEN_TROUBLE; rank >= SCREEN_AT_WORK; rank--)
+    for (int rank = SCREEN_TROUBLE; rank >= SCREEN_WATCHED; rank--)
         for (size_t i = 0; i < screen->count && rows > 0; i++) {
             if (screen_rank(&screen->hosts[i]) != (enum screen_rank)rank)
                 continue;
@@ -527,13 +529,21 @@ static void put_some(const struct screen *screen, const struct layout *layout, s
         }
 }
 
+static bool any_to_show(const struct screen *screen)
+{
+    for (size_t i = 0; i < screen->count; i++)
+        if (screen_rank(&screen->hosts[i]) > SCREEN_QUIET)
+            return true;
+    return false;
+}
+
 void screen_draw(const struct screen *screen, size_t columns, size_t rows, bool colour,
                  struct buf *out)
 {
     struct layout layout = lay_out(screen, columns, colour);
     size_t left = rows > 2 ? rows - 2 : 0; /* the cursor's own row, and the bar */
     bool all = screen->count + (rows >= HEAD_ROWS) <= left;
-    if (rows >= HEAD_ROWS) {
+    if (rows >= HEAD_ROWS && (all || any_to_show(screen))) {
         put_head(&layout, out);
         left--;
     }

@@ -2,9 +2,9 @@
  *
  * One row for each host (state, for how long, bytes, health, what happened), and a bar below.
  * Where the hosts are more than the rows, only those that matter are shown: the ones in trouble,
- * then the ones at work, each in the order of deploy.ini; a line counts the rest by state.  What
- * does not fit in the width goes in this order: notes are cut, the columns BYTES, HEALTH and TIME
- * left out, names shortened in the middle.
+ * then the ones at work, then the ones that are watched, each in the order of deploy.ini; a line
+ * counts the rest by state.  What does not fit in the width goes in this order: notes are cut, the
+ * columns BYTES, HEALTH and TIME left out, names shortened in the middle.
  *
  * Nothing here knows a terminal: the same news and size always give the same picture.
  */
@@ -26,7 +26,7 @@ enum {
     SCREEN_HEALTH_MAX = 56,
 };
 /* How much a host matters just now. */
-enum screen_rank { SCREEN_QUIET, SCREEN_AT_WORK, SCREEN_TROUBLE, SCREEN_NRANKS };
+enum screen_rank { SCREEN_QUIET, SCREEN_WATCHED, SCREEN_AT_WORK, SCREEN_TROUBLE, SCREEN_NRANKS };
 
 struct screen_host {
     const char *name;           /* borrowed */

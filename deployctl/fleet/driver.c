@@ -259,17 +259,26 @@ static void on_timer(void *context)
     loop_timer_disarm(driver->timer);
 }
 
+void driver_bytes(struct driver_host *host, uint64_t done, uint64_t total)
+{
+    struct driver_news news = {
+        .kind = DRIVER_NEWS_BYTES, .host = host->spec->name, .done = done, .total = total
+    };
+    if (total > 0)
+        tell(host->driver, &news);
+}
+
 /* True while anything is on its way. */
 static bool tell_bytes(struct driver *driver)
 {
     bool any = false;
     for (size_t i = 0; i < driver->count; i++) {
-        const struct driver_host *host = &driver->hosts[i];
-        struct driver_news news = { .kind = DRIVER_NEWS_BYTES, .host = host->spec->name };
+        struct driver_host *host = &driver->hosts[i];
+        uint64_t done, total;
         if (!host->upload)
             continue;
-        upload_progress(host->upload, &news.done, &news.total);
-        tell(driver, &news);
+        upload_progress(host->upload, &done, &total);
+        driver_bytes(host, done, total);
         any = true;
     }
     return any;

@@ -344,6 +344,7 @@ static void on_uploaded(void *context, const struct upload_result *result, const
     host->bytes_sent = result->bytes;
     unit_size_text((int64_t)result->bytes, bytes);
     unit_duration_text(took(host), time);
+    driver_bytes(host, result->bytes, result->bytes);
     if (result->had)
         driver_tell(host->driver, DRIVER_NEWS_HOST, host, "staged", "has %s already",
                     host->driver->id);

@@ -146,6 +146,7 @@ void driver_blame(struct driver_host *host, const char *fmt, ...)
 const char *driver_without_name(const struct driver_host *host, const char *text);
 /* Tells how many instances of the host are ready, if that has changed. */
 void driver_health(struct driver_host *host, size_t ready, size_t instances);
+void driver_bytes(struct driver_host *host, uint64_t done, uint64_t total);
 void driver_stop(struct driver *driver, enum rollout_outcome outcome); /* DECIDE says no */
 void driver_go(struct driver *driver);                                 /* DECIDE says yes */
 
