@@ -100,10 +100,13 @@ static void show(const struct buf *picture)
 }
 
 /* To where the picture that stands there begins. */
-static void go_up(const struct progress *p, size_t columns, struct buf *out)
+static void go_up(const struct progress *p, size_t columns, size_t rows, struct buf *out)
 {
-    if (p->frame.len > 0)
-        buf_printf(out, "\r\033[%zuA", screen_rows(buf_text(&p->frame), columns));
+    size_t up = screen_rows(buf_text(&p->frame), columns);
+    if (up >= rows)
+        up = rows - 1;
+    if (up > 0)
+        buf_printf(out, "\r\033[%zuA", up);
 }
 
 static void erase(struct progress *p)
@@ -114,7 +117,7 @@ static void erase(struct progress *p)
         return;
     size_of_terminal(&columns, &rows);
     buf_init(&out, SCREEN_BYTES_MAX);
-    go_up(p, columns, &out);
+    go_up(p, columns, rows, &out);
     buf_puts(&out, "\033[J");
     show(&out);
     buf_done(&out);
@@ -134,7 +137,7 @@ static void draw(struct progress *p)
         return;
     }
     buf_init(&out, SCREEN_BYTES_MAX);
-    go_up(p, columns, &out);
+    go_up(p, columns, rows, &out);
     for (const char *at = buf_text(&frame); *at;) {
         size_t len = strcspn(at, "\n");
         buf_put(&out, at, len);

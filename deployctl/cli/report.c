@@ -112,15 +112,15 @@ static bool same_trouble(const struct driver *driver, size_t a, size_t b)
            strcmp(one.error, other.error) == 0;
 }
 
-/* "web01, web02 and 3 more" of all that have the trouble of `first`; "" = it was told before. */
-static const char *names_alike(const struct driver *driver, size_t first,
-                               char text[static NAMES_MAX])
+/* "web01, web02 and 3 more": all that have the trouble of `first`, and how many they are; 0: it was
+ * told before. */
+static size_t names_alike(const struct driver *driver, size_t first, char text[static NAMES_MAX])
 {
     size_t len = 0, total = 0;
     text[0] = '\0';
     for (size_t i = 0; i < first; i++)
         if (same_trouble(driver, i, first))
-            return text;
+            return 0;
     for (size_t i = first; i < driver_count(driver); i++) {
         const char *name = driver_view(driver, i).spec->name;
         if (!same_trouble(driver, i, first))
@@ -131,19 +131,21 @@ static const char *names_alike(const struct driver *driver, size_t first,
     }
     if (total > NAMES_SHOWN)
         snprintf(text + len, NAMES_MAX - len, " and %zu more", total - NAMES_SHOWN);
-    return text;
+    return total;
 }
 
 /* Hosts with the same trouble share a line: three hundred times the same says nothing. */
-static void list_hosts(const struct driver *driver, enum rollout_host_state state, const char *what)
+static void list_hosts(const struct driver *driver, enum rollout_host_state state, const char *one,
+                       const char *many)
 {
     char names[NAMES_MAX];
     for (size_t i = 0; i < driver_count(driver); i++) {
         struct driver_view view = driver_view(driver, i);
         bool lease = state == ROLLOUT_HOST_LOST && view.host->touched;
-        if (view.host->state != state || !*names_alike(driver, i, names))
+        size_t alike = view.host->state == state ? names_alike(driver, i, names) : 0;
+        if (alike == 0)
             continue;
-        fprintf(stderr, "  %s %s%s%s%s\n", names, what,
+        fprintf(stderr, "  %s %s%s%s%s\n", names, alike > 1 ? many : one,
                 lease ? "; what was switched there goes back when its lease runs out" : "",
                 *view.error ? ": " : "", view.error);
     }
@@ -317,9 +319,9 @@ void report_end(const struct app *app, const struct driver *driver, int code)
     if (!driver_refused(driver))
         sentence(app, driver);
     fflush(stdout);
-    list_hosts(driver, ROLLOUT_HOST_STRAY, "to be looked at");
-    list_hosts(driver, ROLLOUT_HOST_REFUSED, "could not take part");
-    list_hosts(driver, ROLLOUT_HOST_LOST, "unreachable");
+    list_hosts(driver, ROLLOUT_HOST_STRAY, "needs attention", "need attention");
+    list_hosts(driver, ROLLOUT_HOST_REFUSED, "could not take part", "could not take part");
+    list_hosts(driver, ROLLOUT_HOST_LOST, "is unreachable", "are unreachable");
 }
 
 /* --- plan --------------------------------------------------------------------------------------
