@@ -1,6 +1,7 @@
 /* cmd_leave.c - supervisor shutdown, upgrade, recover: the end of it, or of a part of it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@ enum {
     NEW_CORE_MS = 30000,
     RECOVERED_MS = 15000,
     LOCK_MS = 15000,
+    HAND_OVER_MS = 30000,
     PROBE_MS = 2000,
     PAUSE_MS = 20,
     CORE_RECORD = 0, /* of the ledger, as the guardian numbers them */
@@ -68,6 +70,37 @@ static int wait_for_end(struct rpc_client *client, const char *socket)
     return client_print("");
 }
 
+/* The guardian leaves when the manager has everything; its lock stays with that. */
+static int keep_services(struct cli *cli)
+{
+    char path[PLACES_PATH_MAX];
+    json_t *status = NULL, *answer = NULL;
+    struct rpc_client *client = client_open(cli, path);
+
+    if (!client)
+        return CLIENT_UNKNOWN;
+    int code = client_ask(client, "status", NULL, CLIENT_READ_MS, &status);
+    pid_t guardian = (pid_t)jsonx_int(json_object_get(status, "supervisor"), "pid", 0);
+    json_decref(status);
+    AUTO_CLOSE int pidfd = code == CLIENT_OK ? child_pidfd(guardian) : -1;
+    if (code == CLIENT_OK)
+        code = client_ask(client, "shutdown", json_pack("{s:b}", "keep_services", 1),
+                          CLIENT_READ_MS, &answer);
+    rpc_client_close(client);
+    json_decref(answer);
+    if (code != CLIENT_OK)
+        return code;
+    struct pollfd gone = { .fd = pidfd, .events = POLLIN };
+    if (pidfd >= 0 && poll(&gone, 1, HAND_OVER_MS) == 0) {
+        client_say("the supervisor (pid %d) is still there after %d s: its own log says why; "
+                   "services were not touched",
+                   (int)guardian, HAND_OVER_MS / 1000);
+        return CLIENT_FAILED;
+    }
+    puts("the supervisor has left, its services go on");
+    return client_print("");
+}
+
 int cmd_shutdown(struct cli *cli)
 {
     static const char *const actions[] = { "poweroff", "reboot", "halt" };
@@ -82,10 +115,13 @@ int cmd_shutdown(struct cli *cli)
             given++;
         }
     }
-    if (given > 1) {
-        client_say("shutdown: one of --poweroff, --reboot, --halt, not several");
+    bool keep = cli_flag(cli, "keep-services");
+    if (given + keep > 1) {
+        client_say("shutdown: one of --poweroff, --reboot, --halt, --keep-services, not several");
         return CLIENT_USAGE;
     }
+    if (keep)
+        return keep_services(cli);
     struct rpc_client *client = client_open(cli, path);
     if (!client)
         return CLIENT_UNKNOWN;

@@ -9,6 +9,7 @@
 #include "supervisor/cli/config.h"
 #include "supervisor/guardian/early.h"
 #include "supervisor/guardian/guardian.h"
+#include "supervisor/guardian/handover.h"
 #include "supervisor/guardian/leave.h"
 
 static int run_alone(struct cli *cli)
@@ -38,15 +39,34 @@ static int choose_socket(const struct cli *cli, const char *configured,
     return places_make_socket(&places, ret, err);
 }
 
+/* With the configuration named now, or that of before.  What is wrong in it keeps nobody from going
+ * on: it is loaded as by a reload. */
+static int run_on(struct cli *cli, struct handover *handed)
+{
+    char config[PLACES_PATH_MAX];
+    struct places places;
+    struct err err = { 0 };
+
+    places_init(&places, NULL);
+    bool found = places_config(&places, cli_value(cli, "config"), config, &err) == 0;
+    const struct guardian_options options = { .config = found ? config : handed->config,
+                                              .socket = handed->socket,
+                                              .verbose = cli_flag(cli, "verbose") };
+    return guardian_continue(&options, handed);
+}
+
 int cmd_run(struct cli *cli)
 {
     char config[PLACES_PATH_MAX], socket[PLACES_PATH_MAX];
     struct config loaded;
     struct places places;
+    struct handover handed;
     struct err err = { 0 };
 
     if (cli->nwords > 0)
         return run_alone(cli);
+    if (handover_take(&handed))
+        return run_on(cli, &handed);
     places_init(&places, NULL);
     if (places_config(&places, cli_value(cli, "config"), config, &err) < 0) {
         client_tell(&err);

@@ -83,6 +83,9 @@ static const struct cli_option shutdown_options[] = {
     { "poweroff", 0, NULL, "Then switch the host off (as its init only)." },
     { "reboot", 0, NULL, "Then restart the host." },
     { "halt", 0, NULL, "Then halt the host." },
+    { "keep-services", 0, NULL,
+      "Leave the services alone: the service manager (systemd) keeps what they need and starts the "
+      "supervisor anew." },
     OPTION_END
 };
 static const struct cli_option recover_options[] = { { "force", 0, NULL, "Also when it answers." },

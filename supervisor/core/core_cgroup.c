@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/jsonx.h"
 #include "supervisor/host/cgroup_limits.h"
+#include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/unit_group.h"
 
@@ -53,6 +54,25 @@ static int make_or_find(const struct core *core, const pid_t *ours, struct err *
     return cgroup_create(ours, err);
 }
 
+/* A service manager has started us anew, in the group that ours is below.  Twice: a logger that the
+ * guardian starts meanwhile is born outside before the guardian is inside, not after. */
+static void come_in(struct core *core)
+{
+    char name[CGROUP_NAME_MAX];
+    pid_t ours[CGROUP_KNOWN_PIDS];
+    struct err err = { 0 };
+    int rc = 0;
+
+    if (cgroup_inside(&core->cgroup, getpid(), name, sizeof name))
+        return;
+    for (int round = 0; round < 2 && rc == 0; round++) {
+        list_ours(core, ours);
+        rc = cgroup_move_in(core->cgroup.fd, ours, &err);
+    }
+    if (rc != 0)
+        log_warn("cannot move into our own control group", "error", err.text, NULL);
+}
+
 static void obtain(struct core *core)
 {
     pid_t ours[CGROUP_KNOWN_PIDS];
@@ -61,6 +81,7 @@ static void obtain(struct core *core)
 
     if (fd >= 0) {
         cgroup_use(&core->cgroup, fd);
+        come_in(core);
         return;
     }
     if (core->plan->supervisor.cgroups == SPEC_CGROUPS_OFF) {

@@ -325,6 +325,10 @@ static void on_shutdown(void *context, struct rpc_call *call, json_t *params)
     const char *action = jsonx_text(params, "action", "exit");
     struct err err = { 0 };
 
+    if (jsonx_bool(params, "keep_services", false)) {
+        upgrade_hand_over(run->upgrade, call);
+        return;
+    }
     if (core_leave_accept(&run->core, action, &err) != 0) {
         rpc_fail(call, &err, NULL);
         return;

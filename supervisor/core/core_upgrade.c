@@ -219,6 +219,29 @@ static void commit(struct upgrade *upgrade)
     loop_timer_arm(upgrade->timer, LEAVE_MS); /* the answer goes out first */
 }
 
+void upgrade_hand_over(struct upgrade *upgrade, struct rpc_call *call)
+{
+    struct err err = { 0 };
+    int rc = 0;
+
+    if (upgrade->call || upgrade->leaving)
+        rc = err_set(&err, ERR_STATE, "an upgrade is under way already");
+    else if (!getenv("NOTIFY_SOCKET"))
+        rc = err_set(&err, ERR_STATE,
+                     "no service manager above us could keep what services need (NOTIFY_SOCKET); "
+                     "for another binary use \"supervisor upgrade\"");
+    if (rc == 0)
+        rc = store_send(upgrade->core->channel, STORE_HAND_OVER, "shutdown", -1, SEND_MS, &err);
+    if (rc != 0) {
+        rpc_fail(call, &err, NULL);
+        return;
+    }
+    upgrade->leaving = true;
+    events_publish(upgrade->core->events, "hand-over", NULL);
+    rpc_reply(call, NULL);
+    loop_timer_arm(upgrade->timer, LEAVE_MS);
+}
+
 /* Warnings about the configuration may come first. */
 static bool says_ok(int words)
 {

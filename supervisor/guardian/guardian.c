@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "supervisor/guardian/alone.h"
 #include "supervisor/guardian/early.h"
+#include "supervisor/guardian/handover.h"
 #include "supervisor/guardian/leave.h"
 #include "supervisor/guardian/orders.h"
 #include "supervisor/guardian/phase.h"
@@ -173,6 +174,9 @@ static void on_message(struct state *state, struct store_message *message)
         break;
     case STORE_TELL:
         upward_tell(&state->upward, message->name, clock_mono_ms());
+        break;
+    case STORE_HAND_OVER:
+        phase_hand_over(state, clock_mono_ms());
         break;
     case STORE_NOPS:
         break;
@@ -386,6 +390,27 @@ int guardian_resume(const struct guardian_options *options, int inventory_fd, bo
         log_warn("the guardian was killed, taking over", NULL);
         atomic_fetch_add(&state.ledger.header->guardian_restarts, 1);
     }
+    adopt(&state);
+    return run_loop(&state);
+}
+
+/* Some of the orders to the guardian before may have come after its core had left. */
+int guardian_continue(const struct guardian_options *options, struct handover *handed)
+{
+    struct state state;
+    open_log(options);
+    state_init(&state, options);
+    upward_init(&state.upward, false);
+    state.store = handed->store;
+    insist(&state, state_listen);
+    insist(&state, state_inherit_ledger);
+    insist(&state, state_fill_store);
+    forget_core(&state.ledger);
+    orders_forget(state.ledger.header);
+    orders_record(state.ledger.header, ORDERS_RELOAD, SIGHUP);
+    atomic_fetch_add(&state.ledger.header->guardian_restarts, 1);
+    log_info("started anew: services go on", NULL);
+    handover_release(handed);
     adopt(&state);
     return run_loop(&state);
 }

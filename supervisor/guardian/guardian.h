@@ -9,7 +9,8 @@
  *     supervisor logger
  * A core that finds its channel hung up execs the guardian in its own pid (store_exec):
  *     supervisor guardian --takeover --config PATH --socket PATH [--verbose]
- * and the guardian execs a new binary after `upgrade` the same way without --takeover.
+ * and the guardian execs a new binary after `upgrade` the same way without --takeover.  A service
+ * manager may keep the store while it starts another guardian (handover.h).
  *
  * What a core may tell by leaving: exit code GUARDIAN_CONFIG_ERROR before it has put a "plan" =
  * nothing can be started, it has said why; header->finished set = the orderly shutdown is done.
@@ -41,6 +42,11 @@ int guardian_run(const struct guardian_options *options);
  * `takeover`: we are the former core, in its pid, and the old guardian is dead; otherwise an
  * upgrade.  Descriptors that are missing are made anew. */
 int guardian_resume(const struct guardian_options *options, int inventory_fd, bool takeover);
+
+/* `supervisor run` below a manager that has kept the store of the guardian before (handover.h):
+ * services go on, and the configuration is loaded again.  Takes `handed` over. */
+struct handover;
+int guardian_continue(const struct guardian_options *options, struct handover *handed);
 
 /* `supervisor run -- COMMAND [ARG...]`: a container's entrypoint.  Standard streams and terminal
  * are the command's; signals are passed on to it; when it ends, what it left behind gets TERM, ten

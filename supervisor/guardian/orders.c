@@ -27,6 +27,14 @@ void orders_record(struct ledger_header *header, enum orders_kind kind, int sign
     atomic_fetch_add(&header->shutdown_orders, 1);
 }
 
+void orders_forget(struct ledger_header *header)
+{
+    atomic_store(&header->shutdown_orders, 0);
+    atomic_store(&header->reload_orders, 0);
+    header->shutdown_seen = header->reload_seen = 0;
+    atomic_store(&header->finished, 0);
+}
+
 bool orders_shutting_down(const struct ledger_header *header)
 {
     return atomic_load(&header->shutdown_orders) > 0;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/child.h"
+#include "supervisor/guardian/handover.h"
 #include "supervisor/guardian/orders.h"
 #include "supervisor/guardian/tree.h"
 
@@ -207,10 +208,27 @@ static void exec_upgrade(struct state *state, int64_t now_ms)
     go_on(state, now_ms);
 }
 
+/* Services lose their parent, and nothing else. */
+static void hand_over(struct state *state, int64_t now_ms)
+{
+    struct err err;
+    if (handover_give(&state->upward, &state->store, state->options, &err) < 0) {
+        log_error("the store cannot be handed over, going on", "reason", err.text, NULL);
+        go_on(state, now_ms);
+        return;
+    }
+    log_info("leaving, services go on", NULL);
+    state->spare_strangers = true;
+    state->phase = STATE_DONE;
+}
+
 static void step_upgrade(struct state *state, int64_t now_ms)
 {
     if (state->core.pid == 0 && state->logger.pid == 0) {
-        exec_upgrade(state, now_ms);
+        if (state->upgrade)
+            exec_upgrade(state, now_ms);
+        else
+            hand_over(state, now_ms);
     } else if (now_ms >= state->phase_due_ms) {
         signal_role(&state->core, SIGKILL);
         signal_role(&state->logger, SIGKILL);
@@ -218,16 +236,26 @@ static void step_upgrade(struct state *state, int64_t now_ms)
     }
 }
 
-void phase_upgrade(struct state *state, const char *path, int64_t now_ms)
+static void begin_upgrade(struct state *state, char *path, int64_t now_ms)
 {
-    char *copy = state->phase == STATE_RUNNING ? strdup(path) : NULL;
-    if (!copy) /* it is leaving already; or no memory: the core is started again as it was */
-        return;
     free(state->upgrade);
-    state->upgrade = copy;
+    state->upgrade = path;
     state->phase = STATE_UPGRADING;
     state->phase_due_ms = now_ms + UPGRADE_WAIT_MS;
     signal_role(&state->logger, SIGTERM);
+}
+
+void phase_upgrade(struct state *state, const char *path, int64_t now_ms)
+{
+    char *copy = state->phase == STATE_RUNNING ? strdup(path) : NULL;
+    if (copy) /* else it is leaving already; or no memory: the core is started again as it was */
+        begin_upgrade(state, copy, now_ms);
+}
+
+void phase_hand_over(struct state *state, int64_t now_ms)
+{
+    if (state->phase == STATE_RUNNING)
+        begin_upgrade(state, NULL, now_ms);
 }
 
 /* Three deaths while loading the same ledger: it may be the ledger that kills. */

@@ -1,6 +1,7 @@
 /* phase.h - what happens next: start, restart, upgrade, leave.
  *
  *     RUNNING --upgrade--> UPGRADING --exec (or back to RUNNING when that fails)
+ *     RUNNING --hand over--> UPGRADING --the manager has the store--> DONE (or back to RUNNING)
  *     RUNNING --core has finished--> FLUSHING --logger has finished--> SWEEPING --> DONE
  *     RUNNING --shutdown ordered and no core will live--> SWEEPING
  */
@@ -20,6 +21,8 @@ void phase_core_ended(struct state *state, int64_t now_ms);
 void phase_logger_ended(struct state *state, int64_t now_ms);
 /* The core asks for the binary at `path`, and leaves. */
 void phase_upgrade(struct state *state, const char *path, int64_t now_ms);
+/* The core asks for a restart by the service manager that touches no service, and leaves. */
+void phase_hand_over(struct state *state, int64_t now_ms);
 /* A signal ordered a shutdown (noted in the ledger already). */
 void phase_shutdown(struct state *state, int64_t now_ms);
 /* Entries that are the logger's business. */

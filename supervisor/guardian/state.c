@@ -181,11 +181,7 @@ int state_open_ledger(struct state *state, bool *ret_takeover, struct err *err)
     keep_limits(state->ledger.header);
     raise_limits();
     /* Orders to the supervisor before us, in the same file, are not ours. */
-    struct ledger_header *header = state->ledger.header;
-    atomic_store(&header->shutdown_orders, 0);
-    atomic_store(&header->reload_orders, 0);
-    header->shutdown_seen = header->reload_seen = 0;
-    atomic_store(&header->finished, 0);
+    orders_forget(state->ledger.header);
     return name_guardian(state, err);
 }
 

@@ -17,7 +17,8 @@
 
 enum state_phase {
     STATE_RUNNING,
-    STATE_UPGRADING, /* core and logger are leaving, then the new binary is executed */
+    STATE_UPGRADING, /* core and logger are leaving, then the new binary is executed, or the
+                        store handed over */
     STATE_FLUSHING,  /* the core has left for good, the logger finishes what is in the pipes */
     STATE_SWEEPING,  /* what is left gets TERM, then KILL */
     STATE_DONE
@@ -48,7 +49,7 @@ struct state {
     int64_t phase_end_ms; /* SWEEPING: not a moment longer */
     bool spare_strangers; /* leave them, and the ledger that knows them, alone */
     int exit_code;
-    char *upgrade; /* owned; path of the new binary */
+    char *upgrade; /* owned; path of the new binary; NULL = the store is handed over */
 
     int64_t sweep_due_ms;    /* -1 = SIGCHLD will tell */
     pid_t ended_pid;         /* of whom it told last; 0 = nobody */

@@ -209,41 +209,49 @@ int store_inventory(const struct store *store, bool (*wanted)(const char *name),
     return rc;
 }
 
+struct finder {
+    int (*find)(void *context, int number); /* NULL = they have their numbers */
+    void *context;
+};
+
 /* Reads "FD NAME"; the descriptor must be open and is ours from here on. */
-static int inherit_line(char *line, struct store *store, struct err *err)
+static int inherit_line(char *line, const struct finder *finder, struct store *store,
+                        struct err *err)
 {
     char *end;
     errno = 0;
-    long fd = strtol(line, &end, 10);
-    if (end == line || *end != ' ' || errno || fd <= STORE_INVENTORY_FD || fd > INT32_MAX ||
+    long number = strtol(line, &end, 10);
+    if (end == line || *end != ' ' || errno || number <= STORE_INVENTORY_FD || number > INT32_MAX ||
         !name_allowed(end + 1))
         return err_set(err, ERR_CORRUPT, "inventory: \"%.80s\" is not \"NUMBER NAME\"", line);
-    if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0)
-        return err_sys(err, errno, "inventory: descriptor %ld (%s)", fd, end + 1);
-    int own = (int)fd; /* above the inventory's number, so it is not moved */
+    int own = finder->find ? finder->find(finder->context, (int)number) : (int)number;
+    if (own < 0)
+        return 0;
+    if (fcntl(own, F_SETFD, FD_CLOEXEC) < 0)
+        return err_sys(err, errno, "inventory: descriptor %d (%s)", own, end + 1);
     return put(store, end + 1, &own, err);
 }
 
-static int inherit_text(char *text, struct store *store, struct err *err)
+static int inherit_text(char *text, const struct finder *finder, struct store *store,
+                        struct err *err)
 {
     int version = 0;
-    size_t count = 0;
+    size_t count = 0, lines = 0;
     char *rest = text, *line = strsep(&rest, "\n");
     if (sscanf(line, "store %d %zu", &version, &count) != 2 || version != INVENTORY_VERSION)
         return err_set(err, ERR_CORRUPT, "this is not an inventory of version %d",
                        INVENTORY_VERSION);
-    while ((line = strsep(&rest, "\n")) && *line) {
-        int rc = inherit_line(line, store, err);
+    for (; (line = strsep(&rest, "\n")) && *line; lines++) {
+        int rc = inherit_line(line, finder, store, err);
         if (rc < 0)
             return rc;
     }
-    if (store->count != count)
-        return err_set(err, ERR_CORRUPT, "inventory: %zu entries instead of %zu", store->count,
-                       count);
+    if (lines != count)
+        return err_set(err, ERR_CORRUPT, "inventory: %zu entries instead of %zu", lines, count);
     return 0;
 }
 
-int store_inherit(int fd, struct store *ret, struct err *err)
+static int read_inventory(int fd, const struct finder *finder, struct store *ret, struct err *err)
 {
     struct buf text;
     struct store store;
@@ -256,16 +264,30 @@ int store_inherit(int fd, struct store *ret, struct err *err)
     if (rc == 0) {
         buf_putc(&text, '\n'); /* also makes data non-NULL */
         rc = text.failed ? err_set(err, ERR_LIMIT, "the inventory is too large")
-                         : inherit_text(text.data, &store, err);
+                         : inherit_text(text.data, finder, &store, err);
     }
     buf_done(&text);
-    if (rc < 0) {
+    if (rc < 0)
         forget_all(&store);
-        return rc;
-    }
-    close(fd);
-    *ret = store;
-    return 0;
+    else
+        *ret = store;
+    return rc;
+}
+
+int store_inherit(int fd, struct store *ret, struct err *err)
+{
+    const struct finder as_they_are = { 0 };
+    int rc = read_inventory(fd, &as_they_are, ret, err);
+    if (rc == 0)
+        close(fd);
+    return rc;
+}
+
+int store_restore(int fd, int (*find)(void *context, int number), void *context, struct store *ret,
+                  struct err *err)
+{
+    const struct finder finder = { find, context };
+    return read_inventory(fd, &finder, ret, err);
 }
 
 static void set_cloexec(const struct store *store, int flag)

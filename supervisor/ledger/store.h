@@ -61,6 +61,11 @@ int store_inventory(const struct store *store, bool (*wanted)(const char *name),
  * closed on success; after a failure it is as it was, and so are the descriptors that it names:
  * what failed for want of memory may be tried again. */
 int store_inherit(int fd, struct store *ret, struct err *err);
+/* The same for descriptors that have come under other numbers than those of the inventory at `fd`:
+ * `find` tells the number that an entry has here, -1 = it did not come and is left out.  `fd` is
+ * borrowed.  After a failure nothing was closed or taken. */
+int store_restore(int fd, int (*find)(void *context, int number), void *context, struct store *ret,
+                  struct err *err);
 /* Clears close-on-exec of every entry, for an exec that hands all of them on. */
 void store_pass_on(const struct store *store);
 /* Execs `path` in this process with the inventory at STORE_INVENTORY_FD and every entry handed on.
@@ -69,10 +74,11 @@ void store_pass_on(const struct store *store);
 int store_exec(const struct store *store, const char *path, char *const argv[], struct err *err);
 
 /* One message of a pair. */
-enum store_op { STORE_PUT = 1, STORE_DROP, STORE_UPGRADE, STORE_TELL, STORE_NOPS };
+enum store_op { STORE_PUT = 1, STORE_DROP, STORE_UPGRADE, STORE_TELL, STORE_HAND_OVER, STORE_NOPS };
 struct store_message {
     enum store_op op;
-    char name[STORE_TEXT_MAX]; /* UPGRADE: path of the binary; TELL: lines of sd_notify */
+    char name[STORE_TEXT_MAX]; /* UPGRADE: path of the binary; TELL: lines of sd_notify;
+                                  HAND_OVER: who wants it */
     int fd;                    /* PUT: owned by the receiver, else -1 */
 };
 /* Sends one message; fd is borrowed.  Waits up to timeout_ms while the pair is full or too many

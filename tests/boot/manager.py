@@ -16,7 +16,7 @@ import pytest
 from boot import QEMU, ROOT, kernel, libraries, sections
 
 ARCHIVE = os.path.join(ROOT, "build/boot/systemd.cpio")
-PACKAGES = "systemd,systemd-sysv,dbus,libssl3,libzstd1"
+PACKAGES = "systemd,systemd-sysv,dbus,procps,libssl3,libzstd1"
 NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/zoneinfo",
             "usr/lib/udev/hwdb.bin", "var/cache/apt", "var/lib/apt/lists")
 DEADLINE = 300

@@ -29,6 +29,14 @@ echo "=== up"
 show
 main >/tmp/main
 cat $C/supervisor.*/web:0/memory.max
+echo "=== restart"
+systemctl restart supervisor; echo "code $?"; show
+systemctl show supervisor -p NFileDescriptorStore
+cat $C/supervisor.*/web:0/memory.max
+supervisor status
+main | grep -qxf /tmp/main && echo "the same guardian"
+main >/tmp/main
+supervisor restart web; cat $C/supervisor.*/web:0/memory.max; show
 echo "=== reload"
 systemctl reload supervisor; echo "code $?"; show
 echo "=== guardian"
@@ -79,8 +87,20 @@ def test_started_means_ready(said):
     assert "67108864" in said["up"], "limits want what Delegate=yes gives"
 
 
+def test_a_restart_of_the_unit_touches_no_service(said):
+    text = said["restart"]
+    assert "code 0" in text and value(text, "ActiveState") == ["active"] * 2
+    assert pids(text)[0] == pids(said["up"])[0] and "the same guardian" not in text
+    assert value(text, "NFileDescriptorStore") == ["0"]
+    assert re.search(r"web:0 +running +yes", text)
+
+
+def test_limits_hold_after_a_restart_of_the_unit(said):
+    assert said["restart"].count("67108864") == 2
+
+
 def test_reload(said):
-    assert "code 0" in said["reload"] and pids(said["reload"]) == pids(said["up"])
+    assert "code 0" in said["reload"] and pids(said["reload"]) == pids(said["restart"])[1:]
 
 
 def test_a_killed_guardian_is_no_reason_to_stop(said):
@@ -88,7 +108,7 @@ def test_a_killed_guardian_is_no_reason_to_stop(said):
     text = said["guardian"]
     assert value(text, "ActiveState") == ["active", "active"]
     assert value(text, "MainPID") == ["0", "0"] and "code 0" in text
-    assert pids(text) == pids(said["up"]) * 2
+    assert pids(text) == pids(said["reload"]) * 2
 
 
 def test_after_the_death_of_all_of_it_a_restart_is_enough(said):

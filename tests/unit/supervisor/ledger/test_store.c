@@ -137,6 +137,41 @@ static void an_inventory_is_read_back(void **unused)
     store_done(&read);
 }
 
+struct moved {
+    int from, to; /* -1: it did not come */
+};
+
+static int where(void *context, int number)
+{
+    const struct moved *moved = context;
+    for (; moved->from > 0; moved++)
+        if (moved->from == number)
+            return moved->to;
+    return -1;
+}
+
+static void an_inventory_is_read_for_descriptors_of_other_numbers(void **unused)
+{
+    (void)unused;
+    struct store store, read;
+    struct err err;
+    int inventory;
+    store_init(&store);
+    store_put(&store, "plan", marked("plan"), &err);
+    store_put(&store, "log.1.r", marked("one"), &err);
+    assert_int_equal(store_inventory(&store, NULL, &inventory, &err), 0);
+    int plan = store_get(&store, "plan"), copy = dup(plan);
+    const struct moved moved[] = { { plan, copy }, { store_get(&store, "log.1.r"), -1 }, { 0, 0 } };
+    assert_int_equal(store_restore(inventory, where, (void *)(uintptr_t)moved, &read, &err), 0);
+    assert_true(is_open(inventory));
+    assert_int_equal(read.count, 1);
+    assert_int_equal(store_get(&read, "plan"), copy);
+    assert_true(fcntl(copy, F_GETFD) & FD_CLOEXEC);
+    close(inventory);
+    store_done(&read);
+    store_done(&store);
+}
+
 static void wrong_inventories_are_refused(void **unused)
 {
     (void)unused;
@@ -294,6 +329,7 @@ int main(void)
         cmocka_unit_test(wrong_names_are_refused_and_the_descriptor_closed),
         cmocka_unit_test(low_numbers_are_moved_up),
         cmocka_unit_test(an_inventory_is_read_back),
+        cmocka_unit_test(an_inventory_is_read_for_descriptors_of_other_numbers),
         cmocka_unit_test(wrong_inventories_are_refused),
         cmocka_unit_test(put_and_drop_travel_and_survive_the_sender),
         cmocka_unit_test(a_full_pair_never_blocks),
