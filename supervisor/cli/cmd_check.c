@@ -75,7 +75,13 @@ int cmd_check(struct cli *cli)
         client_tell(&err);
         return CLIENT_FAILED;
     }
-    if (config_load(path, &config))
+    const char *release = cli_value(cli, "release");
+    bool loaded = config_load(path, &config);
+    if (loaded && release && !config_load_release(&config, release, &err) && err.code) {
+        config_done(&config);
+        return client_tell(&err);
+    }
+    if (config.plan)
         config_look_around(&config);
     bool ok = config.errors.total == 0;
     const char *user = ok ? cli_value(cli, "access") : NULL;

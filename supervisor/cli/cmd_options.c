@@ -33,11 +33,8 @@ static int unknown(const char *key)
 
     collect(&keys);
     const char *near = near_name(key, keys.count, key_at, &keys);
-    if (options_not_yet(key))
-        client_say("the key \"%s\" is not supported by this version yet", key);
-    else
-        client_say("no section has a key \"%s\"%s%s%s; \"supervisor options\" lists them all", key,
-                   near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
+    client_say("no section has a key \"%s\"%s%s%s; \"supervisor options\" lists them all", key,
+               near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
     return CLIENT_UNKNOWN;
 }
 

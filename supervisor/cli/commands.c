@@ -29,6 +29,7 @@ static const struct cli_option run_options[] = { OPTION_CONFIG,
                                                  { "verbose", 'v', NULL, "Log more." },
                                                  OPTION_END };
 static const struct cli_option check_options[] = {
+    { "release", 0, "DIR", "With what the release in this folder says (release_config)." },
     { "access", 0, "USER", "Tell what this user may do, when there are no errors." },
     OPTION_CONFIG,
     OPTION_JSON,
@@ -129,7 +130,8 @@ static const struct cli_command commands[] = {
               "Every error is a line FILE:LINE: message; warnings are what works but is most "
               "likely not meant. With --json every service with the value of each key, and where "
               "it was given. With --access what a user may do by [access:NAME], control_group and "
-              "control_read. Exit code: 0 no errors, 1 errors." },
+              "control_read. With --release as it would be with that release: a folder below releases/, or "
+              "one that is to become a release. Exit code: 0 no errors, 1 errors." },
     { .name = "doctor", .words = "", .options = doctor_options, .run = cmd_doctor,
       .help = "Tell which guarantees hold here, which do not, why, and what to do about it.\n\n"
               "Asks the supervisor that runs; without one, or with -c, it looks as if one were "

@@ -2,17 +2,23 @@
 #include "supervisor/cli/config.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/auto.h"
 #include "base/zone.h"
 #include "io/child.h"
+#include "io/durable.h"
+#include "supervisor/cli/places.h"
 #include "supervisor/host/rights.h"
 #include "supervisor/host/users.h"
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/plan_lint.h"
+#include "supervisor/plan/release_keys.h"
 
 bool config_load(const char *path, struct config *config)
 {
@@ -23,6 +29,81 @@ bool config_load(const char *path, struct config *config)
         return false;
     config->plan = plan_make_with_places(&config->source, &config->errors, &config->warnings);
     return config->plan != NULL;
+}
+
+/* --- with a release --- */
+
+static const char no_release[] = "000000-00000000";
+
+/* "/srv/web/releases/000123-9f3ac1d2" is in the set "/srv/web". */
+static bool lies_in(const char *folder, const char *set)
+{
+    size_t len = strlen(set);
+    const char *rest = folder + len;
+
+    return strncmp(folder, set, len) == 0 && strncmp(rest, "/releases/", 10) == 0 && rest[10] &&
+           !strchr(rest + 10, '/');
+}
+
+static void add_release(struct config *config, const struct spec_service *service,
+                        const char *folder, int dirfd)
+{
+    const char *name = service->release_config + (*service->release_config == '-');
+    char path[PLACES_PATH_MAX * 2], opened[64];
+    struct plan_release entry = {
+        .service = service->name, .id = no_release, .path = path, .problem = "", .pinned = true
+    };
+    struct buf text;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    buf_init(&text, RELEASE_KEYS_FILE_MAX);
+    AUTO_CLOSE int fd = durable_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK, 0);
+    snprintf(opened, sizeof opened, "/proc/self/fd/%d", fd);
+    int rc = fd < 0 ? fd : buf_read_file(&text, AT_FDCWD, opened);
+    if (rc == 0) {
+        entry.text = buf_text(&text);
+        entry.len = text.len;
+    }
+    if (rc != 0 && (rc != -ENOENT || *service->release_config != '-'))
+        err_list_add(&config->errors,
+                     "%s:%d: [service:%s] release_config: %s cannot be read: %s (with a leading - "
+                     "it may be missing)",
+                     service->file, service->line, service->name, path, strerrordesc_np(-rc));
+    else if (!plan_source_release(&config->source, &entry))
+        err_list_add(&config->errors, "%s: out of memory", path);
+    buf_done(&text);
+}
+
+bool config_load_release(struct config *config, const char *folder, struct err *err)
+{
+    const struct plan *plan = config->plan;
+    size_t own = 0, count = 0;
+    AUTO_FREE char *real = realpath(folder, NULL);
+    AUTO_CLOSE int dirfd = real ? open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (dirfd < 0) {
+        err_sys(err, errno, "the release %s cannot be opened", folder);
+        return false;
+    }
+    for (size_t i = 0; i < plan->nservices; i++)
+        own += plan->services[i].release && lies_in(real, plan->services[i].release);
+    for (size_t i = 0; i < plan->nservices; i++) {
+        const struct spec_service *service = &plan->services[i];
+        if (!service->release_config || (own && !lies_in(real, service->release)))
+            continue;
+        add_release(config, service, real, dirfd);
+        count++;
+    }
+    if (count == 0) {
+        err_set(err, ERR_NOT_FOUND, "no service of %s has a release_config%s",
+                config->source.config, own ? " and this release" : "");
+        return false;
+    }
+    plan_free(config->plan);
+    err_list_done(&config->warnings);
+    err_list_init(&config->warnings);
+    config->plan = plan_make_with_places(&config->source, &config->errors, &config->warnings);
+    return config->plan && config->errors.total == 0;
 }
 
 void config_done(struct config *config)

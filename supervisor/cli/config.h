@@ -23,6 +23,11 @@ void config_done(struct config *config);
 /* Every error on a line of its own, then how many there are. */
 void config_print_errors(const struct config *config, FILE *to);
 
+/* Puts over it what the release in this folder says to the services that have release_config: those
+ * of the set that the folder lies in, or all when it lies in none.  False: config->errors, or err
+ * when nobody asks for it. */
+bool config_load_release(struct config *config, const char *folder, struct err *err);
+
 /* Adds to the errors users and groups of [access:NAME] that are not there; to the warnings what
  * works but is most likely not meant (plan_lint.h), and what is not on this host: users, groups,
  * commands, folders, files. */

@@ -117,7 +117,7 @@ static void set_place(json_t *object, const struct config *config, const struct 
 {
     bool given = place && place->line > 0;
 
-    jsonx_set_text(object, "file", given ? config->source.files[place->file].path : NULL);
+    jsonx_set_text(object, "file", given ? plan_source_path(&config->source, place->file) : NULL);
     json_object_set_new(object, "line", given ? json_integer(place->line) : json_null());
 }
 

@@ -188,8 +188,12 @@ static void put_line(const struct view *view, size_t indent, const char *text)
 
 /* "key: old -> new", on two lines where that is too long. */
 static void put_change(const struct view *view, const json_t *change, size_t indent,
-                       const char *more)
+                       const char *after)
 {
+    const char *release = jsonx_text(change, "release", NULL);
+    char more[128];
+    snprintf(more, sizeof more, "%s%s%s%s", release ? " (as release " : "", release ? release : "",
+             release ? " says)" : "", after);
     const char *variables = jsonx_text(change, "variables", NULL);
     const char *old = jsonx_text(change, "old", "(none)"),
                *new = jsonx_text(change, "new", "(none)");

@@ -15,7 +15,7 @@
 #include "supervisor/cli/words.h"
 #include "supervisor/core/status.h"
 
-enum { OUTPUT_LINES = 8, CHAIN_WORDS_MAX = 512 };
+enum { OUTPUT_LINES = 8, CHAIN_WORDS_MAX = 512, SETTINGS_MAX = 8192 };
 
 static bool is(const json_t *object, const char *key, const char *value)
 {
@@ -254,6 +254,24 @@ static void put_checks(const json_t *why, struct buf *out)
     }
 }
 
+/* Which settings are not this host's. */
+static void put_release_keys(const json_t *why, struct buf *out)
+{
+    const json_t *keys = json_object_get(why, "release_keys");
+    struct buf words;
+
+    if (!keys)
+        return;
+    buf_init(&words, SETTINGS_MAX);
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        buf_printf(&words, "%s%s", i ? ", " : "", json_string_value(json_array_get(keys, i)));
+    buf_printf(&words, "%s from %s", words.len ? "" : "nothing",
+               jsonx_text(why, "release_file", "its release"));
+    put_label(out, "settings");
+    buf_wrap(out, buf_text(&words), LABEL_COLUMNS, BLANK_LABEL);
+    buf_done(&words);
+}
+
 static void put_process(const json_t *why, struct buf *out)
 {
     int64_t pid = jsonx_int(why, "pid", 0);
@@ -283,6 +301,7 @@ static void put_process(const json_t *why, struct buf *out)
         put_label(out, "release");
         buf_printf(out, "%s in %s\n", release, jsonx_text(why, "release_path", "?"));
     }
+    put_release_keys(why, out);
 }
 
 static void put_last_exit(const json_t *why, int64_t now_us, struct buf *out)

@@ -311,6 +311,7 @@ static const struct route routes[] = {
     { "service.reload",   ACCESS_SIGNAL,   ABOUT_NAMES, true,  do_orders,   ORDERS_RELOAD },
     { "signal",           ACCESS_SIGNAL,   ABOUT_NAMES, true,  do_signal,   0 },
     { "scale",            ACCESS_SCALE,    ABOUT_NAME,  true,  do_scale,    0 },
+    { "release.check",    ACCESS_SWITCH,   ABOUT_SET,   false, do_release,  CONTROL_CHECK },
     { "release.switch",   ACCESS_SWITCH,   ABOUT_SET,   true,  do_release,  CONTROL_SWITCH },
     { "release.confirm",  ACCESS_CONFIRM,  ABOUT_SET,   true,  do_release,  CONTROL_CONFIRM },
     { "release.extend",   ACCESS_CONFIRM,  ABOUT_SET,   true,  do_release,  CONTROL_EXTEND },

@@ -8,6 +8,7 @@
 #include "io/jsonx.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
+#include "supervisor/core/release_config.h"
 #include "supervisor/release/releases.h"
 #include "supervisor/core/view.h"
 
@@ -149,8 +150,8 @@ static void do_state(struct core *core, const char *path, struct rpc_call *call)
 static void record_order(struct core *core, const char *who, enum control_release_verb verb,
                          const struct releases_order *order)
 {
-    static const char *const names[] = { "switch", "confirm",  "extend",
-                                         "revert", "rollback", "state" };
+    static const char *const names[] = { "switch",   "confirm", "extend", "revert",
+                                         "rollback", "state",   "check" };
     json_t *details = json_object();
 
     if (verb == CONTROL_EXTEND)
@@ -161,6 +162,41 @@ static void record_order(struct core *core, const char *who, enum control_releas
     jsonx_set_text(details, "token", order->token);
     jsonx_set_text(details, "who", who);
     events_publish(core->events, "order", details);
+}
+
+/* What the release says of its services is in force before it is switched to. */
+static int admit(struct core *core, enum control_release_verb verb,
+                 const struct releases_order *order, struct err *err)
+{
+    char id[RELEASE_ID_MAX];
+
+    if (verb == CONTROL_SWITCH && order->id)
+        return release_config_admit(core, order->path, order->id, err);
+    if (verb == CONTROL_ROLLBACK && releases_rollback_id(core->releases, order, id))
+        return release_config_admit(core, order->path, id, err);
+    return 0;
+}
+
+/* Before anything is switched: would it go with this host's files? */
+static void do_check(struct core *core, const struct releases_order *order, struct rpc_call *call)
+{
+    json_t *result = json_object(), *lines = json_array();
+    struct err_list errors;
+    struct err err = { 0 };
+
+    err_list_init(&errors);
+    int rc = release_config_check(core, order->path, order->id ? order->id : "", &errors, &err);
+    for (size_t i = 0; i < errors.count; i++)
+        json_array_append_new(lines, json_string(errors.lines[i]));
+    json_object_set_new(result, "errors", lines);
+    jsonx_set_int(result, "total", (json_int_t)errors.total);
+    err_list_done(&errors);
+    if (rc == 0) {
+        rpc_reply(call, result);
+        return;
+    }
+    json_decref(result);
+    rpc_fail(call, &err, NULL);
 }
 
 void control_release_run(struct core *core, enum control_release_verb verb, struct rpc_call *call,
@@ -184,9 +220,20 @@ void control_release_run(struct core *core, enum control_release_verb verb, stru
         do_state(core, order.path, call);
         return;
     }
+    if (verb == CONTROL_CHECK) {
+        free(pending);
+        do_check(core, &order, call);
+        return;
+    }
     snprintf(who, sizeof who, "uid %u (%s, pid %d)", (unsigned)peer->uid, peer->command,
              (int)peer->pid);
     order.who = who;
+    rc = admit(core, verb, &order, &err);
+    if (rc != 0) {
+        free(pending);
+        rpc_fail(call, &err, NULL);
+        return;
+    }
     *pending = (struct pending){ core, call };
     record_order(core, who, verb, &order);
     if (verb == CONTROL_SWITCH)

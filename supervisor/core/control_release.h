@@ -11,7 +11,8 @@ enum control_release_verb {
     CONTROL_EXTEND,
     CONTROL_REVERT,
     CONTROL_ROLLBACK,
-    CONTROL_STATE
+    CONTROL_STATE,
+    CONTROL_CHECK /* whether the release goes with the host's files: {"errors": [...], "total"} */
 };
 
 /* The folder of the set: "path" of the params, or that of the service "name"; NULL with err. */

@@ -21,6 +21,7 @@
 #include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper.h"
 #include "supervisor/core/outputs.h"
+#include "supervisor/core/release_config.h"
 #include "supervisor/release/releases.h"
 #include "supervisor/core/sockets.h"
 #include "supervisor/host/users.h"
@@ -413,6 +414,8 @@ struct plan_source *core_plan_read(const struct core *core, bool undo, struct er
                                core->source->scales[i].count))
             rc = ERR_MEMORY;
     if (rc == 0)
+        release_config_fill(core, source, errors);
+    if (rc == 0 && errors->total == 0)
         return source;
     plan_source_free(source);
     free(source);
@@ -428,7 +431,7 @@ int core_plan_keep_for_undo(struct core *core, struct err *err)
 
 /* --- scale --- */
 
-static struct plan_source *copy_source(const struct plan_source *from, struct err *err)
+struct plan_source *core_plan_copy_source(const struct plan_source *from, struct err *err)
 {
     struct plan_source *to = calloc(1, sizeof *to);
     struct buf text;
@@ -460,7 +463,7 @@ static int set_scales(struct plan_source *source, json_t *counts, struct err *er
 static int scale_to(struct core *core, json_t *counts, struct err *err)
 {
     struct err_list errors;
-    struct plan_source *source = copy_source(core->source, err);
+    struct plan_source *source = core_plan_copy_source(core->source, err);
 
     if (!source)
         return (int)err->code;

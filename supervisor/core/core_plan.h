@@ -26,6 +26,8 @@ struct plan *core_plan_make(const struct plan_source *source, struct err_list *e
 /* From the disk; or, to undo, the texts of before the last reload.  Scales stay what they are.
  * malloc'ed, or NULL with errors. */
 struct plan_source *core_plan_read(const struct core *core, bool undo, struct err_list *errors);
+/* malloc'ed, or NULL with err. */
+struct plan_source *core_plan_copy_source(const struct plan_source *from, struct err *err);
 bool core_plan_can_undo(const struct core *core);
 int core_plan_keep_for_undo(struct core *core, struct err *err);
 

@@ -128,7 +128,7 @@ static void look_at_slot(struct reload *reload, const struct plan_diff_row *row,
         .no_restart = reload->no_restart,
     };
     bool older =
-        facts.outdated && plan_digest_differs(unit->body.settings, keeper->digests[slot->service]);
+        facts.outdated && plan_digest_differs(unit->body.settings, keeper_digest(keeper, unit));
 
     look_at_clock(slot, after, &facts);
     if (facts.after && facts.process)
@@ -166,6 +166,15 @@ static void look_at_new(const struct spec_service *before, const struct spec_ser
     }
 }
 
+/* Of what it is started with once it is in force, by its release. */
+static uint64_t digest_for(const struct reload *reload, const struct spec_service *after,
+                           const struct slot *slot, uint64_t digest)
+{
+    const struct spec_service *spec = after ? spec_for(after, slot->main->body.release) : NULL;
+
+    return spec == after ? digest : plan_digest(reload->plan, spec, reload->core->tunes);
+}
+
 static int look_at_service(struct reload *reload, const struct plan_diff_row *row, json_t *rows,
                            struct err *err)
 {
@@ -180,7 +189,8 @@ static int look_at_service(struct reload *reload, const struct plan_diff_row *ro
     if (after && digest == 0)
         return err_set(err, ERR_MEMORY, "no memory to compare the plans");
     for (size_t i = 0; i < count; i++)
-        look_at_slot(reload, row, slots[i], after, digest, rows);
+        look_at_slot(reload, row, slots[i], after, digest_for(reload, after, slots[i], digest),
+                     rows);
     if (after)
         look_at_new(before, after, rows);
     return 0;
@@ -197,9 +207,13 @@ static json_t *names_json(const struct opt_names *names)
     return list;
 }
 
-static json_t *key_json(const struct plan_diff_key *key)
+/* `after`: whose key it will be, NULL = none's. */
+static json_t *key_json(const struct plan_diff_key *key, const struct spec_service *after)
 {
     json_t *line = json_object();
+
+    if (after && spec_says_release(after, key->key))
+        jsonx_set_text(line, "release", after->release_id);
 
     jsonx_set_text(line, "key", key->key);
     jsonx_set_text(line, "takes", plan_change_name(key->takes));
@@ -214,13 +228,13 @@ static json_t *key_json(const struct plan_diff_key *key)
 
 /* Names alone, and with what was and will be. */
 static void set_keys(json_t *object, const char *names, const char *values,
-                     const struct plan_diff_keys *keys)
+                     const struct plan_diff_keys *keys, const struct spec_service *after)
 {
     json_t *short_list = json_array(), *list = json_array();
 
     for (size_t i = 0; i < keys->count; i++) {
         json_array_append_new(short_list, json_string(keys->list[i].key));
-        json_array_append_new(list, key_json(&keys->list[i]));
+        json_array_append_new(list, key_json(&keys->list[i], after));
     }
     json_object_set_new(object, names, short_list);
     json_object_set_new(object, values, list);
@@ -268,7 +282,7 @@ static int look(struct reload *reload, struct err *err)
 
         jsonx_set_text(line, "service", row->service);
         jsonx_set_text(line, "change", plan_change_name(row->change));
-        set_keys(line, "keys", "changes", &row->keys);
+        set_keys(line, "keys", "changes", &row->keys, after);
         jsonx_set_int(line, "of", after ? after->numprocs : 0);
         if (after)
             put_scale(reload, after, line);
@@ -286,7 +300,7 @@ static json_t *answer(const struct reload *reload, bool applied)
     json_t *result = json_object();
 
     json_object_set(result, "services", reload->services);
-    set_keys(result, "supervisor_keys", "supervisor_changes", &reload->diff.supervisor);
+    set_keys(result, "supervisor_keys", "supervisor_changes", &reload->diff.supervisor, NULL);
     json_object_set_new(result, "sockets", names_json(&reload->diff.sockets));
     json_object_set_new(result, "access", names_json(&reload->diff.access));
     jsonx_set_int(result, "interrupts", (json_int_t)reload->interrupts);

@@ -3,7 +3,8 @@
  * The answer of the call "reload" {"plan", "undo", "no_restart": bool}:
  *   {"applied": bool, "interrupts": N,
  *    "services": [{"service", "change", "keys": [...], "of": N, "scaled": N,
- *                  "changes": [{"key", "takes", "old", "new"} or {..., "variables"}],
+ *                  "changes": [{"key", "takes", "old", "new"} or {..., "variables"}, and
+ *                              "release" when the new value is what this release says],
  *                  "instances": [{"id", "fate", "state", "interrupts", "signal",
  *                                 "because": [...]}]}],
  *    "supervisor_keys", "supervisor_changes", "sockets", "access", "problems"}

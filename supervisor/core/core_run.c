@@ -37,6 +37,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/release/releases.h"
 #include "supervisor/core/troubles.h"
+#include "supervisor/core/release_config.h"
 #include "supervisor/core/sockets.h"
 
 enum {
@@ -427,6 +428,8 @@ static void on_turn(void *context)
     keeper_turn(run->core.keeper);
     orders_turn(run->orders);
     jobs_turn(run->core.jobs);
+    if (!run->shutting_down)
+        release_config_follow(&run->core);
     if (keeper_pending(run->core.keeper)) /* the turn was cut short: come back at once */
         loop_timer_arm(run->lag_timer, 0);
     else if (events_lagging(run->core.events) && !loop_timer_armed(run->lag_timer))
@@ -730,6 +733,7 @@ static int run_core(struct run *run)
     answer_ends(run);
     take_signal_orders(run);
     announce_changed(run->announce);
+    release_config_follow(core);
     loop_run(core->loop, on_turn, run);
     run_free(run);
     return run->exit_code;

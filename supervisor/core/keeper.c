@@ -281,7 +281,7 @@ static void after_change(struct keeper *keeper, struct unit *unit, enum lifecycl
 
 static void not_ready_in_time(struct unit *unit)
 {
-    const struct spec_settings *set = unit->slot->spec->set;
+    const struct spec_settings *set = unit_spec(unit)->set;
     char within[UNIT_TEXT_MAX];
 
     if (set->type != SPEC_TYPE_SERVICE) {
@@ -303,7 +303,7 @@ static void clear_stale_reason(struct unit *unit, enum lifecycle_event event)
         not_ready_in_time(unit);
     else if (event == LIFECYCLE_EV_TIMEOUT && unit->body.lc.state == LIFECYCLE_KILLING)
         keeper_reason(unit, "did not stop within %lld ms of %s, killed",
-                      (long long)unit->slot->spec->set->stopwaitsecs_ms,
+                      (long long)unit_spec(unit)->set->stopwaitsecs_ms,
                       signals_name(keeper_stop_signal(unit)));
 }
 
@@ -314,7 +314,7 @@ static void note_end(struct unit *unit, enum lifecycle_state before)
     bool ended = after == LIFECYCLE_EXITED || after == LIFECYCLE_FAILED;
 
     if (before != after)
-        unit->body.ended_all = ended && unit->slot->spec->set->on_exit == SPEC_EXIT_SHUTDOWN;
+        unit->body.ended_all = ended && unit_spec(unit)->set->on_exit == SPEC_EXIT_SHUTDOWN;
 }
 
 /* An address may be answered by either of two processes; what a process says itself may not. */
@@ -524,7 +524,7 @@ static void tell_exit(struct keeper *keeper, struct unit *unit, const struct led
 void keeper_main_ended(struct keeper *keeper, struct unit *unit)
 {
     struct ledger_record *record = &keeper->core->ledger.records[unit->record];
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
 
     unit_oom_forget(unit);
     note_exit(unit, record);
@@ -677,7 +677,7 @@ static void drain_facts(struct keeper *keeper)
 /* What could not be made anew after a reload still has its settings in a retired plan. */
 static bool needs_retired(const struct unit *unit)
 {
-    return unit && unit->made && unit->made->service != unit->slot->spec;
+    return unit && unit->made && unit->made->service != unit_spec(unit);
 }
 
 static void free_gone(struct keeper *keeper)

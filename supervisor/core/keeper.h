@@ -93,6 +93,8 @@ void keeper_discard(struct keeper_next *next);
 /* Before it comes into force: who runs with other settings than those of this plan goes on with
  * them, also when a core dies. */
 void keeper_leave_outdated(struct keeper_next *next);
+/* plan_digest() of what it would be started with, with the release that it has. */
+uint64_t keeper_digest(const struct keeper *keeper, const struct unit *unit);
 void keeper_leave_nobody(struct keeper *keeper); /* takes that back; and what has failed counts no
                                                   * more */
 /* Takes the prepared plan, which is core->plan by now, into force; cannot fail, but some of it may

@@ -81,7 +81,7 @@ void keeper_evidence(struct keeper *keeper, struct unit *unit, enum unit_evidenc
     jsonx_set_text(details, "why", unit->reason);
     json_object_set_new(
         details, "processes",
-        evidence_of(pids, count, unit->slot->spec->set->stopsignal, clock_mono_ms() + TAKE_MS));
+        evidence_of(pids, count, unit_spec(unit)->set->stopsignal, clock_mono_ms() + TAKE_MS));
     jsonx_set_int(details, "in_all", (int64_t)count);
     events_publish(keeper->core->events, "evidence", details);
 }

@@ -127,7 +127,7 @@ static bool start(struct keeper *keeper, struct unit *unit, enum spawn_hook hook
     if (!unit->checks)
         keeper_drop_made(unit);
     if (rc == 0 && argv) {
-        int64_t limit = unit->slot->spec->set->hook_timeout_ms;
+        int64_t limit = unit_spec(unit)->set->hook_timeout_ms;
         keeper->by_record[record] = NULL;
         return add(keeper, unit, hook, record, loop_now_ms(keeper->core->loop) + limit);
     }
@@ -146,7 +146,7 @@ static bool start(struct keeper *keeper, struct unit *unit, enum spawn_hook hook
 void keeper_hooks_changed(struct keeper *keeper, struct unit *unit, enum lifecycle_state before,
                           bool was_ready)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
     enum lifecycle_state after = (enum lifecycle_state)unit->body.lc.state;
 
     (void)was_ready;
@@ -167,7 +167,7 @@ static void set_deadline(struct unit *unit, int64_t from_now_ms)
 
 bool keeper_hooks_before_stop(struct keeper *keeper, struct unit *unit)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
 
     if (!spec->set->pre_stop || unit->body.pre_stopped || unit->body.lc.state != LIFECYCLE_STOPPING)
         return false;
@@ -188,7 +188,7 @@ static void stop_now(struct keeper *keeper, struct unit *unit)
 
     unit->body.pre_stopped = true;
     if (stopping)
-        set_deadline(unit, unit->slot->spec->set->stopwaitsecs_ms);
+        set_deadline(unit, unit_spec(unit)->set->stopwaitsecs_ms);
     else
         keeper_save(unit);
     if (stopping)

@@ -111,7 +111,7 @@ static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum, 
 
 void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool all)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
 
     if (all)
         signal_rest(keeper, unit, signum, false);
@@ -128,7 +128,7 @@ static bool cleans_up(const struct spec_service *spec)
 
 void keeper_kill(struct keeper *keeper, struct unit *unit)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
 
     signal_main(keeper, unit, SIGKILL);
     if (cleans_up(spec) || spec->set->killasgroup || spec->set->stopasgroup)
@@ -143,7 +143,7 @@ void keeper_kill(struct keeper *keeper, struct unit *unit)
  * sweep, one sweep for all that are being cleaned. */
 void keeper_clean(struct keeper *keeper, struct unit *unit)
 {
-    if (!cleans_up(unit->slot->spec)) {
+    if (!cleans_up(unit_spec(unit))) {
         keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
         return;
     }

@@ -92,7 +92,7 @@ struct unit *keeper_unit_of(struct keeper *keeper, pid_t pid, bool *ret_main)
     if (unit)
         return unit;
     unit = unit_group_holder(keeper, pid); /* exact, and cannot be got out of */
-    if (unit && unit->slot->spec->set->kill_mode != SPEC_KILL_PROCESS)
+    if (unit && unit_spec(unit)->set->kill_mode != SPEC_KILL_PROCESS)
         return unit; /* otherwise what an earlier process left may be in there, too */
     trace(keeper, pid, &ancestry);
     for (size_t i = 1; i < ancestry.count; i++)
@@ -116,8 +116,8 @@ static bool may_speak(const struct unit *unit, bool is_main)
     case NOTIFY_ACCESS_UNSAID:
         break;
     }
-    return unit->slot->spec->set->notify_access == SPEC_NOTIFY_ALL ||
-           (unit->slot->spec->set->notify_access == SPEC_NOTIFY_MAIN && is_main);
+    return unit_spec(unit)->set->notify_access == SPEC_NOTIFY_ALL ||
+           (unit_spec(unit)->set->notify_access == SPEC_NOTIFY_MAIN && is_main);
 }
 
 /* --- what --- */

@@ -48,7 +48,7 @@ static bool need_met(const struct keeper *keeper, size_t need, bool hard, bool w
 
 static bool needs_met(struct keeper *keeper, struct unit *unit)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
     const struct slot *missing;
 
     for (size_t i = 0; i < spec->nneeds; i++) {
@@ -58,6 +58,20 @@ static bool needs_met(struct keeper *keeper, struct unit *unit)
         return false;
     }
     return true;
+}
+
+/* What its release says of it (release_config): asked again as soon as that is known. */
+static bool config_there(struct unit *unit)
+{
+    const struct spec_service *spec = unit_spec(unit);
+
+    if (!spec_knows(unit->slot->spec, unit->body.release))
+        keeper_reason(unit, "what release %s says of it", unit->body.release);
+    else if (spec->release_config && spec->release_problem && spec->release_problem[0])
+        keeper_reason(unit, "a remedy: %s", spec->release_problem);
+    else
+        return true;
+    return false;
 }
 
 static bool release_there(struct keeper *keeper, struct unit *unit)
@@ -79,21 +93,21 @@ static bool release_there(struct keeper *keeper, struct unit *unit)
         unit->body.fresh = false;
     }
     if (unit->body.release[0] && !unit->body.fresh)
-        return true;
+        return config_there(unit);
     if (!releases_pinned(releases, service, id)) {
         unit->body.release[0] = '\0';
         keeper_reason(unit, "release");
         return false;
     }
     snprintf(unit->body.release, sizeof unit->body.release, "%s", id);
-    return true;
+    return config_there(unit);
 }
 
 /* --- waiting for the first connection --- */
 
 bool keeper_at_call(const struct unit *unit)
 {
-    return unit->slot->spec->set->start_on == SPEC_START_SOCKET && !unit->slot->removed &&
+    return unit_spec(unit)->set->start_on == SPEC_START_SOCKET && !unit->slot->removed &&
            unit->slot->twin != unit;
 }
 
@@ -144,7 +158,7 @@ static void ask(struct keeper *keeper, struct unit *unit)
         return;
     }
     if (keeper->core->plan->supervisor.cgroups == SPEC_CGROUPS_REQUIRED &&
-        unit_group_problem(keeper->core, unit->slot->spec, limits, sizeof limits)) {
+        unit_group_problem(keeper->core, unit_spec(unit), limits, sizeof limits)) {
         keeper_reason(unit, "a remedy: %s", limits);
     } else if (problem) {
         keeper_reason(unit, "a remedy: %s", problem);
@@ -209,7 +223,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
     unit->body.gate_passed = unit->body.outdated = unit->body.pre_stopped = false;
     unit->evidence = 0;
     unit->body.oom_kills = 0;
-    unit->body.settings = unit->slot->removed ? 0 : keeper->digests[unit->slot->service];
+    unit->body.settings = unit->slot->removed ? 0 : keeper_digest(keeper, unit);
     unit->body.left = 0;
     unit->body.env_sum = unit->body.files_sum = 0;
     keeper_tuned(unit);
@@ -244,7 +258,7 @@ static void start_process(struct keeper *keeper, struct unit *unit)
 
 int keeper_stop_signal(const struct unit *unit)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
 
     return unit->said.watchdog_bit && unit->body.lc.cause == LIFECYCLE_BY_FAULT
                ? spec->set->watchdog_signal
@@ -254,7 +268,7 @@ int keeper_stop_signal(const struct unit *unit)
 void keeper_send_stop(struct keeper *keeper, struct unit *unit)
 {
     keeper_signal(keeper, unit, keeper_stop_signal(unit),
-                  unit->slot->spec->set->kill_mode == SPEC_KILL_GROUP);
+                  unit_spec(unit)->set->kill_mode == SPEC_KILL_GROUP);
 }
 
 void keeper_perform(struct keeper *keeper, struct unit *unit, unsigned acts)

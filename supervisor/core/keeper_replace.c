@@ -140,7 +140,7 @@ static void tell_replaced(struct keeper *keeper, struct slot *slot, const char *
     /* Tried is done: what failed is not tried for ever. */
     unit->body.outdated = false;
     if (!slot->removed && unit->body.settings != 0) {
-        unit->body.left = keeper->digests[slot->service];
+        unit->body.left = keeper_digest(keeper, unit);
         if (keeper_pid(keeper, unit) <= 0)
             unit->body.settings = unit->body.left;
     }
@@ -273,7 +273,7 @@ void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct uni
 
 static bool is_outdated(const struct keeper *keeper, const struct unit *unit)
 {
-    uint64_t planned = keeper->digests[unit->slot->service];
+    uint64_t planned = keeper_digest(keeper, unit);
 
     return plan_digest_differs(unit->body.settings, planned) && unit->body.left != planned;
 }
@@ -281,7 +281,7 @@ static bool is_outdated(const struct keeper *keeper, const struct unit *unit)
 bool keeper_runs_outdated(const struct keeper *keeper, const struct unit *unit)
 {
     return !unit->slot->removed && keeper_pid(keeper, unit) > 0 &&
-           plan_digest_differs(unit->body.settings, keeper->digests[unit->slot->service]);
+           plan_digest_differs(unit->body.settings, keeper_digest(keeper, unit));
 }
 
 void keeper_leave_nobody(struct keeper *keeper)

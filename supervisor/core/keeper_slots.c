@@ -330,15 +330,33 @@ struct keeper_next *keeper_prepare(struct keeper *keeper, const struct plan *pla
     return next;
 }
 
+/* Of a service as the unit's release has it; `pinned` is that of the release that is pinned. */
+static uint64_t digest_of(const struct plan *plan, size_t service, uint64_t pinned,
+                          const struct unit *unit)
+{
+    const struct spec_service *spec = &plan->services[service];
+    const struct spec_service *own = spec_for(spec, unit->body.release);
+
+    return own == spec ? pinned : plan_digest(plan, own, unit->keeper->core->tunes);
+}
+
+uint64_t keeper_digest(const struct keeper *keeper, const struct unit *unit)
+{
+    size_t service = unit->slot->service;
+
+    return digest_of(keeper->core->plan, service, keeper->digests[service], unit);
+}
+
 void keeper_leave_outdated(struct keeper_next *next)
 {
     for (size_t i = 0; i < next->plan->nservices; i++) {
         for (size_t k = next->first[i]; k < next->first[i + 1]; k++) {
             struct unit *unit = next->list[k]->main;
+            uint64_t planned = digest_of(next->plan, i, next->digests[i], unit);
 
-            if (!plan_digest_differs(unit->body.settings, next->digests[i]))
+            if (!plan_digest_differs(unit->body.settings, planned))
                 continue;
-            unit->body.left = next->digests[i];
+            unit->body.left = planned;
             keeper_save(unit);
         }
     }

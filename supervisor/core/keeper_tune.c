@@ -46,8 +46,8 @@ static uint32_t sum_of(const struct spec_settings *set)
 
 void keeper_tuned(struct unit *unit)
 {
-    unit->body.tuned = sum_of(unit->slot->spec->set);
-    unit->body.tuned_bits = bits_of(unit->slot->spec->set);
+    unit->body.tuned = sum_of(unit_spec(unit)->set);
+    unit->body.tuned_bits = bits_of(unit_spec(unit)->set);
 }
 
 /* As it would have been inherited. */
@@ -85,7 +85,7 @@ static void fill(const struct core *core, const struct spec_settings *set, unsig
 
 void keeper_tune(struct keeper *keeper, struct unit *unit, struct err_list *problems)
 {
-    const struct spec_settings *set = unit->slot->spec->set;
+    const struct spec_settings *set = unit_spec(unit)->set;
     struct err err = { 0 }, first = { 0 };
     struct tuning tuning;
 
@@ -120,5 +120,5 @@ void keeper_reread(struct keeper *keeper, struct unit *unit)
     if (spawn_files(keeper->core, unit, &variables, &unit->body.files_sum, &err) != 0)
         log_warn("cannot look at its files", "instance", unit->slot->name, "error", err.text, NULL);
     keeper_save(unit);
-    keeper_signal(keeper, unit, unit->slot->spec->set->reload_signal, false);
+    keeper_signal(keeper, unit, unit_spec(unit)->set->reload_signal, false);
 }

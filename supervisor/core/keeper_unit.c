@@ -176,7 +176,7 @@ static const struct spec_rule *rule_of(const struct unit *unit)
 
     if (last->at_wall_us == 0 || !last->known || last->error != 0)
         return NULL;
-    return spec_rule_for(&unit->slot->spec->set->restart_on, last->signal != 0,
+    return spec_rule_for(&unit_spec(unit)->set->restart_on, last->signal != 0,
                          last->signal ? last->signal : last->code);
 }
 
@@ -206,7 +206,7 @@ struct lifecycle_policy keeper_policy(const struct unit *unit)
         [SPEC_RULE_NOW] = LIFECYCLE_RULE_NOW,
         [SPEC_RULE_BACKOFF] = LIFECYCLE_RULE_AFTER,
     };
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
     const struct spec_rule *rule = rule_of(unit);
     bool trial = unit->slot->twin == unit && unit->slot->on_trial;
     bool at_call = keeper_at_call(unit);
@@ -263,7 +263,7 @@ static void on_verdict(void *context, enum checks_verdict verdict, const char *r
     case CHECKS_SICK:
         health = UNIT_HEALTH_BAD;
         keeper_reason(unit, "%s", reason);
-        if (unit->slot->spec->set->on_live_failure == SPEC_LIVE_RESTART || !unit->body.gate_passed)
+        if (unit_spec(unit)->set->on_live_failure == SPEC_LIVE_RESTART || !unit->body.gate_passed)
             keeper_fact(keeper, unit, LIFECYCLE_EV_SICK);
         break;
     }
@@ -462,7 +462,7 @@ void keeper_begin_checks(struct keeper *keeper, struct unit *unit)
     int rc = 0;
 
     keeper_end_checks(unit);
-    if (!unit->made && has_checks(unit->slot->spec))
+    if (!unit->made && has_checks(unit_spec(unit)))
         rc = spawn_prepare(keeper->core, unit, unit->slot->user, &err);
     if (rc == 0 && (!unit->made || !has_checks(unit->made->service))) {
         unit->unchecked = false;

@@ -25,7 +25,7 @@ static int64_t period(const struct unit *unit)
 {
     const struct unit_said *said = &unit->said;
 
-    return said->has_watchdog ? said->watchdog_ms : unit->slot->spec->set->watchdog_ms;
+    return said->has_watchdog ? said->watchdog_ms : unit_spec(unit)->set->watchdog_ms;
 }
 
 static bool is_watched(const struct unit *unit)
@@ -114,7 +114,7 @@ void keeper_watchdog_follow(struct unit *unit)
 /* Where no live check says it, this does. */
 static void show_health(struct unit *unit)
 {
-    if (unit->body.health != UNIT_HEALTH_UNKNOWN || unit->slot->spec->set->live.target)
+    if (unit->body.health != UNIT_HEALTH_UNKNOWN || unit_spec(unit)->set->live.target)
         return;
     unit->body.health = UNIT_HEALTH_OK;
     unit->keeper->hands.changed(unit->keeper->hands.context, unit->slot);

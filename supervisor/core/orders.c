@@ -276,7 +276,7 @@ static void wait_until(struct wait *wait, struct item *item, int64_t ms)
 static void judge_reload(struct wait *wait, struct item *item)
 {
     const struct unit *unit = item->slot->main;
-    const struct spec_settings *set = unit->slot->spec->set;
+    const struct spec_settings *set = unit_spec(unit)->set;
     bool begun = unit->said.reload_us >= item->told_us;
     bool late = loop_now_ms(wait->orders->core->loop) >= item->until_ms;
     char text[UNIT_REASON_MAX + 64];

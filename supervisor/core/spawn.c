@@ -71,7 +71,7 @@ static void start_done(struct start *start)
 static int open_release(const struct core *core, const struct unit *unit, int *ret_fd, char *dir,
                         size_t size, struct err *err)
 {
-    const struct spec_service *service = unit->slot->spec;
+    const struct spec_service *service = unit_spec(unit);
 
     dir[0] = '\0';
     if (!service->release || unit->slot->removed)
@@ -102,8 +102,10 @@ static int make(const struct core *core, const struct unit *unit, const struct u
         return err_wrap(err, "release %s", unit->body.release);
     const struct instance_release release = { .id = unit->body.release,
                                               .dir = arena_strdup(arena, dir) };
-    rc = instance_make(core->plan, unit->slot->spec, unit->slot->number, &release,
-                       user->environment, read_files, arena, ret, err);
+    rc = instance_make(core->plan, unit_spec(unit), unit->slot->number, &release, user->environment,
+                       read_files, arena, ret, err);
+    if (rc == 0 && !ret->argv)
+        rc = err_set(err, ERR_INVALID, "there is no command, neither here nor in the release");
     if (rc == 0)
         inherit_default_logs(core, ret);
     return rc;
@@ -164,7 +166,7 @@ static uint32_t sum_of_files(const struct instance *made)
 int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_variables,
                 uint32_t *ret_own, struct err *err)
 {
-    const struct spec_service *spec = unit->slot->spec;
+    const struct spec_service *spec = unit_spec(unit);
     AUTO_CLOSE int release_fd = -1;
     struct instance made = { 0 };
     struct arena arena;
@@ -641,7 +643,7 @@ static void note_hook(struct core *core, const struct unit *unit, enum spawn_hoo
     struct spawn_hook_body body = {
         .hook = (int32_t)hook,
         .unit = (uint32_t)unit->record,
-        .deadline_ms = loop_now_ms(core->loop) + unit->slot->spec->set->hook_timeout_ms,
+        .deadline_ms = loop_now_ms(core->loop) + unit_spec(unit)->set->hook_timeout_ms,
     };
     ledger_body_put(&core->ledger, index, &body, sizeof body);
 }

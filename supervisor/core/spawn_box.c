@@ -133,7 +133,7 @@ static bool is_reachable(const struct core *core, const struct spec_sandbox *spe
 
 static int check_reachable(const struct core *core, const struct unit *unit, struct err *err)
 {
-    const struct spec_settings *set = unit->slot->spec->set;
+    const struct spec_settings *set = unit_spec(unit)->set;
     bool waits = unit->made && unit->made->ready.kind == SPEC_CHECK_NOTIFY;
     const char *name = core->notify_name ? core->notify_name : "none";
 
@@ -187,7 +187,7 @@ int spawn_box_make(struct core *core, const struct unit *unit, const struct user
     if (!spec_sandbox_any(spec))
         return 0;
     box->used = true;
-    int rc = spawn_box_check(core, unit->slot->spec, err);
+    int rc = spawn_box_check(core, unit_spec(unit), err);
     if (rc == 0)
         rc = open_root(spec, release_fd, box, err);
     if (rc == 0 && beside)

@@ -188,4 +188,10 @@ struct slot {
     char name[];                            /* "web:0" */
 };
 
+/* The service as its release has it: how this one is started, checked and stopped. */
+static inline const struct spec_service *unit_spec(const struct unit *unit)
+{
+    return spec_for(unit->slot->spec, unit->body.release);
+}
+
 #endif

@@ -99,13 +99,13 @@ static void note_problem(const struct core *core, struct unit *unit, const char 
 
     free(unit->limit_problem);
     unit->limit_problem = *text ? strdup(text) : NULL;
-    if (*text && !unit_group_problem(core, unit->slot->spec, known, sizeof known))
+    if (*text && !unit_group_problem(core, unit_spec(unit), known, sizeof known))
         log_warn("limits are not enforced", "instance", unit->slot->name, "why", text, NULL);
 }
 
 static void apply_limits(struct core *core, struct unit *unit, const char *name, bool fresh)
 {
-    const struct spec_cgroup *spec = &unit->slot->spec->set->cgroup;
+    const struct spec_cgroup *spec = &unit_spec(unit)->set->cgroup;
     uint32_t sum = cgroup_limits_sum(spec, core->cgroup.enabled);
     char problem[UNIT_GROUP_WHY_MAX] = "";
     bool set;
@@ -129,7 +129,7 @@ void unit_group_limit(struct core *core, struct unit *unit)
         apply_limits(core, unit, name, false);
         return;
     }
-    unit_group_problem(core, unit->slot->spec, problem, sizeof problem);
+    unit_group_problem(core, unit_spec(unit), problem, sizeof problem);
     note_problem(core, unit, problem);
 }
 

@@ -51,7 +51,7 @@ void unit_oom_watch(struct core *core, struct unit *unit)
     struct err err = { 0 };
 
     unit_oom_forget(unit);
-    if (!unit->slot->spec->set->cgroup.memory_max.set || !unit_group_tells_oom(unit) ||
+    if (!unit_spec(unit)->set->cgroup.memory_max.set || !unit_group_tells_oom(unit) ||
         !unit_group_name(core, unit, name, sizeof name))
         return;
     unit->memory_fd = cgroup_group_file(&core->cgroup, name, "memory.events");

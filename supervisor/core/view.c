@@ -75,7 +75,7 @@ static void put_said(const struct keeper *keeper, const struct unit *unit, json_
 {
     const struct unit_said *said = &unit->said;
     size_t kept = kept_count(keeper->core, unit->slot->name);
-    int64_t watchdog = said->has_watchdog ? said->watchdog_ms : unit->slot->spec->set->watchdog_ms;
+    int64_t watchdog = said->has_watchdog ? said->watchdog_ms : unit_spec(unit)->set->watchdog_ms;
 
     if (unit->status[0])
         jsonx_set_text(row, "status", unit->status);
@@ -143,6 +143,8 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot)
                    unit->check[0] && keeper_pid(keeper, unit) > 0 ? unit->check : NULL);
     jsonx_set_text(row, "restart_mode",
                    slot->spec->set->restart_mode == SPEC_OVERLAP ? "overlap" : "stop-first");
+    if (unit_spec(unit)->release_id)
+        jsonx_set_text(row, "release_file", unit_spec(unit)->release_file);
     if (unit->body.oom_kills > 0)
         jsonx_set_int(row, "oom_kills", (json_int_t)unit->body.oom_kills);
     if (unit->limit_problem)

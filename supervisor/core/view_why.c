@@ -221,6 +221,18 @@ static void put_made(const struct core *core, const struct slot *slot, json_t *r
     arena_done(&arena);
 }
 
+/* Which of its settings came with its release. */
+static void put_release_keys(const struct spec_service *spec, json_t *row)
+{
+    json_t *keys = json_array();
+
+    for (size_t i = 0; i < spec->release_keys.count; i++)
+        json_array_append_new(keys, json_string(spec->release_keys.names[i]));
+    if (spec->release_id)
+        json_object_set(row, "release_keys", keys);
+    json_decref(keys);
+}
+
 json_t *view_why(const struct core *core, const struct slot *slot)
 {
     int64_t open_ms;
@@ -235,11 +247,12 @@ json_t *view_why(const struct core *core, const struct slot *slot)
     jsonx_set_text(row, "service", slot->spec->name);
     jsonx_set_text(row, "group", slot->spec->group);
     jsonx_set_text(row, "release_path", slot->spec->release);
-    jsonx_set_text(row, "ready_check", slot->spec->set->ready.target);
-    jsonx_set_text(row, "live_check", slot->spec->set->live.target);
+    jsonx_set_text(row, "ready_check", unit_spec(slot->main)->set->ready.target);
+    jsonx_set_text(row, "live_check", unit_spec(slot->main)->set->live.target);
+    put_release_keys(unit_spec(slot->main), row);
     jsonx_set_text(row, "file", slot->spec->file);
     jsonx_set_int(row, "line", slot->spec->line);
-    jsonx_set_text(row, "command", slot->spec->command);
+    jsonx_set_text(row, "command", unit_spec(slot->main)->command);
     jsonx_set_bool(row, "removed", slot->removed);
     jsonx_set_int(row, "core_restarts", core->ledger.header->core_restarts);
     put_made(core, slot, row);

@@ -206,12 +206,3 @@ const char *options_supervisord_only(const char *section, const char *key)
             return known[i].what;
     return NULL;
 }
-
-bool options_not_yet(const char *key)
-{
-    static const char *const later[] = { "release_config" };
-    for (size_t i = 0; i < COUNT(later); i++)
-        if (strcmp(later[i], key) == 0)
-            return true;
-    return false;
-}

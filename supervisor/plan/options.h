@@ -10,7 +10,7 @@ enum {
     OPTIONS_TUNED = 1 << 4,  /* the same where we may change the limits of others, else a restart */
     OPTIONS_PARTLY = 1 << 5, /* live but for some values, see plan_value_fixed() */
 
-    OPTIONS_PER_RELEASE = 1 << 1, /* may be set by release_config */
+    OPTIONS_PER_RELEASE = 1 << 1, /* may be set by a release, see release_keys.h */
     OPTIONS_INSTANCE = 1 << 2,    /* kept as written, %(...)s is filled in for each instance */
     OPTIONS_PATTERNS = 1 << 3,    /* file name patterns, filled in where the files are read */
     OPTIONS_DERIVED = 1 << 6,     /* its value may change without its text */
@@ -32,9 +32,5 @@ const char *options_takes(const struct opt *row);
 /* A key of supervisord that means nothing here yet ("stdout_capture_maxbytes"): what to say, or
  * NULL if it is not such a key. */
 const char *options_supervisord_only(const char *section, const char *key);
-
-/* A key of a later version ("release_config"): true means that it must be refused as "not supported
- * by this version yet". */
-bool options_not_yet(const char *key);
 
 #endif

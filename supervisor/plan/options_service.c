@@ -442,6 +442,13 @@ static const struct opt rows[] = {
     { .key = "release", .type = OPT_TEXT, FIELD(release), .example = "/srv/web",
       .help = "Folder with releases/ and current; services with the same folder are switched and "
               "reverted together. A supervisor that is root wants an explicit user with it." },
+    { .key = "release_config", .type = OPT_TEXT, FIELD(release_config), .flags = LIVE,
+      .example = "deploy/service.ini",
+      .help = "A file inside the release with a [service:] section of this name. What it says goes "
+              "over what is said here, and comes and goes with the release: command, environment "
+              "(variable by variable), checks, timeouts, numprocs. Rights, sandbox, limits, hooks, "
+              "sockets, logs and all the rest are this host's alone. A leading - allows it to be "
+              "missing." },
     /* clang-format on */
 };
 

@@ -15,11 +15,21 @@ static void check_scales(struct plan_build *build)
                             build->source->scales[i].service);
 }
 
+const char *plan_source_path(const struct plan_source *source, size_t file)
+{
+    if (file < source->nfiles)
+        return source->files[file].path;
+    return file == source->nfiles ? source->config
+                                  : source->releases[file - source->nfiles - 1].path;
+}
+
 static void copy_paths(struct plan_build *build)
 {
-    build->paths = plan_build_keep(build, build->source->nfiles, sizeof(*build->paths));
-    for (size_t i = 0; build->paths && i < build->source->nfiles; i++) {
-        build->paths[i] = arena_strdup(&build->plan->arena, build->source->files[i].path);
+    size_t count = build->source->nfiles + 1 + build->source->nreleases;
+
+    build->paths = plan_build_keep(build, count, sizeof(*build->paths));
+    for (size_t i = 0; build->paths && i < count; i++) {
+        build->paths[i] = arena_strdup(&build->plan->arena, plan_source_path(build->source, i));
         build->no_memory |= !build->paths[i];
     }
 }
@@ -47,6 +57,8 @@ static void run_steps(struct plan_build *build)
         plan_access_fill(build);
     if (!build->no_memory)
         plan_check_all(build);
+    if (!build->no_memory)
+        plan_release_variants(build);
     if (build->no_memory)
         return;
     check_scales(build);

@@ -22,6 +22,7 @@ enum {
     PLAN_SERVICES_MAX = 10000,
     PLAN_INSTANCES_MAX = 20000,
     PLAN_ACCESS_MAX = 64,
+    PLAN_RELEASES_MAX = 65536,
     PLAN_SOURCE_MAX = 64 * 1024 * 1024
 };
 
@@ -34,6 +35,15 @@ struct plan_scale { /* `supervisor scale`: overrides numprocs */
     const char *service;
     int64_t count;
 };
+/* What the service file of a release (release_config) says to one service. */
+struct plan_release {
+    const char *service, *id;
+    const char *path; /* absolute, for messages */
+    const char *text; /* NULL: it has none, and may; or there is a problem */
+    size_t len;
+    const char *problem; /* why it cannot be used: the service does not start with it; "" = none */
+    bool pinned;         /* it is the one that counts */
+};
 struct plan_source {
     struct arena arena; /* owns everything below */
     const char *config; /* the file or folder it was read from, absolute */
@@ -43,6 +53,8 @@ struct plan_source {
     const char *host;
     struct plan_scale *scales;
     size_t nscales;
+    struct plan_release *releases; /* for each service at most one that is pinned */
+    size_t nreleases;
 };
 
 /* Reads `config` (a file, or a folder of *.ini and *.conf) and what it includes.  Every file that
@@ -57,6 +69,10 @@ void plan_source_free(struct plan_source *source);
 /* Sets or replaces one scale; false without memory. */
 bool plan_source_scale(struct plan_source *source, const char *service, int64_t count);
 /* To bytes and back, for the sealed memfd ("plan as loaded"). */
+/* Adds a copy.  False without memory, or when there are PLAN_RELEASES_MAX. */
+bool plan_source_release(struct plan_source *source, const struct plan_release *release);
+/* Of files, and what counts on behind them: the configuration as a whole, then releases. */
+const char *plan_source_path(const struct plan_source *source, size_t file);
 bool plan_source_pack(const struct plan_source *source, struct buf *out);
 int plan_source_unpack(const char *bytes, size_t len, struct plan_source *ret, struct err *err);
 
@@ -75,6 +91,7 @@ struct plan {
     size_t ngroups;
     struct spec_access *access;
     size_t naccess;
+    size_t nconfigured; /* services with a release_config */
 };
 
 /* Makes the plan.  All errors of all files go to `errors` ("FILE:LINE: [section] key: what"),

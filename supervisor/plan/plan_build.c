@@ -27,7 +27,7 @@ void *plan_build_keep(struct plan_build *build, size_t count, size_t size)
 
 const char *plan_build_path(const struct plan_build *build, size_t file)
 {
-    return file < build->source->nfiles ? build->paths[file] : build->source->config;
+    return build->paths[file];
 }
 
 const char *plan_build_here(struct plan_build *build, size_t file)

@@ -4,6 +4,7 @@
  *     plan_fill      sections -> typed structs, by the option tables
  *     plan_resolve   names -> indexes, start order, cycles
  *     plan_sandbox   what goes with a sandbox and what does not
+ *     plan_release   service files of releases, over the sections of the host
  *     plan_check     every instance made once, so that bad expansions are errors of the load
  */
 #ifndef SUPERVISOR_PLAN_PLAN_BUILD_H
@@ -36,7 +37,8 @@ enum plan_kind {
 
 struct plan_key {
     const char *key, *value;
-    size_t file; /* index in the source */
+    size_t file; /* index in the source; nfiles is the configuration as a whole, behind that are
+                  * the service files of releases */
     int line;
 };
 struct plan_section {
@@ -47,9 +49,11 @@ struct plan_section {
     int line;
     struct plan_key *keys; /* each key once, in the order given */
     size_t nkeys;
-    bool again;                   /* the name is taken; only checked for further errors */
-    bool helper;                  /* was an [events:NAME], */
-    const struct plan_key *about; /* of these services; NULL = of all */
+    bool again;                         /* the name is taken; only checked for further errors */
+    bool helper;                        /* was an [events:NAME], */
+    const struct plan_key *about;       /* of these services; NULL = of all */
+    const struct plan_release *release; /* what it says is over it, or NULL, ... */
+    struct opt_names release_keys;      /* ... and about which keys that is */
 };
 
 /* An error or warning with its place, so that people get them in the order of their files. */
@@ -67,6 +71,7 @@ struct plan_notes {
 /* Where the keys of one service were given, by row of options_service; 0 = default. */
 struct plan_lines {
     const struct plan_section *section;
+    const struct plan_section *own; /* the host's, without a release over it */
     struct spec_place *places;
 };
 
@@ -116,6 +121,8 @@ const char *plan_build_here(struct plan_build *build, size_t file);
 
 void plan_sections_collect(struct plan_build *build);
 const struct plan_key *plan_sections_key(const struct plan_section *section, const char *key);
+/* Takes over what base/ini found, "FILE:LINE: what", with its place. */
+void plan_sections_adopt_errors(struct plan_build *build, size_t file, const struct err_list *list);
 /* Each [fcgi-program:NAME] becomes a program and a socket that is its standard input. */
 void plan_fastcgi_split(struct plan_build *build);
 void plan_events_become_services(struct plan_build *build);
@@ -148,6 +155,14 @@ void plan_resolve_names(struct plan_build *build); /* by_name, groups, sockets, 
 /* What the keys of the sandbox mean together; puts `root` into its plain form. */
 void plan_sandbox_settle(struct plan_build *build, const struct plan_lines *lines,
                          struct spec_filling *filling);
+
+/* A section of a service with the release that is pinned for it; or it alone. */
+const struct plan_section *plan_release_pinned(struct plan_build *build,
+                                               const struct plan_section *own);
+/* The same with one of the source's releases. */
+const struct plan_section *plan_release_over(struct plan_build *build,
+                                             const struct plan_section *own, size_t index);
+void plan_release_variants(struct plan_build *build); /* needs all that services refer to */
 
 void plan_check_all(struct plan_build *build);
 

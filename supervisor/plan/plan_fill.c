@@ -22,8 +22,6 @@ static bool is_lenient(const struct plan_section *section)
            section->kind == PLAN_KIND_SUPERVISORD;
 }
 
-static const char later[] = "is not supported by this version yet";
-
 /* A key without a row.  supervisord ignores what it does not know, so its sections only warn. */
 static void refuse_key(struct plan_build *build, const struct plan_section *section,
                        const struct opt_table *table, const struct plan_key *key)
@@ -32,9 +30,7 @@ static void refuse_key(struct plan_build *build, const struct plan_section *sect
     const char *foreign = options_supervisord_only(kind, key->key);
     const char *nearest = near_name(key->key, table->count, row_key, table->rows);
     bool service = section->kind == PLAN_KIND_SERVICE || section->kind == PLAN_KIND_PROGRAM;
-    const char *what = service && options_not_yet(key->key)                ? later
-                       : service || section->kind == PLAN_KIND_SUPERVISORD ? foreign
-                                                                           : NULL;
+    const char *what = service || section->kind == PLAN_KIND_SUPERVISORD ? foreign : NULL;
 
     if (is_lenient(section) && what)
         plan_build_warn(build, key->file, key->line, section->title, key->key, "%s", what);
@@ -55,7 +51,6 @@ static void refuse_key(struct plan_build *build, const struct plan_section *sect
                          "unknown key, try one that \"supervisor options\" lists");
 }
 
-/* A value of a later version. */
 /* Texts that mean something when they are empty. */
 static bool may_be_empty(const struct opt *row)
 {
@@ -451,8 +446,10 @@ void plan_fill_services(struct plan_build *build)
                              "more than %d services", PLAN_SERVICES_MAX);
             return;
         }
-        plan_service_fill(build, section, &plan->services[plan->nservices],
-                          &build->lines[plan->nservices]);
+        plan_service_fill(build, plan_release_pinned(build, section),
+                          &plan->services[plan->nservices], &build->lines[plan->nservices]);
+        build->lines[plan->nservices].own = section;
+        plan->nconfigured += plan->services[plan->nservices].release_config != NULL;
         plan->nservices++;
     }
 }

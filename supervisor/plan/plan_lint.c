@@ -43,7 +43,7 @@ void plan_lint_add(const struct plan_source *source, const struct spec_service *
         text[0] = '\0';
     va_end(args);
     err_list_add(warnings, "%s:%d: [%s:%s]%s%s%s %s",
-                 given ? source->files[place->file].path : service->file,
+                 given ? plan_source_path(source, place->file) : service->file,
                  given ? place->line : service->line,
                  service->kind == SPEC_PROGRAM ? "program" : "service", service->name,
                  key ? " " : "", key ? key : "", key ? ":" : "", text);

@@ -153,8 +153,7 @@ static struct opening *add_opening(struct plan_build *build, struct openings *al
     return ret;
 }
 
-/* Takes over what base/ini found, "FILE:LINE: what", with its place. */
-static void adopt_errors(struct plan_build *build, size_t file, const struct err_list *list)
+void plan_sections_adopt_errors(struct plan_build *build, size_t file, const struct err_list *list)
 {
     size_t len = strlen(plan_build_path(build, file));
 
@@ -179,7 +178,7 @@ static void read_file(struct plan_build *build, size_t file, struct openings *al
 
     err_list_init(&list);
     ini_parse_text(from->path, from->text, from->len, &build->scratch, &ini, &list);
-    adopt_errors(build, file, &list);
+    plan_sections_adopt_errors(build, file, &list);
     err_list_done(&list);
     for (size_t i = 0; i < ini.count; i++) {
         if (ini.entries[i].key) {

@@ -7,6 +7,7 @@
 #include "supervisor/plan/instance.h"
 #include "supervisor/plan/options.h"
 #include "supervisor/plan/plan_build.h"
+#include "supervisor/plan/release_keys.h"
 
 /* A section while it is filled. */
 struct filling {
@@ -263,12 +264,42 @@ static void check_output(const struct filling *f)
                  "has no effect while redirect_stderr is true, try redirect_stderr = false", NULL);
 }
 
+/* There is a release, and what it says is known. */
+static bool has_text(const struct filling *f)
+{
+    return f->section->release && f->section->release->problem[0] == '\0';
+}
+
+static void check_release_config(const struct filling *f)
+{
+    struct spec_service *service = f->service;
+    const struct plan_release *release = f->section->release;
+    struct err err;
+
+    if (!service->release_config)
+        return;
+    if (service->kind == SPEC_PROGRAM)
+        complain(f, "release_config", "works in [service:NAME] only", NULL);
+    else if (!service->release)
+        complain(f, "release_config", "wants release = /srv/NAME, too", NULL);
+    if (release_keys_name(service->release_config, &err) < 0)
+        complain(f, "release_config", err.text, NULL);
+    if (!release)
+        return;
+    service->release_id = plan_build_text(f->build, release->id);
+    service->release_file = plan_build_text(f->build, release->path);
+    service->release_problem = plan_build_text(f->build, release->problem);
+    service->release_keys = f->section->release_keys;
+}
+
 static void check_rest(const struct filling *f)
 {
     struct spec_service *service = f->service;
     const struct plan_key *command = plan_sections_key(f->section, "command");
 
-    if (!command)
+    if (!command && service->release_config && !has_text(f)) /* a release brings it */
+        service->command = NULL;
+    else if (!command)
         complain(f, "command", "is missing, try command = /usr/bin/PROGRAM ARG", NULL);
     else if (!*command->value)
         plan_build_error(f->build, command->file, command->line, f->section->title, "command",
@@ -342,6 +373,7 @@ void plan_service_fill(struct plan_build *build, const struct plan_section *sect
     if (f.service->kind == SPEC_PROGRAM)
         fill_inherited(&f);
     check_release(&f);
+    check_release_config(&f);
     check_stopping(&f);
     check_output(&f);
     check_rest(&f);

@@ -355,3 +355,33 @@ bool plan_source_scale(struct plan_source *source, const char *service, int64_t 
     source->nscales++;
     return true;
 }
+
+bool plan_source_release(struct plan_source *source, const struct plan_release *release)
+{
+    struct arena *arena = &source->arena;
+    struct plan_release copy = { .service = arena_strdup(arena, release->service),
+                                 .id = arena_strdup(arena, release->id),
+                                 .path = arena_strdup(arena, release->path),
+                                 .problem = arena_strdup(arena, release->problem),
+                                 .len = release->text ? release->len : 0,
+                                 .pinned = release->pinned };
+
+    if (source->nreleases == PLAN_RELEASES_MAX)
+        return false;
+    /* One more each time: they are few. */
+    struct plan_release *list = arena_array(arena, source->nreleases + 1, sizeof(*list));
+    char *text = release->text ? arena_alloc(arena, release->len + 1) : NULL;
+    if (!list || !copy.service || !copy.id || !copy.path || !copy.problem ||
+        (release->text && !text))
+        return false;
+    if (text) {
+        memcpy(text, release->text, release->len);
+        text[release->len] = '\0';
+    }
+    copy.text = text;
+    if (source->nreleases)
+        memcpy(list, source->releases, source->nreleases * sizeof(*list));
+    list[source->nreleases++] = copy;
+    source->releases = list;
+    return true;
+}

@@ -19,6 +19,22 @@ static void put_bytes(struct buf *out, const char *bytes, size_t len)
 
 static void put_text(struct buf *out, const char *text) { put_bytes(out, text, strlen(text)); }
 
+/* At the end and only where there are some: a version before this knows nothing of them. */
+static void put_releases(const struct plan_source *source, struct buf *out)
+{
+    if (source->nreleases)
+        put_number(out, source->nreleases);
+    for (size_t i = 0; i < source->nreleases; i++) {
+        const struct plan_release *release = &source->releases[i];
+        put_text(out, release->service);
+        put_text(out, release->id);
+        put_text(out, release->path);
+        put_text(out, release->problem);
+        put_number(out, (uint64_t)release->pinned | (uint64_t)(release->text != NULL) << 1);
+        put_bytes(out, release->text, release->text ? release->len : 0);
+    }
+}
+
 bool plan_source_pack(const struct plan_source *source, struct buf *out)
 {
     size_t begin = out->len, count = 0;
@@ -43,6 +59,7 @@ bool plan_source_pack(const struct plan_source *source, struct buf *out)
         put_text(out, source->scales[i].service);
         put_number(out, (uint64_t)source->scales[i].count);
     }
+    put_releases(source, out);
     if (out->failed)
         return false;
     sum = crc32_of(0, out->data + begin + HEADER, out->len - begin - HEADER);
@@ -108,6 +125,23 @@ static void *get_array(struct unpacking *u, size_t count, size_t size)
     return ret;
 }
 
+static void get_releases(struct unpacking *u, struct plan_source *ret)
+{
+    ret->nreleases = (size_t)get_number(u, PLAN_RELEASES_MAX);
+    ret->releases = get_array(u, ret->nreleases + 1, sizeof(*ret->releases));
+    for (size_t i = 0; !u->bad && i < ret->nreleases; i++) {
+        struct plan_release *release = &ret->releases[i];
+        release->service = get_text(u);
+        release->id = get_text(u);
+        release->path = get_text(u);
+        release->problem = get_text(u);
+        uint64_t bits = get_number(u, 3);
+        const char *text = get_bytes(u, &release->len);
+        release->pinned = bits & 1;
+        release->text = bits & 2 ? text : NULL;
+    }
+}
+
 static void get_all(struct unpacking *u, struct plan_source *ret)
 {
     ret->config = get_text(u);
@@ -128,6 +162,8 @@ static void get_all(struct unpacking *u, struct plan_source *ret)
         ret->scales[i].service = get_text(u);
         ret->scales[i].count = (int64_t)get_number(u, UINT64_MAX);
     }
+    if (!u->bad && u->at != u->end)
+        get_releases(u, ret);
     u->bad |= u->at != u->end;
 }
 

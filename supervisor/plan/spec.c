@@ -1,6 +1,8 @@
 /* spec.c - the contract is in spec.h. */
 #include "supervisor/plan/spec.h"
 
+#include <string.h>
+
 bool spec_exit_expected(const struct spec_exits *exits, bool signalled, int status)
 {
     if (status < 0)
@@ -26,6 +28,29 @@ const char *spec_text(const struct spec_service *service, size_t row)
         if (service->texts[i].row == row)
             return service->texts[i].text;
     return NULL;
+}
+
+const struct spec_service *spec_for(const struct spec_service *service, const char *release)
+{
+    for (size_t i = 0; i < service->nvariants; i++)
+        if (strcmp(service->variants[i].release_id, release) == 0)
+            return &service->variants[i];
+    return service;
+}
+
+bool spec_says_release(const struct spec_service *service, const char *key)
+{
+    for (size_t i = 0; i < service->release_keys.count; i++)
+        if (strcmp(service->release_keys.names[i], key) == 0)
+            return true;
+    return false;
+}
+
+bool spec_knows(const struct spec_service *service, const char *release)
+{
+    const char *id = spec_for(service, release)->release_id;
+
+    return !service->release_config || !*release || (id && strcmp(id, release) == 0);
 }
 
 int spec_limit_resource(enum spec_limit_name name)

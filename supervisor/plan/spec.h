@@ -254,6 +254,13 @@ struct spec_service {
     bool autostart;
     struct spec_output out, err;
     const char *release;
+    const char *release_config; /* as written: a leading - allows it to be missing; NULL = none */
+    /* With whose service file this was made; NULL = with none. */
+    const char *release_id, *release_file;
+    const char *release_problem;         /* why it could not be, "" = it was */
+    struct opt_names release_keys;       /* those that it has given */
+    const struct spec_service *variants; /* this service with other releases */
+    size_t nvariants;
 
     /* Resolved after loading. */
     size_t *needs; /* services that must be ready (requires, wants) or started (after) before */
@@ -265,6 +272,11 @@ struct spec_service {
 };
 /* The text of a row of the option table; NULL = default. */
 const char *spec_text(const struct spec_service *service, size_t row);
+/* This service as that release ("" = none) has it.  Where no service file of it is known: as it is
+ * here, and spec_knows() is false. */
+const struct spec_service *spec_for(const struct spec_service *service, const char *release);
+bool spec_says_release(const struct spec_service *service, const char *key);
+bool spec_knows(const struct spec_service *service, const char *release);
 
 /* What the option table fills; service.set is put to a shared copy of set when it is complete. */
 struct spec_filling {

@@ -384,6 +384,20 @@ bool releases_pinned(const struct releases *releases, size_t service,
     return true;
 }
 
+size_t releases_ids(const struct releases *releases, size_t service,
+                    const char *ret[static RELEASES_IDS])
+{
+    const struct release_set *set = row(releases, service)->set;
+    const struct release_pin *pin = set ? &set->machine.pin : NULL;
+    const char *const ids[] = { pin ? pin->id : "", pin ? pin->from : "", pin ? pin->undone : "" };
+    size_t count = 0;
+
+    for (size_t i = 0; i < RELEASES_IDS; i++)
+        if (ids[i][0])
+            ret[count++] = ids[i];
+    return count;
+}
+
 int releases_open(struct releases *releases, size_t service, const char *id, int *ret_fd,
                   char *ret_dir, size_t size, struct err *err)
 {

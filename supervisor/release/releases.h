@@ -90,6 +90,11 @@ const char *releases_problem(const struct releases *releases, size_t service);
  * the service waits for a release. */
 bool releases_pinned(const struct releases *releases, size_t service,
                      char id[static RELEASE_ID_MAX]);
+/* The releases that its pin speaks of: what is pinned, what an undo returns to, what is being
+ * undone; those that there are, valid until the next call of any kind. */
+enum { RELEASES_IDS = 3 };
+size_t releases_ids(const struct releases *releases, size_t service,
+                    const char *ret[static RELEASES_IDS]);
 /* Opens releases/ID of the service's set, without following any link: *ret_fd (the caller's,
  * O_PATH: good for fchdir and as the start of other paths) and the absolute folder. */
 int releases_open(struct releases *releases, size_t service, const char *id, int *ret_fd,
@@ -144,6 +149,10 @@ void releases_revert(struct releases *releases, const struct releases_order *ord
  * unconfirmed) it is a revert. */
 void releases_rollback(struct releases *releases, const struct releases_order *order,
                        releases_done_fn *done, void *context);
+/* What releases_rollback(order) would switch to; false: it would undo what is under way, or refuse.
+ */
+bool releases_rollback_id(struct releases *releases, const struct releases_order *order,
+                          char id[static RELEASE_ID_MAX]);
 /* New reference {pinned, from, good[], confirmed, deadline_s, token, phase, reason, problem}; the
  * caller adds in_use[].  ERR_NOT_FOUND. */
 int releases_state(struct releases *releases, const char *path, json_t **ret, struct err *err);

@@ -240,6 +240,37 @@ static const char *rollback_target(const struct release_set *set, struct err *er
     return NULL;
 }
 
+/* Whether it is an undo of what is under way; then *ret_id is what is undone. */
+static bool rolls_back_by_undo(const struct release_pin *pin, const struct releases_order *order,
+                               const char **ret_id)
+{
+    bool open = pin->phase == RELEASE_SWITCHING || pin->phase == RELEASE_UNCONFIRMED;
+    bool undo = open && pin->undoable && pin->from[0];
+
+    if (undo && (!order->id || strcmp(order->id, pin->from) == 0))
+        *ret_id = pin->id;
+    else if (pin->phase == RELEASE_REVERTING && (!order->id || strcmp(order->id, pin->id) == 0))
+        *ret_id = pin->undone;
+    else
+        return false;
+    return true;
+}
+
+bool releases_rollback_id(struct releases *releases, const struct releases_order *order,
+                          char id[static RELEASE_ID_MAX])
+{
+    const struct release_set *set = order->path ? releases_find(releases, order->path) : NULL;
+    const char *target = NULL;
+    struct err err;
+
+    if (!set || rolls_back_by_undo(&set->machine.pin, order, &target))
+        return false;
+    target = order->id ? order->id : rollback_target(set, &err);
+    if (target)
+        snprintf(id, RELEASE_ID_MAX, "%s", target);
+    return target;
+}
+
 void releases_rollback(struct releases *releases, const struct releases_order *order,
                        releases_done_fn *done, void *context)
 {
@@ -250,18 +281,11 @@ void releases_rollback(struct releases *releases, const struct releases_order *o
         refuse(&request, &err);
         return;
     }
-    const struct release_pin *pin = &request.set->machine.pin;
-    bool open = pin->phase == RELEASE_SWITCHING || pin->phase == RELEASE_UNCONFIRMED;
-    bool undo = open && pin->undoable && pin->from[0];
+    const char *undone;
     char id[RELEASE_ID_MAX];
 
-    if (undo && (!order->id || strcmp(order->id, pin->from) == 0)) {
-        memcpy(id, pin->id, sizeof id);
-        revert(&request, id, "rolled back");
-        return;
-    }
-    if (pin->phase == RELEASE_REVERTING && (!order->id || strcmp(order->id, pin->id) == 0)) {
-        memcpy(id, pin->undone, sizeof id);
+    if (rolls_back_by_undo(&request.set->machine.pin, order, &undone)) {
+        snprintf(id, sizeof id, "%s", undone);
         revert(&request, id, "rolled back");
         return;
     }

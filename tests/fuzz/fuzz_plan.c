@@ -2,7 +2,8 @@
  *
  * Beside what the sanitizers see: every line that is said names the file; a plan is in start
  * order; its first instances can be made; made again it is the same; and what was packed comes
- * back.
+ * back.  What follows a form feed is what a release says to the service "web": of the keys that
+ * are the host's nothing changes.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "base/buf.h"
 #include "supervisor/plan/instance.h"
+#include "supervisor/plan/options.h"
 #include "supervisor/plan/plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,7 +26,8 @@ static void require(int fact)
 static void check_lines(const struct err_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
-        require(strncmp(list->lines[i], "/f.ini:", 7) == 0);
+        require(strncmp(list->lines[i], "/f.ini:", 7) == 0 ||
+                strncmp(list->lines[i], "/r.ini:", 7) == 0);
         require(strchr(list->lines[i], '\n') == NULL);
     }
 }
@@ -49,6 +52,8 @@ static void check_instances(const struct plan *plan)
     struct err err;
 
     for (size_t i = 0; i < plan->nservices; i++) {
+        if (plan->services[i].release_config && !plan->services[i].command)
+            continue; /* a release brings it */
         arena_init(&arena);
         require(instance_make(plan, &plan->services[i], plan->services[i].set->numprocs_start,
                               &release, NULL, false, &arena, &instance, &err) == 0);
@@ -86,8 +91,39 @@ static void check_again(const struct plan *plan, const struct plan_source *sourc
     buf_done(&bytes);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Without the release: the same, but for what a release may say. */
+static void check_release(const struct plan *plan, const struct plan_source *source)
+{
+    struct plan_source alone = *source;
+    struct err_list errors, warnings;
+
+    if (source->nreleases == 0)
+        return;
+    alone.nreleases = 0;
+    err_list_init(&errors);
+    err_list_init(&warnings);
+    struct plan *without = plan_make(&alone, &errors, &warnings);
+    ssize_t index = plan_find(plan, "web");
+    for (size_t i = 0; without && index >= 0 && i < options_service.count; i++)
+        if (!(options_service.rows[i].flags & OPTIONS_PER_RELEASE))
+            require(same_text(spec_text(&plan->services[index], i),
+                              spec_text(&without->services[index], i)));
+    plan_free(without);
+    err_list_done(&errors);
+    err_list_done(&warnings);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    const uint8_t *feed = size ? memchr(data, '\f', size) : NULL;
+    struct plan_release release = {
+        .service = "web", .id = "000001-00000001", .path = "/r.ini", .problem = "", .pinned = true
+    };
     const char *environment[] = { "HOME=/root", "PATH=/bin", NULL };
     struct plan_file file = { "/f.ini", (const char *)data, size };
     struct plan_source source = {
@@ -95,6 +131,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     struct err_list errors, warnings;
 
+    if (feed) {
+        file.len = (size_t)(feed - data);
+        release.text = (const char *)feed + 1;
+        release.len = size - file.len - 1;
+        source.releases = &release;
+        source.nreleases = 1;
+    }
     err_list_init(&errors);
     err_list_init(&warnings);
     struct plan *plan = plan_make(&source, &errors, &warnings);
@@ -105,6 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_services(plan);
         check_instances(plan);
         check_again(plan, &source);
+        check_release(plan, &source);
     }
     plan_free(plan);
     err_list_done(&errors);

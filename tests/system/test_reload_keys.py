@@ -15,7 +15,7 @@ import pytest
 from harness import BINARY, MAY_MOUNT, alive, host, wait_for  # noqa: F401 (a fixture)
 
 LIVE, RESTART, TUNED = "live", "restart", "tuned"
-IDLE = "idle"  # as LIVE, of a job that does not run just now
+IDLE = "idle"  # as LIVE, of one that does not run just now
 JOB = "type = scheduled\n"
 ME = str(os.geteuid())
 GROUP = str(os.getegid())
@@ -140,6 +140,9 @@ KEYS = {
     "starting_deadline": (JOB + "every = 10h", JOB + "every = 10h\nstarting_deadline = 5s", IDLE),
     "run_timeout": (JOB + "every = 10h", JOB + "every = 10h\nrun_timeout = 5s", IDLE),
     "on_exit": ("", "on_exit = shutdown", LIVE),
+    # Waits for its first release, in both.
+    "release_config": (f"user = {ME}\nrelease = {{folder}}/other", f"user = {ME}\n"
+                       "release = {folder}/other\nrelease_config = deploy/x.ini", IDLE),
     "release": ("user = " + ME, "user = " + ME + "\nrelease = {folder}/site", RESTART),
 }
 # The same keys between values that a process is started with.
