@@ -22,12 +22,10 @@ struct pack {
     int fd;                /* -1 until the first content that must go there */
     uint64_t end, memory;
 };
-/* One content on its way. */
-struct job {
+struct pack_writer {
     struct pack *pack;
-    const struct manifest_entry *entry;
+    const char *name; /* of the content, for messages */
     struct squeeze *squeeze;
-    struct digest *digest;
     struct buf out;
     bool spilling; /* the mutex is held, bytes go to the file */
     uint64_t offset, written;
@@ -75,12 +73,12 @@ static int open_file(struct pack *pack, struct err *err)
     return 0;
 }
 
-static int flush(struct job *job, struct err *err)
+static int flush(struct pack_writer *writer, struct err *err)
 {
     size_t done = 0;
-    while (done < job->out.len) {
-        ssize_t n = pwrite(job->pack->fd, job->out.data + done, job->out.len - done,
-                           (off_t)(job->offset + job->written + done));
+    while (done < writer->out.len) {
+        ssize_t n = pwrite(writer->pack->fd, writer->out.data + done, writer->out.len - done,
+                           (off_t)(writer->offset + writer->written + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -89,107 +87,143 @@ static int flush(struct job *job, struct err *err)
                            "folder with more room)");
         done += (size_t)n;
     }
-    job->written += done;
-    buf_clear(&job->out);
+    writer->written += done;
+    buf_clear(&writer->out);
     return 0;
 }
 
-static int begin_spilling(struct job *job, struct err *err)
+static int begin_spilling(struct pack_writer *writer, struct err *err)
 {
-    pthread_mutex_lock(&job->pack->mutex);
-    job->spilling = true;
-    job->offset = job->pack->end;
-    return open_file(job->pack, err);
+    pthread_mutex_lock(&writer->pack->mutex);
+    writer->spilling = true;
+    writer->offset = writer->pack->end;
+    return open_file(writer->pack, err);
 }
 
-static int squeeze_file(struct job *job, int fd, struct err *err)
+struct pack_writer *pack_begin(struct pack *pack, const char *name, struct err *err)
+{
+    struct pack_writer *writer = calloc(1, sizeof *writer);
+    if (!writer) {
+        err_set(err, ERR_MEMORY, "no memory to compress %s", name);
+        return NULL;
+    }
+    writer->pack = pack;
+    writer->name = name;
+    buf_init(&writer->out, OUT_MAX);
+    writer->squeeze = squeeze_new(err);
+    if (!writer->squeeze) {
+        pack_drop(writer);
+        return NULL;
+    }
+    squeeze_begin(writer->squeeze);
+    return writer;
+}
+
+void pack_drop(struct pack_writer *writer)
+{
+    if (!writer)
+        return;
+    if (writer->spilling)
+        pthread_mutex_unlock(&writer->pack->mutex);
+    squeeze_free(writer->squeeze);
+    buf_done(&writer->out);
+    free(writer);
+}
+
+static int add(struct pack_writer *writer, const void *data, size_t len, bool last, struct err *err)
+{
+    int rc = squeeze_add(writer->squeeze, data, len, last, &writer->out, err);
+    if (rc == 0 && !writer->spilling && writer->out.len > PACK_SMALL_MAX)
+        rc = begin_spilling(writer, err);
+    if (rc == 0 && writer->spilling && writer->out.len > 0)
+        rc = flush(writer, err);
+    return rc;
+}
+
+int pack_put(struct pack_writer *writer, const void *data, size_t len, struct err *err)
+{
+    return add(writer, data, len, false, err);
+}
+
+static bool fits_memory(struct pack_writer *writer)
+{
+    pthread_mutex_lock(&writer->pack->mutex);
+    bool fits = writer->pack->memory + writer->out.len <= PACK_MEMORY_MAX;
+    if (fits)
+        writer->pack->memory += writer->out.len;
+    pthread_mutex_unlock(&writer->pack->mutex);
+    return fits;
+}
+
+static int keep(struct pack_writer *writer, struct pack_item *ret, struct err *err)
+{
+    int rc = 0;
+    if (!writer->spilling && fits_memory(writer)) {
+        ret->len = writer->out.len;
+        ret->data = buf_take(&writer->out);
+        return ret->data ? 0 : err_set(err, ERR_MEMORY, "no memory for %s", writer->name);
+    }
+    if (!writer->spilling)
+        rc = begin_spilling(writer, err);
+    if (rc == 0)
+        rc = flush(writer, err);
+    if (rc == 0) {
+        *ret = (struct pack_item){ .offset = writer->offset, .len = writer->written };
+        writer->pack->end += writer->written;
+    }
+    return rc;
+}
+
+int pack_end(struct pack_writer *writer, struct pack_item *ret, struct err *err)
+{
+    int rc = add(writer, "", 0, true, err);
+    return rc == 0 ? keep(writer, ret, err) : rc;
+}
+
+/* 0: the same as before; 1: it has changed. */
+static int squeeze_file(struct pack_writer *writer, int fd, const struct manifest_entry *entry,
+                        struct digest *digest, struct err *err)
 {
     AUTO_FREE char *chunk = malloc(CHUNK);
+    unsigned char found[MANIFEST_DIGEST_BYTES];
     uint64_t total = 0;
     if (!chunk)
-        return err_set(err, ERR_MEMORY, "no memory to compress %s", job->entry->path);
+        return err_set(err, ERR_MEMORY, "no memory to compress %s", entry->path);
+    digest_begin(digest);
     for (;;) {
         ssize_t n = read(fd, chunk, CHUNK);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_sys(err, errno, "reading %s", job->entry->path);
+            return err_sys(err, errno, "reading %s", entry->path);
         total += (uint64_t)n;
-        if (total > job->entry->size)
+        if (total > entry->size)
             return 1;
-        digest_add(job->digest, chunk, (size_t)n);
-        int rc = squeeze_add(job->squeeze, chunk, (size_t)n, n == 0, &job->out, err);
-        if (rc == 0 && !job->spilling && job->out.len > PACK_SMALL_MAX)
-            rc = begin_spilling(job, err);
-        if (rc == 0 && job->spilling && job->out.len > 0)
-            rc = flush(job, err);
+        if (n == 0)
+            break;
+        digest_add(digest, chunk, (size_t)n);
+        int rc = pack_put(writer, chunk, (size_t)n, err);
         if (rc < 0)
             return rc;
-        if (n == 0)
-            return total != job->entry->size;
     }
-}
-
-static bool fits_memory(struct job *job)
-{
-    pthread_mutex_lock(&job->pack->mutex);
-    bool fits = job->pack->memory + job->out.len <= PACK_MEMORY_MAX;
-    if (fits)
-        job->pack->memory += job->out.len;
-    pthread_mutex_unlock(&job->pack->mutex);
-    return fits;
-}
-
-static int keep(struct job *job, struct pack_item *ret, struct err *err)
-{
-    int rc = 0;
-    if (!job->spilling && fits_memory(job)) {
-        ret->len = job->out.len;
-        ret->data = buf_take(&job->out);
-        return ret->data ? 0 : err_set(err, ERR_MEMORY, "no memory for %s", job->entry->path);
-    }
-    if (!job->spilling)
-        rc = begin_spilling(job, err);
-    if (rc == 0)
-        rc = flush(job, err);
-    if (rc == 0) {
-        *ret = (struct pack_item){ .offset = job->offset, .len = job->written };
-        job->pack->end += job->written;
-    }
-    return rc;
-}
-
-/* 0: compressed and the same as before; 1: it has changed. */
-static int make(struct job *job, int fd, struct pack_item *ret, struct err *err)
-{
-    unsigned char digest[MANIFEST_DIGEST_BYTES];
-    squeeze_begin(job->squeeze);
-    digest_begin(job->digest);
-    int rc = squeeze_file(job, fd, err);
-    if (rc == 0)
-        rc = digest_end(job->digest, digest, err);
-    if (rc == 0 && memcmp(digest, job->entry->digest, sizeof digest) != 0)
-        rc = 1;
-    return rc == 0 ? keep(job, ret, err) : rc;
+    int rc = digest_end(digest, found, err);
+    return rc < 0 ? rc : total != entry->size || memcmp(found, entry->digest, sizeof found) != 0;
 }
 
 int pack_make(struct pack *pack, int dirfd, const struct manifest_entry *entry,
               struct pack_item *ret, struct err *err)
 {
-    struct job job = { .pack = pack, .entry = entry };
     *ret = (struct pack_item){ 0 };
     AUTO_CLOSE int fd = openat(dirfd, entry->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_sys(err, errno, "opening %s", entry->path);
-    buf_init(&job.out, OUT_MAX);
-    job.squeeze = squeeze_new(err);
-    job.digest = job.squeeze ? digest_new(err) : NULL;
-    int rc = job.digest ? make(&job, fd, ret, err) : err_wrap(err, "%s", entry->path);
-    if (job.spilling)
-        pthread_mutex_unlock(&pack->mutex);
-    squeeze_free(job.squeeze);
-    digest_free(job.digest);
-    buf_done(&job.out);
+    struct digest *digest = digest_new(err);
+    struct pack_writer *writer = digest ? pack_begin(pack, entry->path, err) : NULL;
+    int rc = writer ? squeeze_file(writer, fd, entry, digest, err) : ERR_MEMORY;
+    if (rc == 0)
+        rc = pack_end(writer, ret, err);
+    pack_drop(writer);
+    digest_free(digest);
     if (rc > 0)
         return err_set(err, ERR_STATE,
                        "%s changed while it was being released; release a folder that nothing "
