@@ -46,6 +46,7 @@ static const struct verb verbs[] = {
     { .name = "unlock",  .run = host_verbs_unlock },
     { .name = "fence",   .run = host_verbs_fence },
     { .name = "stage",   .run = release_verbs_stage,   .fenced = true },
+    { .name = "chunks",  .run = release_verbs_chunks,  .fenced = true },
     { .name = "seal",    .run = release_verbs_seal,    .fenced = true },
     { .name = "unstage", .run = release_verbs_unstage, .fenced = true },
     { .name = "prune",   .run = release_verbs_prune,   .fenced = true },

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deployctl/agent/bases.h"
 #include "deployctl/agent/look.h"
+#include "deployctl/agent/parts.h"
 #include "deployctl/agent/prune.h"
 #include "io/jsonx.h"
 
@@ -58,6 +60,9 @@ static void begun(struct act *act, int rc, const struct err *err)
         jsonx_set_int(answer, "reserved", (int64_t)stage->missing_bytes);
         jsonx_set_int(answer, "reused", (int64_t)stage->reused);
         jsonx_set_int(answer, "damaged", (int64_t)stage->damaged);
+        jsonx_set_int(answer, "resumed", (int64_t)stage->resumed);
+        if (stage->want.chunks)
+            json_object_set_new(answer, "bases", bases_answer(stage->bases));
     }
     json_decref(missing);
     if (rc < 0 || stage->have) {
@@ -111,6 +116,53 @@ static int check_staged(const struct act *act, struct err *err)
     return rc;
 }
 
+static int cut(struct act *act, struct err *err)
+{
+    json_t *bases = NULL;
+    int rc = bases_fine(act->talk->stage, act->request, &bases, err);
+    act->data = bases;
+    return rc;
+}
+
+static void was_cut(struct act *act, int rc, const struct err *err)
+{
+    json_t *answer = json_object();
+    json_object_set_new(answer, "bases", act->data);
+    act->data = NULL;
+    act->talk->stage->bases_busy = false;
+    if (rc == 0) {
+        act_ok(act, answer);
+        return;
+    }
+    json_decref(answer);
+    act_fail(act, err, NULL);
+}
+
+void release_verbs_chunks(struct act *act)
+{
+    struct err err;
+    if (check_staged(act, &err) < 0) {
+        act_fail(act, &err, NULL);
+        return;
+    }
+    act->talk->stage->bases_busy = true;
+    act_work(act, cut, was_cut);
+}
+
+/* True: programs did not make what they should; it goes on. */
+static bool asked_again(struct act *act, struct stage *stage)
+{
+    if (stage->nagain == 0)
+        return false;
+    json_t *answer = json_object(), *again = json_array();
+    for (size_t i = 0; i < stage->nagain; i++)
+        json_array_append_new(again, json_integer(stage->again[i]));
+    json_object_set_new(answer, "again", again);
+    stage->nagain = 0;
+    act_ok(act, answer);
+    return true;
+}
+
 static int seal(struct act *act, struct err *err) { return stage_seal(act->talk->stage, err); }
 
 static void sealed(struct act *act, int rc, const struct err *err)
@@ -118,8 +170,10 @@ static void sealed(struct act *act, int rc, const struct err *err)
     struct talk *talk = act->talk;
     struct stage *stage = talk->stage;
     struct err told;
-    talk->stage = NULL;
     talk->stage_busy = false;
+    if (rc == 0 && asked_again(act, stage))
+        return;
+    talk->stage = NULL;
     if (rc < 0) {
         told = *err;
     } else {
@@ -166,9 +220,14 @@ void release_verbs_unstage(struct act *act)
         act_fail(act, &err, NULL);
         return;
     }
+    if (talk->stage != NULL)
+        stage_drop(talk->stage);
     stage_free(talk->stage);
     talk->stage = NULL;
-    act_ok(act, NULL);
+    if (parts_remove(&talk->host, &err) < 0)
+        act_fail(act, &err, NULL);
+    else
+        act_ok(act, NULL);
 }
 
 /* --- prune

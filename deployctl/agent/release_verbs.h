@@ -8,6 +8,7 @@
 void release_verbs_expect(struct act *act); /* when the request arrives, before its turn */
 void release_verbs_manifest(struct act *act, const char *data, size_t len);
 void release_verbs_stage(struct act *act);
+void release_verbs_chunks(struct act *act);
 void release_verbs_seal(struct act *act);
 void release_verbs_unstage(struct act *act);
 void release_verbs_prune(struct act *act);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "deployctl/plan/chunker.h"
 #include "io/durable.h"
 
 enum { PREFIX_BYTES = MANIFEST_PREFIX_DIGITS / 2 };
@@ -82,6 +83,37 @@ static const struct wanted *look_up(const struct wanted *wanted, size_t count,
     return NULL;
 }
 
+/* The newest release that has a file of that name; else, of one that differs in numbers alone. */
+static void search_base(struct reuse *reuse, const struct manifest *old,
+                        const struct manifest_entry *entry, struct reuse_base *base)
+{
+    const struct manifest_entry *found = manifest_find(old, entry->path);
+    bool same = found != NULL && found->kind == MANIFEST_FILE;
+    if (base->same_path)
+        return;
+    if (!same && base->path == NULL && reuse->searched < REUSE_ALIKE_MAX) {
+        reuse->searched++;
+        found = NULL;
+        for (size_t i = 0; i < old->count && found == NULL; i++)
+            if (old->entries[i].kind == MANIFEST_FILE && old->entries[i].size >= CHUNKER_FILE_MIN &&
+                manifest_alike(old->entries[i].path, entry->path))
+                found = &old->entries[i];
+    }
+    if (!same && (found == NULL || base->path != NULL))
+        return;
+    base->path = arena_strdup(&reuse->arena, found->path);
+    base->release = (uint32_t)reuse->nids;
+    base->same_path = same;
+}
+
+static void search_bases(struct reuse *reuse, const struct manifest *old,
+                         const struct manifest *fresh)
+{
+    for (size_t i = 0; i < fresh->count; i++)
+        if (fresh->entries[i].kind == MANIFEST_FILE && fresh->entries[i].size >= CHUNKER_FILE_MIN)
+            search_base(reuse, old, &fresh->entries[i], &reuse->bases[i]);
+}
+
 static void search_release(struct reuse *reuse, const struct manifest *old,
                            const struct wanted *wanted, size_t count)
 {
@@ -108,8 +140,9 @@ struct reuse *reuse_find(struct stage *stage, const struct host_releases *list, 
         arena_init(&reuse->arena);
         reuse->sources =
             arena_array(&reuse->arena, stage->manifest.count + 1, sizeof *reuse->sources);
+        reuse->bases = arena_array(&reuse->arena, stage->manifest.count + 1, sizeof *reuse->bases);
     }
-    if (reuse == NULL || wanted == NULL || reuse->sources == NULL) {
+    if (reuse == NULL || wanted == NULL || reuse->arena.failed) {
         reuse_free(reuse);
         err_set(err, ERR_MEMORY, "no memory to look for contents that are here");
         return NULL;
@@ -120,6 +153,8 @@ struct reuse *reuse_find(struct stage *stage, const struct host_releases *list, 
             continue;
         memcpy(reuse->ids[reuse->nids], list->at[i].id, sizeof reuse->ids[0]);
         search_release(reuse, &old, wanted, count);
+        if (stage->want.chunks)
+            search_bases(reuse, &old, &stage->manifest);
         reuse->nids++;
         manifest_done(&old);
     }

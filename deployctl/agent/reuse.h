@@ -6,18 +6,28 @@
 #include "deployctl/agent/host.h"
 #include "deployctl/agent/stage.h"
 
-enum { REUSE_RELEASES_MAX = 5 }; /* the newest ones are looked at */
+enum {
+    REUSE_RELEASES_MAX = 5, /* the newest ones are looked at */
+    REUSE_ALIKE_MAX = 256,  /* searches through a whole release for a similar name */
+};
 
 struct reuse_source {
     const char *path; /* in the older release; NULL = none found */
     uint32_t release; /* index into the names below */
     unsigned char digest[MANIFEST_DIGEST_BYTES];
 };
+/* A file of an older release that is probably alike. */
+struct reuse_base {
+    const char *path; /* NULL = none */
+    uint32_t release;
+    bool same_path;
+};
 struct reuse {
     struct arena arena;
     struct reuse_source *sources; /* per entry, of leaders */
+    struct reuse_base *bases;     /* per entry, of large ones */
     char ids[REUSE_RELEASES_MAX][MANIFEST_ID_MAX];
-    size_t nids;
+    size_t nids, searched;
 };
 
 /* Sets stage->leader and stage->content (all missing) and looks for sources in the manifests. */

@@ -1,6 +1,7 @@
 /* seal.c - the end of a stage: complete, proved, durable, one rename (stage.h). */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,11 +9,92 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "deployctl/agent/about.h"
+#include "deployctl/agent/bases.h"
+#include "deployctl/agent/parts.h"
 #include "deployctl/agent/shared.h"
 #include "deployctl/agent/stage.h"
 #include "io/durable.h"
 
-enum { MANIFEST_MODE = 0444 };
+enum { MANIFEST_MODE = 0444, PREFIX_BYTES = MANIFEST_PREFIX_DIGITS / 2 };
+
+/* --- programs ----------------------------------------------------------------------------------
+ */
+
+/* The copies of one content lie together. */
+static int run_copies(struct stage *stage, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < stage->ncopies;) {
+        uint32_t index = stage->copies[i].entry;
+        const char *path = stage->manifest.entries[index].path;
+        struct base *base = bases_of(stage->bases, index);
+        AUTO_CLOSE int fd = durable_open_beneath(stage->tree.fd, path, O_WRONLY | O_NOFOLLOW, 0);
+        if (fd < 0)
+            return err_sys(err, -fd, "opening %s", path);
+        for (; rc == 0 && i < stage->ncopies && stage->copies[i].entry == index; i++)
+            rc = bases_copy(stage, base, stage->copies[i].index, stage->copies[i].count, fd,
+                            stage->copies[i].offset, err);
+        bases_close(base);
+        if (rc < 0)
+            return err_wrap(err, "%s", path);
+    }
+    stage->ncopies = 0;
+    return rc;
+}
+
+/* 1: it is what it should be. */
+static int check_made(struct stage *stage, uint32_t index, int fd, struct err *err)
+{
+    struct manifest_entry *entry = &stage->manifest.entries[index];
+    unsigned char digest[MANIFEST_DIGEST_BYTES];
+    uint64_t bytes = 0;
+    if (digest_of_fd(stage->digest, fd, digest, &bytes, err) < 0)
+        return err->code;
+    if (bytes != entry->size || memcmp(digest, entry->digest, PREFIX_BYTES) != 0)
+        return 0;
+    memcpy(entry->digest, digest, sizeof digest);
+    entry->short_digest = false;
+    if (fchmod(fd, (mode_t)entry->mode) < 0)
+        return err_sys(err, errno, "setting the mode");
+    if (stage->want.fsync_each && fsync(fd) < 0)
+        return err_sys(err, errno, "syncing");
+    return 1;
+}
+
+static int end_one(struct stage *stage, uint32_t index, struct err *err)
+{
+    const struct manifest_entry *entry = &stage->manifest.entries[index];
+    AUTO_CLOSE int fd = durable_open_beneath(stage->tree.fd, entry->path, O_RDWR | O_NOFOLLOW, 0);
+    int rc = fd < 0 ? err_sys(err, -fd, "opening") : 0;
+    if (rc == 0 && ftruncate(fd, (off_t)entry->size) < 0)
+        rc = err_sys(err, errno, "setting the size");
+    if (rc == 0)
+        rc = check_made(stage, index, fd, err);
+    if (rc > 0) {
+        stage->content[index] = STAGE_HERE;
+        return 0;
+    }
+    if (rc < 0)
+        return err_wrap(err, "%s", entry->path);
+    stage->again[stage->nagain++] = index;
+    stage->content[index] = STAGE_MISSING;
+    stage->nreceived--;
+    return tree_remove(&stage->tree, entry->path, err);
+}
+
+/* Carries out what came as programs. */
+static int make_all(struct stage *stage, struct err *err)
+{
+    if (stage->again == NULL)
+        stage->again = calloc(stage->nmissing + 1, sizeof *stage->again);
+    if (stage->again == NULL)
+        return err_set(err, ERR_MEMORY, "no memory");
+    int rc = run_copies(stage, err);
+    for (size_t i = 0; rc == 0 && i < stage->nmissing; i++)
+        if (stage->content[stage->missing[i]] == STAGE_COMING)
+            rc = end_one(stage, stage->missing[i], err);
+    return rc;
+}
 
 /* --- complete ------------------------------------------------------------------------------- */
 
@@ -39,10 +121,12 @@ static int place_duplicate(struct stage *stage, size_t i, struct err *err)
 
 static int complete(struct stage *stage, struct err *err)
 {
-    if (stage->next_missing < stage->nmissing)
+    if (stage->nreceived < stage->nmissing)
         return err_set(err, ERR_STATE, "%zu of %zu contents are still missing",
-                       stage->nmissing - stage->next_missing, stage->nmissing);
-    int rc = 0;
+                       stage->nmissing - stage->nreceived, stage->nmissing);
+    int rc = make_all(stage, err);
+    if (rc < 0 || stage->nagain > 0)
+        return rc;
     for (size_t i = 0; rc == 0 && i < stage->manifest.count; i++)
         if (stage->leader[i] != i)
             rc = place_duplicate(stage, i, err);
@@ -165,17 +249,12 @@ static int publish(struct stage *stage, const struct buf *text, struct err *err)
     return 0;
 }
 
-int stage_seal(struct stage *stage, struct err *err)
+/* Once every content is there. */
+static int finish(struct stage *stage, struct err *err)
 {
     struct buf text;
     buf_init(&text, MANIFEST_TEXT_MAX);
-    int rc = stage->failed.code;
-    if (rc < 0)
-        *err = stage->failed;
-    if (rc == 0)
-        rc = complete(stage, err);
-    if (rc == 0)
-        rc = prove(stage, &text, err);
+    int rc = prove(stage, &text, err);
     if (rc == 0)
         rc = shared_link(stage, err);
     if (rc == 0 && stage->want.set_owner)
@@ -187,9 +266,24 @@ int stage_seal(struct stage *stage, struct err *err)
     if (rc == 0)
         rc = publish(stage, &text, err);
     buf_done(&text);
+    return rc;
+}
+
+int stage_seal(struct stage *stage, struct err *err)
+{
+    int rc = stage->failed.code;
+    if (rc < 0)
+        *err = stage->failed;
     if (rc == 0)
+        rc = complete(stage, err);
+    if (rc == 0 && stage->nagain > 0)
+        return 0;
+    if (rc == 0)
+        rc = finish(stage, err);
+    if (rc == 0) {
         tree_done(&stage->tree); /* it is releases/ID now and stays */
-    else
+        parts_remove(stage->host, NULL);
+    } else
         stage_drop(stage);
     stage->seconds = (double)(clock_mono_ms() - stage->started_ms) / 1000;
     return rc < 0 ? err_wrap(err, "sealing %s", stage->want.id) : 0;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "deployctl/agent/parts.h"
 #include "base/unit.h"
 
 enum { PROBE_BYTES = 4096, EXTRA_BYTES = 1024 * 1024, EXTRA_INODES = 64 };
@@ -36,6 +37,8 @@ int space_check(const struct stage *stage, const struct reuse *reuse, struct err
         if (entry->kind == MANIFEST_FILE && !(cheap && copied))
             need += (entry->size + block - 1) / block * block;
     }
+    uint64_t had = parts_bytes(stage);
+    need -= had < need - EXTRA_BYTES ? had : need - EXTRA_BYTES;
     uint64_t free_bytes = (uint64_t)fs.f_bavail * block;
     uint64_t keep = (uint64_t)fs.f_blocks * block / 100 * STAGE_RESERVE_PERCENT;
     if (need + keep > free_bytes) {

@@ -15,6 +15,8 @@
 #include "base/clock.h"
 #include "base/unit.h"
 #include "deployctl/agent/about.h"
+#include "deployctl/agent/bases.h"
+#include "deployctl/agent/parts.h"
 #include "deployctl/agent/reuse.h"
 #include "deployctl/agent/shared.h"
 #include "deployctl/agent/space.h"
@@ -107,6 +109,7 @@ static int read_want(const json_t *request, struct stage_want *want, struct err 
         rc = read_owner(jsonx_text(request, "owner", NULL), want, err);
     want->fsync_each = strcmp(jsonx_text(request, "durability", "syncfs"), "fsync") == 0;
     want->any_links = strcmp(jsonx_text(request, "links", "inside"), "any") == 0;
+    want->chunks = jsonx_bool(request, "chunks", false);
     want->keep_modes = strcmp(jsonx_text(request, "modes", "normal"), "keep") == 0;
     return rc;
 }
@@ -156,7 +159,10 @@ void stage_free(struct stage *stage)
 {
     if (stage == NULL)
         return;
-    stage_drop(stage);
+    if (stage->received_bytes < PARTS_WORTH_BYTES && stage->resumed == 0)
+        stage_drop(stage);
+    auto_close_(&stage->file);
+    tree_done(&stage->tree);
     for (size_t i = 0; i < stage->want.nshared_dirs; i++)
         free(stage->want.shared_dirs[i]);
     for (size_t i = 0; i < stage->want.nshared_files; i++)
@@ -166,6 +172,9 @@ void stage_free(struct stage *stage)
     free(stage->leader);
     free(stage->content);
     free(stage->missing);
+    free(stage->copies);
+    free(stage->again);
+    bases_free(stage->bases);
     free(stage->view.known);
     json_decref(stage->about);
     digest_free(stage->digest);
@@ -357,12 +366,20 @@ static int prepare(struct stage *stage, const struct host_releases *list, struct
     if (reuse == NULL)
         return err->code;
     int rc = space_check(stage, reuse, err);
+    if (rc == ERR_LIMIT && (rc = parts_remove(stage->host, err)) == 0)
+        rc = space_check(stage, reuse, err);
     if (rc == 0)
         rc = make_tree(stage, err);
     if (rc == 0)
         rc = reuse_place(stage, reuse, err);
+    if (rc == 0)
+        rc = parts_take(stage, err);
+    if (rc == 0)
+        rc = list_missing(stage, err);
+    if (rc == 0 && stage->want.chunks && (stage->bases = bases_find(stage, reuse, err)) == NULL)
+        rc = err->code;
     reuse_free(reuse);
-    return rc < 0 ? rc : list_missing(stage, err);
+    return rc;
 }
 
 int stage_begin(struct stage *stage, struct err *err)
@@ -373,7 +390,7 @@ int stage_begin(struct stage *stage, struct err *err)
     if (rc == 0)
         rc = read_manifest(stage, err);
     if (rc == 0)
-        rc = empty_folder(host, HOST_INCOMING, err);
+        rc = parts_collect(host, err);
     if (rc == 0)
         rc = empty_folder(host, HOST_TRASH, err);
     if (rc == 0) {

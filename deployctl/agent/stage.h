@@ -1,8 +1,13 @@
 /* stage.h - one release on its way in: unpacked under releases/.incoming/ID, sealed into
  * releases/ID.
  *
- * begin and seal are long and run on a thread of the pool; receive runs on the loop.  Never two of
- * them at once.  Whatever fails, the incoming folder is removed at once, which frees the disk.
+ * begin, chunks and seal are long and run on a thread of the pool; receive runs on the loop, whole
+ * contents also beside chunks.  Whatever fails, the incoming folder is removed at once, which frees
+ * the disk; what a cut connection leaves is kept for the next try (parts.h).
+ *
+ * A large content may come as a program (plan/delta.h): its bytes are written where they belong as
+ * they arrive, what is copied from bases (bases.h) is noted and done by seal, which compares the
+ * digest.  A program that did not make the right content is no failure: it is asked for again.
  */
 #ifndef DEPLOYCTL_AGENT_STAGE_H
 #define DEPLOYCTL_AGENT_STAGE_H
@@ -18,6 +23,7 @@
 #include "deployctl/agent/host.h"
 #include "deployctl/agent/tree.h"
 #include "deployctl/agent/trust.h"
+#include "deployctl/plan/delta.h"
 #include "deployctl/plan/manifest.h"
 #include "deployctl/wire/digest.h"
 #include "deployctl/wire/squeeze.h"
@@ -26,6 +32,7 @@ enum {
     STAGE_MANIFEST_MAX = 64 * 1024 * 1024, /* compressed */
     STAGE_SHARED_MAX = 256,
     STAGE_RESERVE_PERCENT = 5, /* of space and inodes stay free */
+    STAGE_COPIES_MAX = 1000000,
 };
 
 /* What the request asks for; texts are owned. */
@@ -36,12 +43,20 @@ struct stage_want {
     char *shared_dirs[STAGE_SHARED_MAX], *shared_files[STAGE_SHARED_MAX];
     size_t nshared_dirs, nshared_files;
     bool fsync_each, any_links, keep_modes;
+    bool chunks; /* the other side knows programs */
     bool set_owner;
     uid_t uid;
     gid_t gid;
 };
 
-enum stage_content { STAGE_NOT_A_FILE, STAGE_MISSING, STAGE_HERE };
+/* COMING: its program is complete, and not carried out yet. */
+enum stage_content { STAGE_NOT_A_FILE, STAGE_MISSING, STAGE_COMING, STAGE_HERE };
+struct stage_copy { /* a step of a program */
+    uint32_t entry;
+    uint64_t offset; /* in the new content */
+    uint64_t index, count;
+};
+struct bases;
 struct stage {
     struct host *host; /* = &view */
     struct host
@@ -52,22 +67,32 @@ struct stage {
     struct buf packed;           /* the manifest as it arrives */
     struct manifest manifest;
     /* per entry: */
-    uint32_t *leader;              /* lowest entry with the same content; itself if it is that */
-    unsigned char *content;        /* enum stage_content, of leaders */
-    bool have;                     /* the release is here already */
-    uint32_t *missing;             /* leaders to be sent, ascending */
-    size_t nmissing, next_missing; /* how many of them are complete */
+    uint32_t *leader;       /* lowest entry with the same content; itself if it is that */
+    unsigned char *content; /* enum stage_content, of leaders */
+    bool have;              /* the release is here already */
+    uint32_t *missing;      /* leaders to be sent, ascending */
+    size_t nmissing, nreceived;
     uint64_t missing_bytes;
     struct tree tree;
     struct digest *digest;
     struct unsqueeze *unsqueeze;
-    int file;                /* being received; -1 = none */
-    uint64_t got;            /* bytes of it */
+    int file;           /* being received; -1 = none */
+    uint32_t receiving; /* whose content it is */
+    uint64_t got;       /* bytes of it */
+    bool program;       /* it comes as one */
+    struct delta_reader reader;
+    struct bases *bases;       /* NULL = none */
+    bool bases_busy;           /* a thread works on them */
+    struct stage_copy *copies; /* owned */
+    size_t ncopies, copies_cap;
+    uint32_t *again; /* owned: programs did not make these; missing once more */
+    size_t nagain;
     struct err failed;       /* the first failure; code ERR_NONE if none */
     uint64_t received_bytes; /* on the wire */
     int64_t started_ms;
     double seconds;         /* set by seal */
     size_t reused, damaged; /* contents from releases here; of them not what they should be */
+    size_t resumed;         /* contents from a staging that was cut */
 };
 
 /* Reads and checks the request; users and groups are looked up.  The manifest comes after. */
@@ -81,9 +106,9 @@ int stage_manifest_piece(struct stage *stage, const void *data, size_t len, stru
 int stage_begin(struct stage *stage, struct err *err);
 /* One data frame's payload.  A failure is kept in stage->failed and told at seal. */
 void stage_receive(struct stage *stage, const char *payload, size_t len);
-/* Completes, proves, makes durable, renames into place (seal.c). */
+/* Completes, proves, makes durable, renames into place (seal.c); or sets `again`. */
 int stage_seal(struct stage *stage, struct err *err);
-/* Removes the incoming folder. */
+/* Removes the incoming folder, when it is not to be gone on with. */
 void stage_drop(struct stage *stage);
 
 #endif

@@ -117,7 +117,7 @@ int tree_create(struct tree *tree, const char *path, uint64_t size, struct err *
         openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, NEW_FILE_MODE);
     if (fd < 0)
         return err_sys(err, errno, "creating %s", path);
-    if (size >= RESERVE_FROM_BYTES && fallocate(fd, 0, 0, (off_t)size) < 0 &&
+    if (size >= RESERVE_FROM_BYTES && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 &&
         (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
         return err_sys(err, errno, "reserving %llu bytes for %s", (unsigned long long)size, path);
     return take_fd(&fd);

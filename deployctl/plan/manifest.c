@@ -517,3 +517,39 @@ bool manifest_id_parse(const char *id, uint64_t *ret_number)
         *ret_number = number;
     return true;
 }
+
+const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path)
+{
+    size_t low = 0, high = manifest->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(manifest->entries[middle].path, path);
+        if (order == 0)
+            return &manifest->entries[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+bool manifest_alike(const char *a, const char *b)
+{
+    for (;;) {
+        if (is_digit(*a) && is_digit(*b)) {
+            while (is_digit(*a))
+                a++;
+            while (is_digit(*b))
+                b++;
+        }
+        if (*a != *b)
+            return false;
+        if (*a == '\0')
+            return true;
+        a++;
+        b++;
+    }
+}

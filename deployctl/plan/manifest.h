@@ -60,6 +60,10 @@ int manifest_parse(const char *text, size_t len, bool short_form, struct manifes
 bool manifest_write(const struct manifest *manifest, bool short_form, struct buf *out);
 /* Sorts entries a caller has put together and checks them like manifest_parse. */
 int manifest_seal(struct manifest *manifest, struct err *err);
+/* The entry with that path, or NULL. */
+const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path);
+/* Two paths that differ in numbers alone: "lib/app-1.9.jar", "lib/app-1.10.jar". */
+bool manifest_alike(const char *a, const char *b);
 /* Path rules alone, and link rules: relative targets stay inside unless any_links. */
 int manifest_check_path(const char *path, struct err *err);
 int manifest_check_link(const char *path, const char *target, bool any_links, struct err *err);

@@ -47,6 +47,7 @@
  * stage*    {"id","digest","entries": N,"bytes": N,"shared_dirs":[],"shared_files":[],
  *            "durability": "syncfs"|"fsync","owner": TEXT|null,"token",
  *            "links": "inside"|"any" (absent: inside), "modes": "normal"|"keep" (absent: normal),
+ *            "chunks": bool (absent: no),
  *            "about": {"app","signature","irreversible","message","who","hooks": {}} (absent:
  *            nothing; agent/about.h)}.  "denied": this host wants a signature (agent/trust.h), and
  *            there is none by a key that it trusts.  An older agent takes no notice of it.
@@ -55,13 +56,25 @@
  *           -> {"have": true} when the release is already here complete, else
  *              {"missing": [entry index ...], "reserved": bytes}: each content is asked for once
  *              (the lowest index that has it).  "limit" when space or inodes do not suffice.
- *              Also "reused": contents taken from releases here, "damaged": of these not usable.
+ *              Also "reused": contents taken from releases here, "damaged": of these not usable,
+ *              "resumed": contents that an earlier try had brought.
+ *              With "chunks", of large missing contents that something here may be alike to:
+ *              "bases": [{"entry": N,"sums": TEXT}...], the sums (plan/delta.h) of its chunks of
+ *              chunker_coarse(size of the new content) (plan/chunker.h).  An older agent gives
+ *              none.
+ * chunks*   {"id","bases": [{"entry": N,"average": N,"runs": [FIRST,COUNT...]}...],"token"} ->
+ *           {"bases": [{"entry": N,"sums": TEXT}...]}: the regions made by these chunks, cut again
+ *           with another average; they are numbered behind the coarse ones.  Whole contents may
+ *           be sent meanwhile, programs not.
  * data      FRAME_DATA: 4-byte big-endian entry index, 1 byte flags (PROTO_LAST: last piece of this
- *           content), then a piece of the content's zstd frame.  Contents one after another.
- *           A failure is told at `seal`.
+ *           content; PROTO_PROGRAM: it is a program, plan/delta.h), then a piece of the zstd frame
+ *           of the content or program.  Contents one after another.  A failure is told at `seal`.
  * seal*     {"id","token"} -> {"bytes_received","seconds"} when every content is verified, the tree
- *           is complete and durable, and renamed to releases/ID.
- * unstage*  {"id","token"} -> {} removes an unfinished staging.
+ *           is complete and durable, and renamed to releases/ID.  With programs also
+ *           {"again": [entry index ...]}: these did not come out right (what they were made from
+ *           has changed); send them whole, and seal again.
+ * unstage*  {"id","token"} -> {} removes an unfinished staging.  One that was cut by a lost
+ *           connection or a kill is taken up by the next `stage` instead (agent/parts.h).
  * record*   {"record": {...},"token"} -> {}: .deploy/rollout written durably (CONTRACT.md §4).
  * step*     {"step": TEXT,"token"} -> {}: what `holder.step` shows.
  * hook*     {"name","command","timeout_s","env": {},"token"} -> {"code","output"}
@@ -125,7 +138,8 @@ enum {
     PROTO_PING_MS = 5000,
     PROTO_SILENCE_MS = 20000,
     PROTO_WATCH_MS = 5000,
-    PROTO_LAST = 1, /* flag of a data frame */
+    PROTO_LAST = 1, /* flags of a data frame */
+    PROTO_PROGRAM = 2,
     PROTO_DATA_HEADER = 5,
 };
 

@@ -48,7 +48,7 @@ int sums_of(int fd, uint64_t offset, uint64_t len, uint64_t average, size_t max,
             struct digest *digest, struct delta_list *ret, struct err *err)
 {
     struct summing s = { .digest = digest, .max = max, .list = ret };
-    AUTO_FREE unsigned char *space = malloc(READ_BYTES);
+    AUTO_FREE unsigned char *space = malloc(len < READ_BYTES ? (size_t)len + 1 : READ_BYTES);
     if (space == NULL)
         return err_set(err, ERR_MEMORY, "no memory to read chunks");
     int rc = 0;

@@ -406,7 +406,7 @@ def test_killed_at_any_moment(program, app):
                 assert hashlib.sha256(file.read()).hexdigest().startswith(one.split("-")[1])
         if release.id in releases(app):
             check_whole(app, release, {**contents, "round": str(round_).encode()})
-    assert kills > 10 and done > 0
+    assert kills > 4 and done > 0
     with Agent(program, app) as agent:
         agent.hold(epoch=1000)
         release = Release({"after": b"all"}, number=number + 1)
