@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "deployctl/fleet/deltas.h"
 #include "deployctl/fleet/pack.h"
 #include "deployctl/fleet/scan.h"
 #include "deployctl/wire/digest.h"
@@ -51,6 +52,7 @@ struct source {
     size_t hashing; /* jobs under way */
     struct err failure;
     struct content *contents;
+    struct deltas *deltas;
     struct waiter *waiters;
     struct job *jobs;
 };
@@ -346,7 +348,8 @@ struct source *source_open(struct loop *loop, const struct source_options *optio
     source->fn = fn;
     source->context = context;
     source->shared = shared_new(options, err);
-    if (!source->shared || start_job(source, 0, scan_work, scan_done, err) < 0) {
+    source->deltas = deltas_new(loop, source, err);
+    if (!source->shared || !source->deltas || start_job(source, 0, scan_work, scan_done, err) < 0) {
         source_free(source);
         return NULL;
     }
@@ -357,6 +360,7 @@ void source_free(struct source *source)
 {
     if (!source)
         return;
+    deltas_free(source->deltas);
     if (source->shared)
         atomic_store(&source->shared->stop, true);
     while (source->jobs) {
@@ -488,4 +492,13 @@ int source_piece(struct source *source, size_t entry, uint64_t offset, void *dat
 uint64_t source_packed_bytes(const struct source *source, size_t entry)
 {
     return source->contents[entry].item.len;
+}
+
+struct deltas *source_deltas(const struct source *source) { return source->deltas; }
+
+int source_open_entry(const struct source *source, size_t entry, struct err *err)
+{
+    const char *path = source->shared->manifest.entries[entry].path;
+    int fd = openat(source->shared->dirfd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? err_sys(err, errno, "opening %s", path) : fd;
 }

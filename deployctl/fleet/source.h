@@ -21,6 +21,7 @@ enum {
 };
 
 struct source;
+struct deltas; /* deltas.h */
 struct source_options {
     const char *path;
     const struct opt_names *exclude;
@@ -48,6 +49,10 @@ void source_forget(struct source *source, void *context); /* its fn is not calle
 /* Copies at most `max` bytes at `offset` of a ready content; *ret_last: none are behind them. */
 int source_piece(struct source *source, size_t entry, uint64_t offset, void *data, size_t max,
                  size_t *ret_len, bool *ret_last, struct err *err);
+/* Its large contents as programs; the source's own. */
+struct deltas *source_deltas(const struct source *source);
+/* The file of an entry, opened for reading; the caller's.  It may have changed since. */
+int source_open_entry(const struct source *source, size_t entry, struct err *err);
 uint64_t source_packed_bytes(const struct source *source, size_t entry);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deployctl/fleet/deltas.h"
 #include "deployctl/wire/proto.h"
 #include "io/jsonx.h"
 
@@ -11,21 +12,29 @@
 struct ticket {
     struct upload *upload; /* NULL once it is gone */
 };
+/* A content to send. */
+struct item {
+    size_t entry;
+    struct delta *delta; /* as a program; NULL = whole */
+};
 struct upload {
     struct loop *loop;
     struct session *session;
     struct source *source;
+    struct deltas *deltas;
     const char *id, *token;
     void (*fn)(void *context, const struct upload_result *result, const struct err *err);
     void *context;
     struct loop_timer *timer; /* to go on from the loop, not from a callback */
     struct ticket *ticket;    /* of the request under way */
     struct upload_result result;
-    size_t packed_at;  /* of the manifest */
-    bool manifest_out; /* and the empty frame behind it */
-    size_t *missing;   /* owned */
-    size_t nmissing, at;
+    size_t packed_at;   /* of the manifest */
+    bool manifest_out;  /* and the empty frame behind it */
+    struct item *items; /* owned; whole contents first */
+    size_t nitems, at;
     uint64_t offset, done, total;
+    bool asked, answered; /* about chunks */
+    bool again;           /* what programs did not make right is sent whole */
     bool sealing, over;
     struct err failure; /* to be told from the timer */
 };
@@ -67,11 +76,51 @@ static void fail_soon(struct upload *u, const struct err *err)
     loop_timer_arm(u->timer, 0);
 }
 
+static void go_on(void *context);
+
+static int check_entry(const struct upload *u, json_int_t entry, struct err *err)
+{
+    const struct manifest *manifest = source_manifest(u->source);
+    if (entry < 0 || (size_t)entry >= manifest->count ||
+        manifest->entries[entry].kind != MANIFEST_FILE)
+        return err_set(err, ERR_PROTOCOL, "the agent asked for a content that does not exist");
+    return 0;
+}
+
+/* Its old contents changed under it.  Once, for nothing can be wrong with whole contents. */
+static int read_again(struct upload *u, const json_t *list, struct err *err)
+{
+    if (u->again || json_array_size(list) > u->nitems)
+        return err_set(err, ERR_PROTOCOL, "the agent asked for contents once more");
+    u->again = true;
+    u->at = 0;
+    u->nitems = json_array_size(list);
+    for (size_t i = 0; i < u->nitems; i++) {
+        json_int_t entry = json_integer_value(json_array_get(list, i));
+        if (check_entry(u, entry, err) < 0)
+            return err->code;
+        u->items[i] = (struct item){ .entry = (size_t)entry };
+        u->total += source_manifest(u->source)->entries[entry].size;
+    }
+    return 0;
+}
+
 static void on_sealed(void *context, const json_t *answer, const struct err *err)
 {
     struct upload *u = redeem(context, answer);
-    if (u)
+    struct err own;
+    if (!u)
+        return;
+    const json_t *again = json_object_get(answer, "again");
+    if (err || json_array_size(again) == 0) {
         finish(u, err);
+        return;
+    }
+    u->sealing = false;
+    if (read_again(u, again, &own) < 0)
+        finish(u, &own);
+    else
+        go_on(u);
 }
 
 static void seal(struct upload *u)
@@ -83,36 +132,130 @@ static void seal(struct upload *u)
     ask(u, "seal", params, UPLOAD_SEAL_MS, on_sealed);
 }
 
-static void go_on(void *context);
+/* --- contents as programs -----------------------------------------------------------------------
+ */
+
+static void on_chunks(void *context, const json_t *answer, const struct err *err)
+{
+    struct upload *u = redeem(context, answer);
+    if (!u)
+        return;
+    u->answered = true;
+    const json_t *list = err ? NULL : json_object_get(answer, "bases");
+    for (size_t i = 0; i < u->nitems; i++) {
+        json_t *question = u->items[i].delta ? deltas_question(u->items[i].delta) : NULL;
+        bool known = !question;
+        for (size_t k = 0; !known && k < json_array_size(list); k++) {
+            const json_t *one = json_array_get(list, k);
+            known = jsonx_int(one, "entry", -1) == (int64_t)u->items[i].entry &&
+                    deltas_answer(u->items[i].delta, jsonx_text(one, "sums", ""));
+        }
+        if (!known)
+            u->items[i].delta = NULL;
+        json_decref(question);
+    }
+    go_on(u);
+}
+
+/* Once all of them are planned: one question for what all of them want to know. */
+static void ask_chunks(struct upload *u)
+{
+    json_t *bases = json_array();
+    for (size_t i = 0; i < u->nitems; i++) {
+        if (!u->items[i].delta)
+            continue;
+        enum deltas_state state = deltas_plan(u->deltas, u->items[i].delta, go_on, u);
+        if (state == DELTAS_WAIT) {
+            json_decref(bases);
+            return;
+        }
+        if (state == DELTAS_USELESS)
+            u->items[i].delta = NULL;
+        json_t *question = u->items[i].delta ? deltas_question(u->items[i].delta) : NULL;
+        if (question)
+            json_array_append_new(bases, question);
+    }
+    u->asked = true;
+    u->answered = json_array_size(bases) == 0;
+    if (u->answered) {
+        json_decref(bases);
+        return;
+    }
+    json_t *params = json_object();
+    jsonx_set_text(params, "id", u->id);
+    jsonx_set_text(params, "token", u->token);
+    json_object_set_new(params, "bases", bases);
+    ask(u, "chunks", params, UPLOAD_STAGE_MS, on_chunks);
+}
+
+/* --- pieces ----------------------------------------------------------------------------------- */
+
+/* 1: it can be sent; 0: go_on is called when it can; negative: it failed. */
+static int make_ready(struct upload *u, struct item *item, struct err *err)
+{
+    if (item->delta && !u->answered)
+        return 0;
+    enum deltas_state state =
+        item->delta ? deltas_make(u->deltas, item->delta, go_on, u) : DELTAS_USELESS;
+    if (state == DELTAS_READY)
+        return 1;
+    if (state == DELTAS_WAIT)
+        return 0;
+    item->delta = NULL;
+    return source_want(u->source, item->entry, go_on, u, err);
+}
+
+/* Those behind it are being made meanwhile. */
+static void make_others(struct upload *u)
+{
+    for (size_t i = u->at + 1; i < u->nitems && i <= u->at + UPLOAD_AHEAD; i++) {
+        struct item *item = &u->items[i];
+        if (!item->delta)
+            source_want(u->source, item->entry, NULL, NULL, NULL);
+        else if (u->answered)
+            deltas_make(u->deltas, item->delta, NULL, NULL);
+    }
+}
+
+static void next_item(struct upload *u)
+{
+    const struct item *item = &u->items[u->at++];
+    uint64_t size = source_manifest(u->source)->entries[item->entry].size;
+    u->result.bytes += item->delta ? deltas_fresh_bytes(item->delta) : size;
+    u->done += size;
+    u->offset = 0;
+}
 
 /* The next piece of the present content; false when it has to wait. */
 static bool send_piece(struct upload *u)
 {
-    unsigned char frame[PROTO_DATA_HEADER + UPLOAD_PIECE_BYTES];
-    size_t entry = u->missing[u->at], len = 0;
+    unsigned char frame[PROTO_DATA_HEADER + UPLOAD_PIECE_BYTES], *data = frame + PROTO_DATA_HEADER;
+    struct item *item = &u->items[u->at];
+    size_t len = 0;
     bool last = false;
     struct err err = { 0 };
-    int ready = source_want(u->source, entry, go_on, u, &err);
-    for (size_t i = 1; ready >= 0 && i <= UPLOAD_AHEAD && u->at + i < u->nmissing; i++)
-        source_want(u->source, u->missing[u->at + i], NULL, NULL, NULL);
+    int ready = make_ready(u, item, &err);
+    if (ready >= 0)
+        make_others(u);
     if (ready == 0)
         return false;
-    if (ready < 0 || source_piece(u->source, entry, u->offset, frame + PROTO_DATA_HEADER,
-                                  UPLOAD_PIECE_BYTES, &len, &last, &err) < 0) {
+    if (ready > 0)
+        ready = item->delta ? deltas_piece(u->deltas, item->delta, u->offset, data,
+                                           UPLOAD_PIECE_BYTES, &len, &last, &err)
+                            : source_piece(u->source, item->entry, u->offset, data,
+                                           UPLOAD_PIECE_BYTES, &len, &last, &err);
+    if (ready < 0) {
         fail_soon(u, &err);
         return false;
     }
     for (int i = 0; i < 4; i++)
-        frame[i] = (unsigned char)(entry >> (24 - 8 * i));
-    frame[4] = last ? PROTO_LAST : 0;
+        frame[i] = (unsigned char)(item->entry >> (24 - 8 * i));
+    frame[4] = (unsigned char)((last ? PROTO_LAST : 0) | (item->delta ? PROTO_PROGRAM : 0));
     if (!session_send(u->session, FRAME_DATA, frame, PROTO_DATA_HEADER + len))
         return false;
     u->offset += len;
-    if (last) {
-        u->done += source_manifest(u->source)->entries[entry].size;
-        u->offset = 0;
-        u->at++;
-    }
+    if (last)
+        next_item(u);
     return true;
 }
 
@@ -132,6 +275,9 @@ static bool send_manifest(struct upload *u)
     return u->manifest_out;
 }
 
+/* --- the whole ---------------------------------------------------------------------------------
+ */
+
 static void go_on(void *context)
 {
     struct upload *u = context;
@@ -141,35 +287,54 @@ static void go_on(void *context)
         send_manifest(u);
         return;
     }
-    if (!u->missing || u->sealing)
+    if (!u->items || u->sealing)
         return;
-    while (u->at < u->nmissing && session_has_room(u->session))
+    if (!u->asked)
+        ask_chunks(u);
+    while (u->at < u->nitems && session_has_room(u->session))
         if (!send_piece(u))
             return;
-    if (u->at == u->nmissing)
+    if (u->at == u->nitems)
         seal(u);
+}
+
+/* The delta against what the host has of this content; NULL = it says nothing of it. */
+static struct delta *find_delta(struct upload *u, const json_t *bases, json_int_t entry)
+{
+    for (size_t i = 0; i < json_array_size(bases); i++) {
+        const json_t *base = json_array_get(bases, i);
+        if (jsonx_int(base, "entry", -1) == entry)
+            return deltas_find(u->deltas, (size_t)entry, jsonx_text(base, "sums", ""));
+    }
+    return NULL;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    int order = (x->delta != NULL) - (y->delta != NULL);
+    return order ? order : (x->entry > y->entry) - (x->entry < y->entry);
 }
 
 static int read_missing(struct upload *u, const json_t *answer, struct err *err)
 {
-    const json_t *list = json_object_get(answer, "missing");
-    const struct manifest *manifest = source_manifest(u->source);
+    const json_t *list = json_object_get(answer, "missing"),
+                 *bases = json_object_get(answer, "bases");
     if (!json_is_array(list))
         return err_set(err, ERR_PROTOCOL, "the agent did not say which contents are missing");
-    u->nmissing = json_array_size(list);
-    u->missing = calloc(u->nmissing + 1, sizeof *u->missing);
-    if (!u->missing)
+    u->nitems = json_array_size(list);
+    u->items = calloc(u->nitems + 1, sizeof *u->items);
+    if (!u->items)
         return err_set(err, ERR_MEMORY, "no memory for the list of contents");
-    for (size_t i = 0; i < u->nmissing; i++) {
+    for (size_t i = 0; i < u->nitems; i++) {
         json_int_t entry = json_integer_value(json_array_get(list, i));
-        if (entry < 0 || (size_t)entry >= manifest->count ||
-            manifest->entries[entry].kind != MANIFEST_FILE)
-            return err_set(err, ERR_PROTOCOL, "the agent asked for a content that does not exist");
-        u->missing[i] = (size_t)entry;
-        u->total += manifest->entries[entry].size;
+        if (check_entry(u, entry, err) < 0)
+            return err->code;
+        u->items[i] = (struct item){ (size_t)entry, find_delta(u, bases, entry) };
+        u->total += source_manifest(u->source)->entries[entry].size;
     }
-    u->result.bytes = u->total;
-    u->result.contents = u->nmissing;
+    qsort(u->items, u->nitems, sizeof *u->items, compare_items);
+    u->result.contents = u->nitems;
     return 0;
 }
 
@@ -219,6 +384,7 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
     u->loop = loop;
     u->session = order->session;
     u->source = order->source;
+    u->deltas = source_deltas(order->source);
     u->id = order->id;
     u->token = order->token;
     u->fn = fn;
@@ -227,6 +393,7 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
     jsonx_set_text(params, "digest", source_digest(order->source));
     jsonx_set_int(params, "entries", (int64_t)manifest->count);
     jsonx_set_int(params, "bytes", (int64_t)manifest->bytes);
+    jsonx_set_bool(params, "chunks", true);
     jsonx_set_text(params, "token", order->token);
     ask(u, "stage", params, UPLOAD_STAGE_MS, on_staged);
     loop_timer_arm(u->timer, 0);
@@ -239,9 +406,11 @@ void upload_progress(const struct upload *u, uint64_t *ret_done, uint64_t *ret_t
 {
     *ret_done = u->done;
     *ret_total = u->total;
-    if (u->at < u->nmissing && u->offset > 0) {
-        uint64_t packed = source_packed_bytes(u->source, u->missing[u->at]);
-        uint64_t size = source_manifest(u->source)->entries[u->missing[u->at]].size;
+    if (u->at < u->nitems && u->offset > 0) {
+        const struct item *item = &u->items[u->at];
+        uint64_t packed = item->delta ? deltas_packed_bytes(item->delta)
+                                      : source_packed_bytes(u->source, item->entry);
+        uint64_t size = source_manifest(u->source)->entries[item->entry].size;
         if (packed > 0)
             *ret_done += (uint64_t)((double)size * (double)u->offset / (double)packed);
     }
@@ -255,7 +424,9 @@ void upload_free(struct upload *u)
         u->ticket->upload = NULL;
     if (u->source)
         source_forget(u->source, u);
+    if (u->deltas)
+        deltas_forget(u->deltas, u);
     loop_timer_free(u->timer);
-    free(u->missing);
+    free(u->items);
     free(u);
 }

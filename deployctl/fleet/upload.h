@@ -17,7 +17,7 @@ enum { UPLOAD_STAGE_MS = 600000, UPLOAD_SEAL_MS = 1800000 };
 struct upload;
 struct upload_result {
     bool had;          /* the release was there already */
-    uint64_t bytes;    /* raw bytes of the contents that travelled */
+    uint64_t bytes;    /* raw bytes that travelled: of whole contents, and what is new in others */
     uint64_t contents; /* how many */
 };
 struct upload_order {
