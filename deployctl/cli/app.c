@@ -12,7 +12,9 @@
 #include "base/accounts.h"
 #include "base/auto.h"
 #include "base/buf.h"
+#include "base/unit.h"
 #include "deployctl/cli/progress.h"
+#include "deployctl/plan/pace.h"
 
 enum { FILE_MAX = 4 * 1024 * 1024, HOSTNAME_MAX = 256 };
 
@@ -116,11 +118,25 @@ static void fill_order(struct app *app, enum driver_verb verb)
     };
 }
 
+static bool take_rate(struct app *app, const char *text)
+{
+    struct err err;
+    int64_t rate = 0;
+    if (unit_size(text, &rate, &err) < 0)
+        app_error("--rate-limit: %s", err.text);
+    else if (rate < PACE_RATE_MIN)
+        app_error("--rate-limit %s: less than %d KB a second is too slow", text,
+                  PACE_RATE_MIN / 1024);
+    else
+        app->recipe.rollout.rate_limit = rate;
+    return rate >= PACE_RATE_MIN;
+}
+
 bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_code)
 {
     struct err err;
     const char *hosts = cli_value(cli, "hosts"), *ssh = cli_value(cli, "ssh-config");
-    const char *file = cli_value(cli, "file");
+    const char *file = cli_value(cli, "file"), *rate = cli_value(cli, "rate-limit");
     *app = (struct app){ .cli = cli };
     recipe_init(&app->recipe);
     app->json = cli_flag(cli, "json");
@@ -143,6 +159,10 @@ bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_
             app_error("no memory for the path of freeze_file");
             return false;
         }
+    }
+    if (rate && !take_rate(app, rate)) {
+        *ret_code = APP_USAGE;
+        return false;
     }
     if (hosts && recipe_select(&app->recipe, hosts, &err) < 0) {
         app_error("%s", err.text);

@@ -4,6 +4,11 @@
 #include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
 
+const struct cli_option cmd_order_resume_options[] = {
+    { "rate-limit", 0, "SIZE", "Bytes a second for all hosts together, as 5MB." },
+    { NULL, 0, NULL, NULL },
+};
+
 static int run(struct cli *cli, enum driver_verb verb)
 {
     struct app app;

@@ -17,6 +17,7 @@ const struct cli_option cmd_release_options[] = {
     { "bake", 0, "TIME", "How long the canary is watched." },
     { "hold", 0, NULL, "Stop after the canary and wait for `promote`." },
     { "batch", 0, "25%|N", "How many hosts between two verdicts." },
+    { "rate-limit", 0, "SIZE", "Bytes a second for all hosts together, as 5MB." },
     { "message", 'm', "TEXT", "Why; kept on the hosts." },
     { "irreversible", 0, "WHAT", "What of it cannot be undone; going back over it wants --yes." },
     { "despite", 0, NULL, "Release it although it was judged bad before." },

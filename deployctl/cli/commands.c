@@ -67,6 +67,7 @@ static const struct cli_command commands[] = {
       .help = "Go on with a held or paused rollout; its canary counts as good." },
     { .name = "resume", .words = "[SOURCE]", .max_words = 1,
       .run = cmd_order_resume, .complete = complete_source,
+      .options = cmd_order_resume_options,
       .help = "Go on with a rollout that stopped.\n\nWithout one, hosts that are not on the "
               "fleet's release are brought to it." },
     { .name = "abort", .words = "", .run = cmd_order_abort,

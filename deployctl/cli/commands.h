@@ -28,7 +28,8 @@ int cmd_manual_run(struct cli *cli);
 
 extern const struct cli_option cmd_release_options[], cmd_simulate_options[],
     cmd_rollback_options[], cmd_agent_options[], cmd_agent_check_options[],
-    cmd_view_history_options[], cmd_verify_options[], cmd_bootstrap_options[], cmd_diff_options[];
+    cmd_view_history_options[], cmd_verify_options[], cmd_bootstrap_options[], cmd_diff_options[],
+    cmd_order_resume_options[];
 
 int commands_main(int argc, char **argv);
 

@@ -530,6 +530,7 @@ void driver_free(struct driver *driver)
     driver->judging = driver->deciding = false; /* sessions that end now change nothing more */
     free_hosts(driver);
     source_free(driver->source);
+    turns_free(driver->turns);
     sign_key_free(driver->sign_key);
     loop_timer_free(driver->timer);
     loop_timer_free(driver->progress);
@@ -569,6 +570,11 @@ static int start_source(struct driver *driver, struct err *err)
                                       .keep_modes = deploy->modes == RECIPE_MODES_KEEP };
     if (!driver->order.source)
         return 0;
+    int64_t rate = driver->recipe->rollout.rate_limit;
+    if (rate > 0)
+        driver->turns = turns_new(driver->loop, rate, UPLOAD_PIECE_BYTES, err);
+    if (rate > 0 && !driver->turns)
+        return err->code;
     driver->source = source_open(driver->loop, &options, on_source, driver, err);
     return driver->source ? 0 : err->code;
 }

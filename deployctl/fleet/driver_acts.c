@@ -285,7 +285,12 @@ static void start_upload(struct driver_host *host)
     jsonx_set_text(stage, "links", deploy->links == RECIPE_LINKS_ANY ? "any" : "inside");
     jsonx_set_text(stage, "modes", deploy->modes == RECIPE_MODES_KEEP ? "keep" : "normal");
     json_object_set_new(stage, "about", driver_about(driver));
-    struct upload_order order = { host->session, driver->source, driver->id, driver->token, stage };
+    struct upload_order order = { .session = host->session,
+                                  .source = driver->source,
+                                  .turns = driver->turns,
+                                  .id = driver->id,
+                                  .token = driver->token,
+                                  .stage = stage };
     upload_free(host->upload);
     host->upload = upload_start(driver->loop, &order, on_uploaded, host, &err);
     if (!host->upload)

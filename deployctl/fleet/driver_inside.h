@@ -101,6 +101,7 @@ struct driver {
     struct loop_watch *input;  /* while a question is open */
     struct sign_key *sign_key; /* NULL = releases are not signed */
     struct source *source;
+    struct turns *turns; /* [rollout] rate_limit; NULL = none */
     bool source_done, source_failed;
     struct err source_err;
     bool deciding, decided, asked, question_open, left;

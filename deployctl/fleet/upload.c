@@ -22,6 +22,7 @@ struct upload {
     struct session *session;
     struct source *source;
     struct deltas *deltas;
+    struct turns *turns;
     const char *id, *token;
     void (*fn)(void *context, const struct upload_result *result, const struct err *err);
     void *context;
@@ -231,19 +232,21 @@ static bool send_piece(struct upload *u)
 {
     unsigned char frame[PROTO_DATA_HEADER + UPLOAD_PIECE_BYTES], *data = frame + PROTO_DATA_HEADER;
     struct item *item = &u->items[u->at];
-    size_t len = 0;
+    size_t len = 0, most = UPLOAD_PIECE_BYTES;
     bool last = false;
     struct err err = { 0 };
     int ready = make_ready(u, item, &err);
     if (ready >= 0)
         make_others(u);
-    if (ready == 0)
+    if (ready > 0 && u->turns)
+        most = turns_ask(u->turns, go_on, u);
+    if (ready == 0 || most == 0)
         return false;
     if (ready > 0)
-        ready = item->delta ? deltas_piece(u->deltas, item->delta, u->offset, data,
-                                           UPLOAD_PIECE_BYTES, &len, &last, &err)
-                            : source_piece(u->source, item->entry, u->offset, data,
-                                           UPLOAD_PIECE_BYTES, &len, &last, &err);
+        ready =
+            item->delta
+                ? deltas_piece(u->deltas, item->delta, u->offset, data, most, &len, &last, &err)
+                : source_piece(u->source, item->entry, u->offset, data, most, &len, &last, &err);
     if (ready < 0) {
         fail_soon(u, &err);
         return false;
@@ -254,6 +257,8 @@ static bool send_piece(struct upload *u)
     if (!session_send(u->session, FRAME_DATA, frame, PROTO_DATA_HEADER + len))
         return false;
     u->offset += len;
+    if (u->turns)
+        turns_spend(u->turns, len);
     if (last)
         next_item(u);
     return true;
@@ -270,6 +275,8 @@ static bool send_manifest(struct upload *u)
             !session_send(u->session, FRAME_MANIFEST, packed->data + u->packed_at, len))
             return false;
         u->packed_at += len;
+        if (u->turns)
+            turns_spend(u->turns, len);
     }
     u->manifest_out = session_send(u->session, FRAME_MANIFEST, "", 0);
     return u->manifest_out;
@@ -384,6 +391,7 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
     u->loop = loop;
     u->session = order->session;
     u->source = order->source;
+    u->turns = order->turns;
     u->deltas = source_deltas(order->source);
     u->id = order->id;
     u->token = order->token;
@@ -426,6 +434,8 @@ void upload_free(struct upload *u)
         source_forget(u->source, u);
     if (u->deltas)
         deltas_forget(u->deltas, u);
+    if (u->turns)
+        turns_forget(u->turns, u);
     loop_timer_free(u->timer);
     free(u->items);
     free(u);

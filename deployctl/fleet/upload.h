@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "deployctl/fleet/session.h"
 #include "deployctl/fleet/source.h"
+#include "deployctl/fleet/turns.h"
 #include "io/loop.h"
 
 enum { UPLOAD_PIECE_BYTES = 128 * 1024, UPLOAD_AHEAD = 8 };
@@ -23,6 +24,7 @@ struct upload_result {
 struct upload_order {
     struct session *session;
     struct source *source;
+    struct turns *turns; /* NULL = as fast as it goes */
     const char *id, *token;
     json_t *stage; /* stolen: {"shared_dirs","shared_files","durability","owner","links","modes"} */
 };

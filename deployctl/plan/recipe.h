@@ -49,6 +49,7 @@ struct recipe_rollout {
     struct unit_share batch, max_unavailable, max_failed, max_unreachable;
     int64_t healthy_for_ms, ready_timeout_ms, progress_deadline_ms, confirm_within_ms;
     int on_failure;
+    int64_t rate_limit;     /* bytes a second; 0 = none */
     const char *zone_label; /* NULL = no zones */
 };
 struct recipe_rollback {

@@ -125,6 +125,8 @@ static const struct opt rollout_rows[] = {
       .help = "The lease: a host that is not confirmed in time goes back by itself, also when deployctl is gone." },
     { .key = "on_failure", .type = OPT_CHOICE, OPT_FIELD(struct recipe_rollout, on_failure), .initial = "rollback", .choices = failures,
       .help = "rollback: bring back every host that was switched. pause: stop and wait for resume or abort." },
+    { .key = "rate_limit", .type = OPT_SIZE, OPT_FIELD(struct recipe_rollout, rate_limit), .min = 8192, .max = (int64_t)1 << 40, .example = "5MB",
+      .help = "How many bytes a second a release is sent with, to all hosts together; they take turns. The default is no limit." },
     { .key = "zone_label", .type = OPT_TEXT, OPT_FIELD(struct recipe_rollout, zone_label), .example = "zone",
       .help = "The label that says in which zone a host is: no batch has hosts of two zones, one zone follows the "
               "other, and canary hosts are spread over them." },
