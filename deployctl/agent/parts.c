@@ -55,8 +55,8 @@ static void find_newest(DIR *dir, char name[static MANIFEST_ID_MAX])
     }
 }
 
-/* Everything but the parts that are young enough. */
-static int remove_others(DIR *dir, struct err *err)
+/* Everything; or everything but the parts that are young enough. */
+static int remove_all(DIR *dir, bool but_parts, struct err *err)
 {
     struct stat st;
     int64_t now_s = clock_wall_us() / 1000000;
@@ -66,7 +66,7 @@ static int remove_others(DIR *dir, struct err *err)
         const char *name = entry->d_name;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
-        bool part = strcmp(name, PARTS) == 0 || strcmp(name, OLDER) == 0;
+        bool part = but_parts && (strcmp(name, PARTS) == 0 || strcmp(name, OLDER) == 0);
         if (!part || fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             now_s - st.st_ctim.tv_sec > PARTS_AGE_S)
             rc = durable_remove_tree(dirfd(dir), name, err);
@@ -92,20 +92,21 @@ int parts_collect(const struct host *host, struct err *err)
             rc = err_sys(err, errno, "keeping what was received before");
     }
     if (rc == 0)
-        rc = remove_others(dir, err);
+        rc = remove_all(dir, true, err);
     closedir(dir);
     return rc;
 }
 
 int parts_remove(const struct host *host, struct err *err)
 {
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < PARTS_FOLDERS; i++) {
-        AUTO_CLOSE int incoming =
-            durable_open_beneath(host->releases, HOST_INCOMING, O_RDONLY | O_DIRECTORY, 0);
-        if (incoming >= 0)
-            rc = durable_remove_tree(incoming, strchr(parts_folders[i], '/') + 1, err);
-    }
+    struct stat st;
+    if (fstatat(host->releases, HOST_INCOMING, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : err_sys(err, errno, "releases/" HOST_INCOMING);
+    DIR *dir = open_incoming(host, err);
+    if (dir == NULL)
+        return err != NULL ? (int)err->code : ERR_SYSTEM;
+    int rc = remove_all(dir, false, err);
+    closedir(dir);
     return rc;
 }
 

@@ -24,7 +24,8 @@ extern const char *const parts_folders[PARTS_FOLDERS]; /* below releases/ */
 
 /* The lock is held: whatever lies in .incoming is nobody's.  Makes .incoming if it is not there. */
 int parts_collect(const struct host *host, struct err *err);
-int parts_remove(const struct host *host, struct err *err); /* all of them */
+/* All that lies in .incoming. */
+int parts_remove(const struct host *host, struct err *err);
 /* Bytes on the disk of the parts that have the size of a content which is missing. */
 uint64_t parts_bytes(const struct stage *stage);
 /* Moves those with the right digest into the tree. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/auto.h"
+#include "deployctl/agent/parts.h"
 #include "io/durable.h"
 
 enum { TRASH_MODE = 0700 };
@@ -54,7 +55,7 @@ int prune_run(struct prune *prune, struct err *err)
     for (size_t i = 0; rc == 0 && i < prune->count; i++)
         if (prune->at[i].remove)
             rc = remove_one(prune, trash, &prune->at[i], err);
-    return rc;
+    return rc == 0 && prune->parts && !prune->dry ? parts_remove(prune->host, err) : rc;
 }
 
 void prune_done(struct prune *prune)

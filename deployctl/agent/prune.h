@@ -21,6 +21,7 @@ struct prune {
     struct prune_release *at; /* newest first; owned */
     size_t count;
     bool dry;
+    bool parts;     /* also what cut stagings have left */
     uint64_t bytes; /* of what was (or would be) removed */
     struct err failed;
 };

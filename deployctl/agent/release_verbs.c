@@ -344,6 +344,7 @@ static void on_state(void *context, json_t *result, const struct err *err, json_
     }
     prune->host = &talk->host;
     prune->dry = jsonx_bool(act->request, "dry", false);
+    prune->parts = talk->stage == NULL;
     choose(act, prune, &list, result);
     host_list_done(&list);
     act->data = prune;
