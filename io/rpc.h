@@ -59,6 +59,9 @@ const struct rpc_peer *rpc_conn_peer(const struct rpc_conn *conn);
  * when the peer was gone by then.  One per call. */
 typedef void rpc_end_fn(void *context, const json_t *result, const struct err *err, bool heard);
 void rpc_call_watch(struct rpc_call *call, rpc_end_fn *fn, void *context);
+/* Within that fn: the answer waits until it is released, which must come. */
+void rpc_call_hold(struct rpc_call *call);
+void rpc_call_release(struct rpc_call *call);
 struct rpc_conn *rpc_call_conn(const struct rpc_call *call); /* NULL once the peer is gone */
 const struct rpc_peer *rpc_call_peer(const struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result); /* steals result; NULL = {} */

@@ -37,6 +37,8 @@ struct rpc_call {
     json_t *id; /* NULL = the answer goes into the void */
     rpc_end_fn *on_end;
     void *end_context;
+    bool held;
+    json_t *message; /* owned: the answer, while it is held */
     LIST_ENTRY(rpc_call) link;
 };
 struct rpc_conn {
@@ -439,42 +441,67 @@ static void end_call(struct rpc_call *call)
     free(call);
 }
 
-void rpc_reply(struct rpc_call *call, json_t *result)
+/* A reply that is too large is told instead of dropping the peer without a word.  Steals. */
+static void send_answer(struct rpc_conn *conn, json_t *id, json_t *message)
 {
+    struct buf line;
     struct err err;
 
-    tell_end(call, result, NULL);
-    if (!call->conn || !call->id) {
-        json_decref(result);
-        end_call(call);
-        return;
-    }
-    /* A reply that is too large is told instead of dropping the peer without a word. */
-    struct rpc_conn *conn = call->conn;
-    struct buf line;
     if (conn->dropped) {
-        json_decref(result);
-    } else if (!rpc_wire_line(rpc_wire_result(call->id, result), &line)) {
+        json_decref(message);
+    } else if (!rpc_wire_line(message, &line)) {
         buf_done(&line);
         int code = err_set(&err, ERR_LIMIT, "the answer does not fit into a message");
-        answer_error(conn, call->id, RPC_WIRE_OURS + code, &err);
+        answer_error(conn, id, RPC_WIRE_OURS + code, &err);
     } else {
         bool ok = stream_write(conn->stream, line.data, line.len);
         buf_done(&line);
         if (!ok)
             drop(conn, 0);
     }
+}
+
+/* Steals message; NULL without memory, which drops the peer. */
+static void deliver(struct rpc_call *call, json_t *message)
+{
+    if (call->held) {
+        call->message = message;
+        return;
+    }
+    if (call->conn && call->id)
+        send_answer(call->conn, call->id, message);
+    else
+        json_decref(message);
     end_call(call);
+}
+
+void rpc_call_hold(struct rpc_call *call) { call->held = true; }
+
+void rpc_call_release(struct rpc_call *call)
+{
+    json_t *message = call->message;
+
+    call->held = false;
+    call->message = NULL;
+    deliver(call, message);
+}
+
+void rpc_reply(struct rpc_call *call, json_t *result)
+{
+    tell_end(call, result, NULL);
+    if (call->id)
+        deliver(call, rpc_wire_result(call->id, result));
+    else
+        json_decref(result), deliver(call, NULL);
 }
 
 void rpc_fail(struct rpc_call *call, const struct err *err, json_t *data)
 {
     tell_end(call, NULL, err);
-    if (call->conn && call->id)
-        answer(call->conn, rpc_wire_error(call->id, RPC_WIRE_OURS + (int)err->code, err, data));
+    if (call->id)
+        deliver(call, rpc_wire_error(call->id, RPC_WIRE_OURS + (int)err->code, err, data));
     else
-        json_decref(data);
-    end_call(call);
+        json_decref(data), deliver(call, NULL);
 }
 
 bool rpc_notify(struct rpc_conn *conn, const char *method, json_t *params)

@@ -2,38 +2,30 @@
 #include "supervisor/core/audit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/jsonx.h"
+#include "supervisor/core/audit_sync.h"
 
 enum {
-    LINE_MAX_BYTES = 7900, /* receivers of syslog have 8 KiB */
-    TEXT_MAX = 512,        /* of a value from outside */
+    TEXT_MAX = 512, /* of a value from outside */
     NAMES_MAX = 64,
-    MODE = 0640,
-    PRIORITY = 10 * 8 + 6, /* authpriv, info */
 };
-static const char dev_log[] = "/dev/log", syslog_word[] = "syslog";
 
 struct audit {
-    char *where;        /* owned; NULL = nowhere */
-    const char *syslog; /* inside `where`, or dev_log; NULL = a file */
-    int fd;
-    dev_t dev;
-    ino_t ino;
-    bool torn;     /* the last line of the file has no end */
-    uint64_t lost; /* lines, since the last that could be written */
+    struct audit_file file;
+    struct audit_sync *sync; /* owned */
+    audit_tell_fn *tell;
+    void *context;
+    int write_error, sync_error; /* errno of the last; 0 = it was well */
+    bool told;                   /* that there is one */
+    uint64_t lost;               /* lines, since the last that could be written */
     uint64_t number;
     char run[24]; /* tells our numbers from those of other cores */
     struct buf line;
@@ -42,165 +34,114 @@ struct audit {
 /* What is told when a call ends. */
 struct audited {
     struct audit *audit;
+    struct rpc_call *call;
     uint64_t number;
 };
 
-struct audit *audit_new(void)
+/* --- what goes wrong --- */
+
+static const char *problem_of(const struct audit *audit)
+{
+    return audit->write_error  ? strerror(audit->write_error)
+           : audit->sync_error ? strerror(audit->sync_error)
+                               : NULL;
+}
+
+static void tell(struct audit *audit, bool good)
+{
+    json_t *details = json_object();
+
+    jsonx_set_text(details, "file", audit->file.where);
+    if (!good) {
+        jsonx_set_text(details, "error", problem_of(audit));
+        jsonx_set_bool(details, "written", audit->write_error == 0);
+    }
+    audit->told = audit->tell(audit->context, good ? "audit-ok" : "audit-error", details) && !good;
+}
+
+/* Each change is told once; while there are no events yet, later. */
+static void judge(struct audit *audit)
+{
+    bool bad = audit->write_error || audit->sync_error;
+
+    if (bad != audit->told)
+        tell(audit, !bad);
+}
+
+static void on_synced(void *context, int rc)
+{
+    struct audit *audit = context;
+
+    if (rc != 0 && audit->sync_error == 0)
+        log_error("the audit log cannot be brought to the disk, orders go on", "where",
+                  audit->file.where, "error", strerror(-rc), NULL);
+    audit->sync_error = -rc;
+    judge(audit);
+}
+
+static void on_leave(void *context, int fd)
+{
+    audit_sync_leave(((struct audit *)context)->sync, fd);
+}
+
+json_t *audit_problem(const struct audit *audit)
+{
+    json_t *row = problem_of(audit) ? json_object() : NULL;
+
+    if (!row)
+        return NULL;
+    jsonx_set_text(row, "file", audit->file.where);
+    jsonx_set_text(row, "error", problem_of(audit));
+    jsonx_set_int(row, "lost_lines", (json_int_t)audit->lost);
+    return row;
+}
+
+/* --- its life --- */
+
+struct audit *audit_new(struct loop *loop, audit_tell_fn *tell_hand, void *context)
 {
     struct audit *audit = calloc(1, sizeof *audit);
 
     if (!audit)
         return NULL;
-    audit->fd = -1;
+    audit->tell = tell_hand;
+    audit->context = context;
+    audit->sync = audit_sync_new(loop, on_synced, audit);
+    audit_file_init(&audit->file, on_leave, audit);
     snprintf(audit->run, sizeof audit->run, "%x-%llx", (unsigned)getpid(),
              (unsigned long long)clock_wall_us() / 1000);
-    buf_init(&audit->line, LINE_MAX_BYTES);
-    if (buf_reserve(&audit->line, LINE_MAX_BYTES))
+    buf_init(&audit->line, AUDIT_LINE_MAX);
+    if (audit->sync && buf_reserve(&audit->line, AUDIT_LINE_MAX))
         return audit;
     audit_free(audit);
     return NULL;
-}
-
-static void shut(struct audit *audit)
-{
-    if (audit->fd >= 0)
-        close(audit->fd);
-    audit->fd = -1;
 }
 
 void audit_free(struct audit *audit)
 {
     if (!audit)
         return;
-    shut(audit);
-    free(audit->where);
+    audit_file_done(&audit->file);
+    audit_sync_free(audit->sync);
     buf_done(&audit->line);
     free(audit);
 }
 
-bool audit_wanted(const struct audit *audit) { return audit->where != NULL; }
-
-/* --- where it goes --- */
-
-/* Never anything that a write could wait for. */
-static int open_file(struct audit *audit)
+int audit_configure(struct audit *audit, const struct audit_settings *settings, struct err *err)
 {
-    int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-    int fd = open(audit->where, flags, MODE);
-    struct stat st;
-    char last;
+    int rc = audit_file_configure(&audit->file, settings, err);
 
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return -EINVAL;
-    }
-    audit->fd = fd;
-    audit->dev = st.st_dev;
-    audit->ino = st.st_ino;
-    audit->torn = st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 && last != '\n';
-    return 0;
-}
-
-static int open_syslog(struct audit *audit)
-{
-    struct sockaddr_un to = { .sun_family = AF_UNIX };
-
-    if (strlen(audit->syslog) >= sizeof to.sun_path)
-        return -ENAMETOOLONG;
-    memcpy(to.sun_path, audit->syslog, strlen(audit->syslog));
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
-        int rc = -errno;
-        close(fd);
-        return rc;
-    }
-    audit->fd = fd;
-    return 0;
-}
-
-static int open_it(struct audit *audit)
-{
-    return audit->syslog ? open_syslog(audit) : open_file(audit);
-}
-
-/* Rotated meanwhile: what we have open is no longer what the name says. */
-static bool was_moved(const struct audit *audit)
-{
-    struct stat st;
-
-    return audit->fd >= 0 && !audit->syslog &&
-           (lstat(audit->where, &st) != 0 || st.st_dev != audit->dev || st.st_ino != audit->ino);
-}
-
-int audit_configure(struct audit *audit, const char *where, struct err *err)
-{
-    bool wanted = where && strcmp(where, "none") != 0;
-    size_t len = strlen(syslog_word);
-
-    shut(audit);
-    free(audit->where);
-    audit->syslog = NULL;
-    audit->where = wanted ? strdup(where) : NULL;
-    if (!audit->where)
-        return wanted ? err_set(err, ERR_MEMORY, "no memory for the audit log, it is off") : 0;
-    if (strncmp(audit->where, syslog_word, len) == 0)
-        audit->syslog = audit->where[len] == ':' ? audit->where + len + 1 : dev_log;
-    int rc = open_it(audit);
-    if (rc == -EINVAL)
-        return err_set(err, ERR_INVALID, "audit_log %s is no file; orders go on without it",
-                       audit->where);
-    return rc == 0 ? 0
-                   : err_sys(err, -rc, "audit_log %s cannot be opened, orders go on without it",
-                             audit->where);
-}
-
-/* --- lines --- */
-
-static int send_line(const struct audit *audit, const struct buf *line)
-{
-    time_t now = (time_t)(clock_wall_us() / 1000000);
-    char head[96], stamp[32];
-    struct tm tm;
-
-    localtime_r(&now, &tm);
-    strftime(stamp, sizeof stamp, "%b %e %T", &tm);
-    int len =
-        snprintf(head, sizeof head, "<%d>%s supervisor[%d]: ", PRIORITY, stamp, (int)getpid());
-    struct iovec parts[] = { { head, (size_t)len }, { line->data, line->len - strlen("\n") } };
-    const struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
-    return sendmsg(audit->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-static int append_line(struct audit *audit, const struct buf *line)
-{
-    if (audit->torn && write(audit->fd, "\n", 1) != 1)
-        return -errno;
-    audit->torn = false;
-    ssize_t done = write(audit->fd, line->data, line->len);
-    if (done == (ssize_t)line->len)
-        return 0;
-    audit->torn = done > 0;
-    return done < 0 ? -errno : -ENOSPC;
-}
-
-static int put_line(struct audit *audit, const struct buf *line)
-{
-    if (was_moved(audit))
-        shut(audit);
-    int rc = audit->fd < 0 ? open_it(audit) : 0;
-    if (rc == 0)
-        rc = audit->syslog ? send_line(audit, line) : append_line(audit, line);
-    if (rc != 0 && audit->syslog) { /* its reader may have been started anew */
-        shut(audit);
-        rc = open_it(audit);
-        rc = rc == 0 ? send_line(audit, line) : rc;
-    }
+    audit->write_error = rc == 0 ? 0 : err->sys ? err->sys : EINVAL;
+    audit->sync_error = 0;
+    judge(audit);
     return rc;
 }
+
+void audit_let_go(struct audit *audit) { audit_sync_let_go(audit->sync); }
+
+bool audit_settled(const struct audit *audit) { return audit_sync_settled(audit->sync); }
+
+/* --- lines --- */
 
 /* What could not be written before is told in front of what can be now. */
 static int put_lost(struct audit *audit)
@@ -213,7 +154,7 @@ static int put_lost(struct audit *audit)
     buf_init(&line, sizeof text);
     buf_printf(&line, "{\"at\":\"%s\",\"audit\":\"lost\",\"lines\":%llu}\n",
                clock_text(clock_wall_us(), at), (unsigned long long)audit->lost);
-    int rc = line.failed ? -ENOMEM : put_line(audit, &line);
+    int rc = line.failed ? -ENOMEM : audit_file_put(&audit->file, &line);
     buf_done(&line);
     if (rc == 0) {
         snprintf(text, sizeof text, "%llu", (unsigned long long)audit->lost);
@@ -233,34 +174,41 @@ static bool put_object(json_t *object, struct buf *line)
 {
     bool fits = false;
 
-    line->max = LINE_MAX_BYTES - 1;
+    line->max = AUDIT_LINE_MAX - 1;
     for (size_t i = 0; object && !fits && i <= NNAMED; i++) {
         buf_clear(line);
         fits = jsonx_put_ascii(object, line);
         if (!fits && i < NNAMED && json_object_del(object, named[i]) == 0)
             jsonx_set_bool(object, "cut", true);
     }
-    line->max = LINE_MAX_BYTES;
+    line->max = AUDIT_LINE_MAX;
     buf_putc(line, '\n');
     return fits && !line->failed;
 }
 
-/* Steals it. */
-static void write_object(struct audit *audit, json_t *object)
+/* Steals it.  `sync`: it must reach the disk. */
+static void write_object(struct audit *audit, json_t *object, bool sync)
 {
+    struct audit_file *file = &audit->file;
     struct buf *line = &audit->line;
 
-    if (!audit->where) { /* a reload has switched it off since the order that this ends */
+    if (!file->where) { /* a reload has switched it off since the order that this ends */
         json_decref(object);
         return;
     }
     int rc = put_object(object, line) ? put_lost(audit) : -ENOMEM;
     json_decref(object);
     if (rc == 0)
-        rc = put_line(audit, line);
+        rc = audit_file_put(file, line);
     if (rc != 0 && audit->lost++ == 0)
         log_error("the audit log cannot be written, orders go on and lines are lost", "where",
-                  audit->where, "error", strerror(-rc), NULL);
+                  file->where, "error", strerror(-rc), NULL);
+    audit->write_error = -rc;
+    if (rc == 0 && sync && !file->syslog) {
+        audit_sync_written(audit->sync, file->fd, file->where, file->fresh);
+        file->fresh = false;
+    }
+    judge(audit);
 }
 
 static json_t *begin_line(const struct audit *audit, const char *what, uint64_t number)
@@ -384,14 +332,16 @@ static void on_end(void *context, const json_t *result, const struct err *err, b
         set_cut(line, "result", outcome);
     if (!heard)
         jsonx_set_bool(line, "left", true);
-    write_object(audited->audit, line);
+    write_object(audited->audit, line, true);
+    if (heard)
+        audit_sync_hold(audited->audit->sync, audited->call);
     free(audited);
 }
 
 void audit_call(struct audit *audit, struct rpc_call *call, const char *verb, const json_t *params,
                 const char *rule, const struct err *refused)
 {
-    if (!audit->where)
+    if (!audit->file.where)
         return;
     json_t *line = begin_line(audit, "order", ++audit->number);
     put_peer(line, rpc_call_peer(call));
@@ -402,30 +352,30 @@ void audit_call(struct audit *audit, struct rpc_call *call, const char *verb, co
         set_cut(line, "why", refused->text);
     else
         jsonx_set_text(line, "rule", rule);
-    write_object(audit, line);
+    write_object(audit, line, !refused);
     struct audited *audited = refused ? NULL : malloc(sizeof *audited);
     if (!audited)
         return;
-    *audited = (struct audited){ audit, audit->number };
+    *audited = (struct audited){ audit, call, audit->number };
     rpc_call_watch(call, on_end, audited);
 }
 
 void audit_untold(struct audit *audit, uint64_t count)
 {
-    if (!audit->where)
+    if (!audit->file.where)
         return;
     json_t *line = begin_line(audit, "refused", ++audit->number);
     jsonx_set_int(line, "not_told", (json_int_t)count);
-    write_object(audit, line);
+    write_object(audit, line, false);
 }
 
 void audit_note(struct audit *audit, const char *verb, const char *by)
 {
-    if (!audit->where)
+    if (!audit->file.where)
         return;
     json_t *line = begin_line(audit, "order", ++audit->number);
     jsonx_set_text(line, "verb", verb);
     jsonx_set_text(line, "by", by);
     jsonx_set_bool(line, "allowed", true);
-    write_object(audit, line);
+    write_object(audit, line, true);
 }

@@ -9,11 +9,15 @@
  * Of more refusals in one second than control.c tells, only the number is here: {"audit":
  * "refused", "not_told"}.
  *
- * Promised: a line that was written survives any death of the supervisor (not a power failure,
- * which may take the last seconds: nothing is synced).  Names from outside are cut and escaped.  A
- * log that cannot be written refuses and delays no order: lines are counted, which is told in the
- * own log at once and in the audit as {"audit": "lost", "lines"} as soon as it can be written
- * again. A file that was moved away is opened anew, at the next line.
+ * Promised: a line that was written survives any death of the supervisor; and who has the answer
+ * to an order has it on the disk (fdatasync), order and result, so that not even a power cut takes
+ * it back.  Refusals are not synced by themselves: anybody can be refused as often as they like. In
+ * a syslog durability is that of its daemon.  Names from outside are cut and escaped.  A log that
+ * cannot be written or synced refuses no order, and delays its answer by AUDIT_SYNC_MS at most:
+ * lines that could not be written are counted and told in the audit as {"audit": "lost", "lines"}
+ * as soon as it can be written again; the own log, the events "audit-error" {"file", "error",
+ * "written"} and "audit-ok", `status` and `doctor` tell at once.  Without audit_log nothing of this
+ * costs anything.
  */
 #ifndef SUPERVISOR_CORE_AUDIT_H
 #define SUPERVISOR_CORE_AUDIT_H
@@ -24,15 +28,23 @@
 
 #include "base/err.h"
 #include "io/rpc.h"
+#include "supervisor/core/audit_file.h"
 
 struct audit;
 
-struct audit *audit_new(void); /* writes nowhere; NULL without memory */
+/* An event; steals details.  False: nobody can be told yet. */
+typedef bool audit_tell_fn(void *context, const char *kind, json_t *details);
+
+/* Writes nowhere; NULL without memory. */
+struct audit *audit_new(struct loop *loop, audit_tell_fn *tell, void *context);
 void audit_free(struct audit *audit);
-/* `where`: "none", a path, "syslog" or "syslog:/SOCKET".  Opens it (anew); what fails is
- * tried again with each line, but for want of memory. */
-int audit_configure(struct audit *audit, const char *where, struct err *err);
-bool audit_wanted(const struct audit *audit);
+/* Opens it (anew). */
+int audit_configure(struct audit *audit, const struct audit_settings *settings, struct err *err);
+/* {"file", "error", "lost_lines"} while it is not well (new reference), else NULL. */
+json_t *audit_problem(const struct audit *audit);
+/* We leave: answers that wait for the disk are given. */
+void audit_let_go(struct audit *audit);
+bool audit_settled(const struct audit *audit); /* all is on the disk and answered */
 
 /* A request: `rule` gave the right (NULL: above the rules), or `refused` says why not.  Of one that
  * is allowed the end is told by itself when the call is answered. */

@@ -271,7 +271,9 @@ void core_plan_settings(struct core *core, struct err_list *problems)
     if (open_log(core, settings, &err) != 0)
         tell(problems, &err);
     log_set_level((enum log_level)settings->log_level);
-    if (audit_configure(core->audit, settings->audit_log, &err) != 0)
+    const struct audit_settings audit = { settings->audit_log, settings->audit_log_maxbytes,
+                                          settings->audit_log_backups };
+    if (audit_configure(core->audit, &audit, &err) != 0)
         tell(problems, &err);
     core->logs_inherited = unwritable_dir(settings->log_dir, 0755);
     core->state_in_memory = unwritable_dir(settings->state_dir, 0700);

@@ -118,8 +118,10 @@ static void finish(struct run *run)
 
     if (run->finished || !run->shutting_down || !keeper_all_down(core->keeper))
         return;
-    if (!jobs_settle(core->jobs) && !run->hurried)
-        return; /* how the last runs ended is being kept */
+    bool settled = jobs_settle(core->jobs) && audit_settled(core->audit);
+    if (!settled && !run->hurried)
+        return; /* how the last runs ended, and who ordered this, is being kept */
+    audit_let_go(core->audit);
     log_info("all services are down", NULL);
     core_cgroup_end(core);
     streams_order_finish(core->streams);
@@ -441,8 +443,20 @@ static void leave_for_upgrade(void *context)
 {
     struct run *run = context;
 
+    audit_let_go(run->core.audit);
     run->finished = true;
     loop_stop(run->core.loop);
+}
+
+static bool tell_audit(void *context, const char *kind, json_t *details)
+{
+    const struct core *core = context;
+
+    if (core->events)
+        events_publish(core->events, kind, details);
+    else
+        json_decref(details);
+    return core->events != NULL;
 }
 
 /* --- start --- */
@@ -716,8 +730,8 @@ static int run_core(struct run *run)
     reserve_for_json();
     core->tunes = tuning_allowed();
     core->loop = loop_new(&err);
-    core->audit = audit_new();
-    int rc = core->loop && core->audit ? load(run) : 1;
+    core->audit = core->loop ? audit_new(core->loop, tell_audit, core) : NULL;
+    int rc = core->audit ? load(run) : 1;
     if (rc != 0)
         return rc;
     core->ledger.header->core_loading = 1;

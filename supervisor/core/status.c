@@ -235,6 +235,20 @@ static void put_guarantees(const json_t *guarantees, struct buf *out)
         buf_printf(out, "note: %s\n", exits);
 }
 
+static void put_audit(const json_t *audit, struct buf *out)
+{
+    long long lost = (long long)jsonx_int(audit, "lost_lines", 0);
+
+    if (!audit)
+        return;
+    buf_printf(out, "note: audit_log %s: %s", jsonx_text(audit, "file", "?"),
+               jsonx_text(audit, "error", "?"));
+    if (lost > 0)
+        buf_printf(out, "; %lld line%s lost, orders go on\n", lost, lost == 1 ? " is" : "s are");
+    else
+        buf_puts(out, "; orders go on\n");
+}
+
 static void put_breaker(const json_t *breaker, struct buf *out)
 {
     char text[UNIT_TEXT_MAX];
@@ -261,6 +275,7 @@ static void put_supervisor(const json_t *supervisor, struct buf *out)
         buf_puts(out, ", is shutting down");
     buf_putc(out, '\n');
     put_breaker(json_object_get(supervisor, "breaker"), out);
+    put_audit(json_object_get(supervisor, "audit_log"), out);
     put_guarantees(json_object_get(supervisor, "guarantees"), out);
 }
 

@@ -15,6 +15,7 @@
 #include "supervisor/core/outputs.h"
 #include "supervisor/release/releases.h"
 #include "supervisor/core/sockets.h"
+#include "supervisor/core/audit.h"
 #include "supervisor/core/troubles.h"
 #include "supervisor/core/spawn.h"
 #include "supervisor/sandbox/sandbox.h"
@@ -212,7 +213,12 @@ json_t *view_doctor(const struct core *core)
     facts.guardian_pid = (pid_t)core->ledger.header->guardian_pid;
     facts.logs_writable = !core->logs_inherited;
     facts.state_writable = !core->state_in_memory;
-    return json_pack("{s:b,s:o}", "running", true, "guarantees", doctor_judge(&facts, &needs));
+    json_t *audit = audit_problem(core->audit);
+    facts.audit_error = jsonx_text(audit, "error", NULL);
+    facts.audit_lost = (uint64_t)jsonx_int(audit, "lost_lines", 0);
+    json_t *guarantees = doctor_judge(&facts, &needs);
+    json_decref(audit);
+    return json_pack("{s:b,s:o}", "running", true, "guarantees", guarantees);
 }
 
 /* The breaker, while it holds restarts back. */
@@ -244,6 +250,9 @@ static json_t *supervisor_json(const struct core *core)
     jsonx_set_real(row, "uptime_s",
                    (double)(loop_now_ms(core->loop) - header->started_mono_ms) / 1000.0);
     put_breaker(core, row);
+    json_t *audit = audit_problem(core->audit);
+    if (audit)
+        json_object_set_new(row, "audit_log", audit);
     if (core->keeper->stopping_all)
         jsonx_set_bool(row, "stopping", true);
     return row;

@@ -243,6 +243,26 @@ static void judge_places(const struct judging *j)
                                .remedy = "make the folder writable for us, or set log_dir" });
 }
 
+/* Only of a supervisor that runs and has an audit_log in trouble. */
+static void judge_audit(const struct judging *j)
+{
+    const struct doctor_facts *f = j->facts;
+    char why[TEXT_MAX];
+
+    if (!f->audit_error)
+        return;
+    snprintf(why, sizeof why, "%.200s; %llu lines are lost so far, orders go on", f->audit_error,
+             (unsigned long long)f->audit_lost);
+    add(j,
+        (struct guarantee){ .id = "audit",
+                            .what = "each order is on the disk before it is answered",
+                            .needed = true,
+                            .needed_by = "audit_log",
+                            .why = why,
+                            .remedy = "make the file of audit_log writable; the next order tries "
+                                      "it again" });
+}
+
 static void judge_rights(const struct judging *j)
 {
     const struct doctor_facts *f = j->facts;
@@ -336,6 +356,7 @@ json_t *doctor_judge(const struct doctor_facts *facts, const struct doctor_needs
     judge_containment(&j);
     judge_limits(&j);
     judge_knowing(&j);
+    judge_audit(&j);
     judge_places(&j);
     judge_rights(&j);
     judge_sandboxes(&j);

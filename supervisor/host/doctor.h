@@ -34,8 +34,10 @@ struct doctor_facts {
     const char *runtime;                   /* where the socket and the ledger are; NULL = nowhere */
     bool runtime_writable, runtime_memory; /* memory: on tmpfs */
     bool state_writable, logs_writable;
-    uint64_t descriptors; /* the hard limit */
-    bool clock_right;     /* the wall clock is not in the past */
+    const char *audit_error; /* why orders are not written down as they should; NULL = they are */
+    uint64_t audit_lost;     /* lines */
+    uint64_t descriptors;    /* the hard limit */
+    bool clock_right;        /* the wall clock is not in the past */
 };
 
 /* What a plan relies on. */

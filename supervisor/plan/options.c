@@ -36,8 +36,15 @@ static const struct opt supervisor_rows[] = {
       .example = "/var/log/supervisor/audit.json", .flags = OPTIONS_LIVE,
       .help = "Who ordered what, and what was refused, as JSON lines, each written before it is "
               "done: none, a path (appended to; it may be moved away), or syslog (authpriv; also "
-              "syslog:/SOCKET). When it cannot be written orders go on and the lines that are lost "
-              "are counted." },
+              "syslog:/SOCKET). An order to a file is answered when its lines are on the disk, or "
+              "the disk took more than 5 s. When it cannot be written orders go on, the lines that "
+              "are lost are counted, and status, doctor and events tell it." },
+    { .key = "audit_log_maxbytes", .type = OPT_SIZE, FIELD(audit_log_maxbytes), .initial = "50MB",
+      .min = 0, .max = 1LL << 40, .flags = OPTIONS_LIVE,
+      .help = "Size at which the audit log becomes PATH.1; 0 = never, somebody else rotates it." },
+    { .key = "audit_log_backups", .type = OPT_INTEGER, FIELD(audit_log_backups), .initial = "10",
+      .min = 0, .max = 10000, .flags = OPTIONS_LIVE,
+      .help = "How many rotated audit logs are kept; older ones are removed." },
     { .key = "log_level", .type = OPT_CHOICE, FIELD(log_level), .initial = "info",
       .choices = levels, .flags = OPTIONS_LIVE,
       .help = "Least important messages that are logged." },

@@ -324,7 +324,8 @@ struct spec_supervisor {
     int control_read;
     const char *state_dir, *log, *log_dir, *environment, *identifier;
     const char *audit_log; /* "none", a path, "syslog", "syslog:/SOCKET" */
-    int log_level;         /* enum log_level */
+    int64_t audit_log_maxbytes, audit_log_backups;
+    int log_level; /* enum log_level */
     int64_t shutdown_timeout_ms;
     int64_t restart_burst;
     int cgroups; /* enum spec_cgroups */

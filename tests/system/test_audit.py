@@ -146,12 +146,46 @@ def test_it_may_be_moved_away(host):
     assert s.text_of("audit") == before
 
 
+def audit_files(s):
+    return sorted(name for name in os.listdir(s.folder) if name.startswith("audit"))
+
+
+def test_it_is_rotated(host):
+    s = started(host, LOG + "audit_log_maxbytes = 2KB\naudit_log_backups = 2\n")
+    for _ in range(30):
+        s.call("start", names=["a"])
+    assert audit_files(s) == ["audit", "audit.1", "audit.2"]
+    assert all(os.path.getsize(s.path(name)) <= 2048 for name in audit_files(s))
+    kept = [line for name in ("audit.2", "audit.1", "audit") for line in lines(s, name)]
+    numbers = [int(line["id"].rsplit("-", 1)[1]) for line in kept if line["audit"] == "order"]
+    assert numbers == list(range(numbers[0], 31)) and len(numbers) > 5
+    os.unlink(s.path("audit.1"))  # as a move that was cut short leaves it: the gap is filled
+    last = s.text_of("audit.2")
+    while "audit.1" not in audit_files(s):
+        s.call("start", names=["a"])
+    assert s.text_of("audit.2") == last
+    os.unlink(s.path("audit.1"))
+    os.makedirs(s.path("audit.1", "in the way"))
+    os.unlink(s.path("audit.2"))
+    os.makedirs(s.path("audit.2", "in the way"))
+    for _ in range(20):
+        assert s.call("start", names=["a"])["ok"]
+    assert os.path.getsize(s.path("audit")) > 2048 and "lost" not in s.text_of("audit")
+    s.write(A, settings=LOG + "audit_log_backups = 0\naudit_log_maxbytes = 2KB\n")
+    s.run("reload")
+    s.call("start", names=["a"])
+    assert os.path.getsize(s.path("audit")) < 2048
+
+
 def test_a_log_that_cannot_be_written_stops_nothing(host):
     s = started(host, "audit_log = %(here)s/missing/audit\n")
     assert "missing/audit cannot be opened, orders go on without it" in s.text_of("supervisor.log")
     for _ in range(3):
         assert s.call("restart", names=["a"])["ok"]
     assert s.text_of("supervisor.log").count("lines are lost") == 1
+    assert "missing/audit: No such file or directory; 6 lines are lost" in s.run("status").stdout
+    assert "6 lines are lost so far" in " ".join(s.run("doctor", code=None).stdout.split())
+    assert s.wait_event(lambda e: e["event"] == "audit-error")["written"] is False
     os.mkdir(s.path("missing"))
     s.call("start", names=["a"])
     lost, order, _ = lines(s, "missing/audit")
