@@ -84,7 +84,10 @@ static void give_up(struct act *act, const struct err *err)
 {
     json_t *holder = lock_holder(act->talk->host.meta);
     struct err told = *err;
+    struct record_epoch epoch;
     json_t *extra = json_object();
+    if (record_epoch_read(act->talk->host.meta, &epoch, NULL) == 0)
+        jsonx_set_int(extra, "epoch", epoch.epoch);
     if (holder != NULL)
         err_set(&told, ERR_EXISTS, "held by %s since %s (rollout %s)",
                 jsonx_text(holder, "who", "?"), jsonx_text(holder, "since", "?"),

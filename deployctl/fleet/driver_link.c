@@ -83,6 +83,15 @@ static void join_failed(struct driver_host *host, const struct err *err)
     lost(host, &own);
 }
 
+/* While we were away or asleep somebody else took over: nothing of this rollout is ours any more.
+ */
+static void fenced_off(struct driver_host *host, const char *why)
+{
+    driver_blame(host, "%s", why);
+    driver_fact(host->driver,
+                &(struct rollout_event){ .kind = ROLLOUT_EV_STALE, .host = host->index });
+}
+
 static void on_joined(void *context, const json_t *answer, const struct err *err)
 {
     struct driver_host *host = context;
@@ -90,6 +99,8 @@ static void on_joined(void *context, const json_t *answer, const struct err *err
         return;
     if (host->lock_err.code)
         join_failed(host, &host->lock_err); /* what comes after it only fails because of it */
+    else if (err && err->code == ERR_STALE)
+        fenced_off(host, driver_without_name(host, err->text));
     else if (err)
         join_failed(host, err);
     else
@@ -101,17 +112,28 @@ static void on_locked_again(void *context, const json_t *answer, const struct er
 {
     struct driver_host *host = context;
     const json_t *holder = json_object_get(answer, "holder");
-    if (err && err->code == ERR_EXISTS)
+    const char *who = jsonx_text(holder, "who", "somebody");
+    const char *since = jsonx_text(holder, "since", "?"), *step = jsonx_text(holder, "step", "?");
+    long long mine = host->driver->epoch, epoch = jsonx_int(answer, "epoch", 0);
+    bool held = err && err->code == ERR_EXISTS;
+    if (held && host->fence_wanted && epoch > mine) {
+        err_set(&host->lock_err, ERR_STALE,
+                "epoch %lld is over: %s came since with epoch %lld, and is at work (since %s, "
+                "step %s)",
+                mine, who, epoch, since, step);
+        fenced_off(host, host->lock_err.text);
+    } else if (held) {
         err_set(&host->lock_err, ERR_EXISTS,
                 "an agent that does not answer any more still holds the lock (since %s, step %s)",
-                jsonx_text(holder, "since", "?"), jsonx_text(holder, "step", "?"));
-    else if (answer && err)
+                since, step);
+    } else if (answer && err) {
         host->lock_err = *err;
+    }
     if (answer && !host->fence_wanted)
         on_joined(context, answer, err);
 }
 
-/* look, lock and fence again; the agent answers in order, so the last answer tells. */
+/* look, lock and fence again; lock and fence are answered in order, so the last answer tells. */
 static void join(struct driver_host *host)
 {
     struct driver *driver = host->driver;

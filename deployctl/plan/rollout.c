@@ -174,6 +174,12 @@ static void on_verdict(struct rollout *r, enum verdict_kind verdict)
     }
 }
 
+static void fenced_off(struct rollout *r, size_t host)
+{
+    r->culprit = host;
+    rollout_stage_over(r, ROLLOUT_LOCKED);
+}
+
 static void take(struct rollout *r, const struct rollout_event *event)
 {
     struct rollout_host *h = event->host < r->count ? &r->hosts[event->host] : NULL;
@@ -188,12 +194,10 @@ static void take(struct rollout *r, const struct rollout_event *event)
             if (event->answer != ROLLOUT_OK)
                 rollout_stage_over(r, event->outcome);
         } else if (h && h->pending == event->act && h->pending != ROLLOUT_ACT_NONE) {
-            if (event->answer == ROLLOUT_STALE) {
-                r->culprit = event->host;
-                rollout_stage_over(r, ROLLOUT_LOCKED);
-            } else {
+            if (event->answer == ROLLOUT_STALE)
+                fenced_off(r, event->host);
+            else
                 on_answer(r, h, event);
-            }
         }
         break;
     case ROLLOUT_EV_HEALTH:
@@ -208,6 +212,10 @@ static void take(struct rollout *r, const struct rollout_event *event)
     case ROLLOUT_EV_LOST:
         if (h)
             on_lost(r, h);
+        break;
+    case ROLLOUT_EV_STALE:
+        if (h)
+            fenced_off(r, event->host);
         break;
     case ROLLOUT_EV_TIME:
         break;

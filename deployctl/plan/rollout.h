@@ -127,6 +127,7 @@ enum rollout_event_kind {
     ROLLOUT_EV_BACK,    /* host: its lease ran out or it went back by itself */
     ROLLOUT_EV_VERDICT, /* verdict: what the counts say of the canary by now */
     ROLLOUT_EV_LOST,    /* host: the connection is gone for good; its act is not answered */
+    ROLLOUT_EV_STALE,   /* host: a newer rollout has fenced us off there; all is theirs now */
     ROLLOUT_EV_TIME,
     ROLLOUT_EV_INTERRUPT, /* orders of the operator */
     ROLLOUT_EV_PAUSE,

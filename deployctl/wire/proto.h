@@ -40,7 +40,7 @@
  *                        it.  Absent: this agent does not know "drain" (below).
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
- *           holder.  flock; lost with the connection.
+ *           holder and "epoch".  flock; lost with the connection.
  * fence     {"epoch": N, "rollout"} -> {} after epoch is fsynced; "stale" if N < epoch here.  All
  *           verbs marked * need lock and fence first; they carry "token" "EPOCH:ROLLOUT" and are
  *           refused with "stale" if the token is not the fenced one.
