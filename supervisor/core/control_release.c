@@ -123,6 +123,19 @@ static int read_order(const struct core *core, const json_t *params, struct rele
     return rc != 0 ? rc : seconds(params, "ready_timeout", &order->ready_timeout_ms, err);
 }
 
+/* Instances mostly run the same. */
+static void add_once(json_t *ids, const char *id)
+{
+    size_t i;
+    json_t *other;
+    json_array_foreach(ids, i, other)
+    {
+        if (strcmp(json_string_value(other), id) == 0)
+            return;
+    }
+    json_array_append_new(ids, json_string(id));
+}
+
 static void do_state(struct core *core, const char *path, struct rpc_call *call)
 {
     struct err err = { 0 };
@@ -140,7 +153,7 @@ static void do_state(struct core *core, const char *path, struct rpc_call *call)
         for (size_t k = 0; k < 2 && !slot->removed; k++)
             if (units[k] && units[k]->body.release[0] && slot->spec->release &&
                 strcmp(slot->spec->release, path) == 0)
-                json_array_append_new(in_use, json_string(units[k]->body.release));
+                add_once(in_use, units[k]->body.release);
     }
     json_object_set_new(state, "in_use", in_use);
     json_object_set_new(state, "instances", instances_of(core, path));
