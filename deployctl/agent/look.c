@@ -15,6 +15,7 @@
 #include "deployctl/agent/drain.h"
 #include "deployctl/agent/drain_mark.h"
 #include "deployctl/agent/gate.h"
+#include "deployctl/agent/look_order.h"
 #include "deployctl/agent/swap.h"
 #include "deployctl/wire/proto.h"
 #include "io/jsonx.h"
@@ -179,6 +180,9 @@ static void put_services(struct look *look)
         json_decref(of_it);
         json_decref(one);
     }
+    char order[ERR_TEXT_MAX];
+    if (*look_order_warning(look->state, talk->services, order, sizeof order))
+        warning(look, order);
     talk->host.linkable = is_linkable(instances);
     jsonx_set_bool(look->answer, "healthy", !has || gate_healthy(instances));
     json_object_set_new(look->answer, "instances", instances);
