@@ -42,7 +42,7 @@ def words_of(pid):
 
 
 class Host:
-    def __init__(self, folder, name, overlap):
+    def __init__(self, folder, name, overlap, more="", **how):
         self.name, self.port, self.root = name, free_port(), os.path.join(folder, name)
         os.makedirs(self.root)
         user = "user = root\n" if os.geteuid() == 0 else ""
@@ -53,7 +53,8 @@ class Host:
             f"[service:web]\ncommand = ./hello\nrelease = {self.root}\n{user}{mode}"
             f"sockets = http\nready = notify\nready_timeout = {READY}\n"
             f"live = http://127.0.0.1:{self.port}/health\nlive_interval = 500ms\n"
-            "stopwaitsecs = 4s\n").start()
+            "stopwaitsecs = 4s\n" + more.format(root=self.root, user=user, name=name),
+            **how).start()
 
     def path(self, *names):
         return os.path.join(self.root, *names)
@@ -108,7 +109,10 @@ class Host:
 
 
 class Fleet:
-    def __init__(self, count=3):
+    """more: further sections of each host's supervisor; {root}, {user} and {name} are its own."""
+
+    def __init__(self, count=3, more="", services="web", **how):
+        self.services = services
         self.folder = tempfile.mkdtemp(prefix="deploy-")
         os.chmod(self.folder, 0o755)
         self.source = os.path.join(self.folder, "src")
@@ -120,7 +124,7 @@ class Fleet:
         self.hosts = []
         try:
             for i in range(count):
-                self.hosts.append(Host(self.folder, f"h{i + 1}", overlap=i != count - 1))
+                self.hosts.append(Host(self.folder, f"h{i + 1}", i != count - 1, more, **how))
         except BaseException:
             self.close()
             raise
@@ -146,8 +150,8 @@ class Fleet:
     def write(self, extra="", hosts=None, bake="500ms", **paths):
         """deploy.ini; extra goes on in [rollout]; h2="/other/path" moves a host."""
         with open(self.recipe, "w") as file:
-            file.write("[deploy]\napp = web\nservice = web\nsource = ./src\n[fleet]\nhosts = "
-                       + " ".join(hosts or [h.name for h in self.hosts]) + "\n")
+            file.write(f"[deploy]\napp = web\nservice = {self.services}\nsource = ./src\n"
+                       "[fleet]\nhosts = " + " ".join(hosts or [h.name for h in self.hosts]) + "\n")
             for host in self.hosts:
                 file.write(f"[host:{host.name}]\npath = {paths.get(host.name, host.root)}\n"
                            f"transport = local:{host.supervisor.socket}\n")

@@ -219,6 +219,30 @@ static void whoever_takes_over_keeps_the_order(void **unused)
     sim_done(&sim);
 }
 
+/* Whoever took over meanwhile owns all of it: nothing is asked any more, and nothing is undone. */
+static void one_that_is_fenced_off_leaves_at_once(void **unused)
+{
+    (void)unused;
+    for (size_t at = 20; at < 120; at++) {
+        struct order order;
+        struct sim sim;
+        begin(&sim, ROLLOUT_RELEASE, HOSTS, &usual, &order);
+        sim.die_at = at;
+        sim_run(&sim);
+        if (sim.died) {
+            struct rollout_event stale = { .kind = ROLLOUT_EV_STALE, .host = 3 };
+            rollout_step(&sim.rollout, &stale, sim.now_ms);
+            assert_int_equal(sim.rollout.stage, ROLLOUT_OVER);
+            assert_int_equal(sim.rollout.outcome, ROLLOUT_LOCKED);
+            assert_int_equal(rollout_exit_code(&sim.rollout), 5);
+            assert_int_equal(sim.rollout.culprit, 3);
+            for (size_t i = 0; i < sim.rollout.norders; i++)
+                assert_int_equal(sim.rollout.orders[i].act, ROLLOUT_ACT_UNLOCK);
+        }
+        sim_done(&sim);
+    }
+}
+
 /* The canary is of the first group that has anything to switch; a name in another is no canary. */
 static void the_canary_is_of_the_first_group(void **unused)
 {
@@ -471,6 +495,7 @@ int main(void)
         cmocka_unit_test(a_rollback_begins_with_the_last_group),
         cmocka_unit_test(undoing_a_rollback_begins_with_the_first_group),
         cmocka_unit_test(whoever_takes_over_keeps_the_order),
+        cmocka_unit_test(one_that_is_fenced_off_leaves_at_once),
         cmocka_unit_test(the_canary_is_of_the_first_group),
         cmocka_unit_test(each_group_has_its_own_capacity),
         cmocka_unit_test(zones_are_inside_groups),
