@@ -130,6 +130,8 @@ int cmd_diff_run(struct cli *cli)
         code = app_run(&app, true, &driver);
     }
     const json_t *diff = driver ? answer_of(driver, &host) : NULL;
+    if (driver && !diff)
+        report_absent(driver);
     if (diff) {
         code = jsonx_int(diff, "added", 0) + jsonx_int(diff, "removed", 0) +
                                jsonx_int(diff, "changed", 0) ==

@@ -59,8 +59,10 @@ int cmd_view_history(struct cli *cli)
         return APP_USAGE;
     }
     struct driver *driver = look(&app, cli, DRIVER_HISTORY, &code);
-    if (driver)
+    if (driver) {
+        report_absent(driver);
         report_history(&app, driver, lines > 0 ? (size_t)lines : 0);
+    }
     driver_free(driver);
     app_done(&app);
     return code;

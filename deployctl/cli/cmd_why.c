@@ -241,6 +241,8 @@ int cmd_why_run(struct cli *cli)
         code = app_run(&app, true, &driver);
     }
     const char *wanted = cli->nwords > 0 ? cli->words[0] : NULL;
+    if (driver)
+        report_absent(driver);
     json_t *why = driver ? gather(driver, wanted) : NULL;
     if (why && app.json) {
         report_json(json_incref(why));

@@ -716,6 +716,15 @@ static void history_line(const struct app *app, struct table *table, const struc
     table_put(table, "%s", rest_of(entry->line, rest, sizeof rest));
 }
 
+void report_absent(const struct driver *driver)
+{
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        if (!view.glance->answer)
+            fprintf(stderr, "warning: %s is left out: %s\n", view.spec->name, view.error);
+    }
+}
+
 void report_history(const struct app *app, const struct driver *driver, size_t limit)
 {
     size_t total = 0, count = 0;

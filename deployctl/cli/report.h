@@ -20,6 +20,8 @@ int report_status(const struct app *app, const struct driver *driver);
 json_t *report_status_json(const struct driver *driver, int code);
 /* What each host has and lacks, with remedies; returns the exit code of `hosts`. */
 int report_hosts(const struct app *app, const struct driver *driver);
+/* To stderr: those that said nothing, so what is shown is without them. */
+void report_absent(const struct driver *driver);
 void report_history(const struct app *app, const struct driver *driver, size_t limit);
 
 #endif

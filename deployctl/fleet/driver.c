@@ -69,9 +69,10 @@ void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct
 const char *driver_without_name(const struct driver_host *host, const char *text)
 {
     size_t len = strlen(host->spec->name);
-    if (strncmp(text, host->spec->name, len) == 0 && text[len] == ':' && text[len + 1] == ' ')
-        return text + len + 2;
-    return text;
+    if (strncmp(text, host->spec->name, len) != 0)
+        return text;
+    const char *rest = text + len + (text[len] == ':');
+    return *rest == ' ' ? rest + 1 : text;
 }
 
 void driver_blame(struct driver_host *host, const char *fmt, ...)

@@ -152,7 +152,9 @@ def test_a_host_whose_key_is_unknown(fleet):
 def test_a_key_that_is_not_let_in(fleet):
     fleet.hosts[1].run("rm", "/var/lib/deploy/.ssh/authorized_keys")
     done = fleet.run("deployctl", "release", code=4)
-    assert "web2.example.net does not accept our key" in done.text
+    assert "web2.example.net is unreachable: does not accept our key" in done.text
+    history = fleet.run("deployctl", "history", code=None).stderr
+    assert "warning: web2.example.net is left out: does not accept our key" in history
 
 
 def test_a_host_without_deployctl(fleet):
