@@ -56,10 +56,14 @@ static bool has_number(const struct spec_service *spec, int64_t number)
 static void look_at_files(struct reload *reload, struct unit *unit, struct plan_fate_facts *facts)
 {
     uint32_t variables = 0, own = 0;
+    const char *cut;
     struct err err = { 0 };
 
-    if (spawn_files(reload->core, unit, &variables, &own, &err) != 0)
+    if (spawn_files(reload->core, unit, &variables, &own, &cut, &err) != 0)
         err_list_add(&reload->problems, "%s: %s", unit->slot->name, err.text);
+    if (cut)
+        err_list_add(&reload->warnings, "%s: reload_files: %s; name them more exactly",
+                     unit->slot->name, cut);
     facts->files = variables != 0 && unit->body.env_sum != 0 && variables != unit->body.env_sum;
     facts->told = own != 0 && unit->body.files_sum != 0 && own != unit->body.files_sum;
 }

@@ -114,10 +114,11 @@ void keeper_tune(struct keeper *keeper, struct unit *unit, struct err_list *prob
 void keeper_reread(struct keeper *keeper, struct unit *unit)
 {
     uint32_t variables;
+    const char *cut;
     struct err err = { 0 };
 
     /* First what it is going to read: what changes from here on is news. */
-    if (spawn_files(keeper->core, unit, &variables, &unit->body.files_sum, &err) != 0)
+    if (spawn_files(keeper->core, unit, &variables, &unit->body.files_sum, &cut, &err) != 0)
         log_warn("cannot look at its files", "instance", unit->slot->name, "error", err.text, NULL);
     keeper_save(unit);
     keeper_signal(keeper, unit, unit_spec(unit)->set->reload_signal, false);

@@ -158,13 +158,8 @@ const struct instance *spawn_look(const struct core *core, const struct unit *un
     return made;
 }
 
-static uint32_t sum_of_files(const struct instance *made)
-{
-    return made->reload_files ? filesum(made->reload_files) : 0;
-}
-
 int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_variables,
-                uint32_t *ret_own, struct err *err)
+                uint32_t *ret_own, const char **ret_cut, struct err *err)
 {
     const struct spec_service *spec = unit_spec(unit);
     AUTO_CLOSE int release_fd = -1;
@@ -173,13 +168,14 @@ int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_
     int rc = 0;
 
     *ret_variables = *ret_own = 0;
+    *ret_cut = NULL;
     if (!spec->environment_file && !spec->set->reload_files)
         return 0;
     arena_init(&arena);
     rc = make(core, unit, unit->slot->user, true, &release_fd, &arena, &made, err);
     if (rc == 0) {
         *ret_variables = made.file_sum;
-        *ret_own = sum_of_files(&made);
+        *ret_own = made.reload_files ? filesum(made.reload_files, ret_cut) : 0;
     }
     arena_done(&arena);
     return rc;
@@ -566,7 +562,8 @@ int spawn_unit(struct core *core, struct unit *unit, const struct users_identity
     int rc = prepare(core, unit, user, &start.release_fd, err);
     if (rc == 0) {
         unit->body.env_sum = unit->made->file_sum;
-        unit->body.files_sum = sum_of_files(unit->made);
+        unit->body.files_sum =
+            unit->made->reload_files ? filesum(unit->made->reload_files, NULL) : 0;
         rc = spawn_box_make(core, unit, user, start.release_fd, release_dir_of(unit), false,
                             &start.box, err);
     }

@@ -26,9 +26,10 @@ void spawn_forget(struct unit *unit); /* frees unit->made; twice is fine */
 const struct instance *spawn_look(const struct core *core, const struct unit *unit,
                                   struct arena *arena);
 
-/* What its environment_file and its reload_files say now, as unit->body.env_sum and files_sum. */
+/* What its environment_file and its reload_files say now, as unit->body.env_sum and files_sum.
+ * *ret_cut: what of reload_files is beyond the limits of filesum.h, in words, or NULL. */
 int spawn_files(const struct core *core, const struct unit *unit, uint32_t *ret_variables,
-                uint32_t *ret_own, struct err *err);
+                uint32_t *ret_own, const char **ret_cut, struct err *err);
 
 /* What a hook's record says from before it exists, so that a new core knows what it is. */
 enum spawn_hook {

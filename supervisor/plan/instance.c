@@ -562,15 +562,34 @@ static uint32_t sum_of_pairs(char *const *pairs)
     return all ? all : 1;
 }
 
+/* Parts of a path that have wildcards: each is a look through folders. */
+static unsigned wild_parts(const char *pattern)
+{
+    unsigned count = 0;
+
+    while (*pattern) {
+        size_t len = strcspn(pattern, "/");
+        count += strcspn(pattern, "*?[\\") < len;
+        pattern += len + strspn(pattern + len, "/");
+    }
+    return count;
+}
+
 static void make_reload_files(struct maker *m)
 {
     struct err err;
 
     m->ret->reload_files = make_words(m, "reload_files", m->service->set->reload_files);
     for (char **word = m->ret->reload_files; word && *word; word++) {
-        if (**word == '/')
+        unsigned wild = wild_parts(*word);
+        if (**word == '/' && wild <= INSTANCE_WILD_MAX)
             continue;
-        err_set(&err, ERR_INVALID, "\"%.64s\" is relative, try an absolute path", *word);
+        if (**word != '/')
+            err_set(&err, ERR_INVALID, "\"%.64s\" is relative, try an absolute path", *word);
+        else
+            err_set(&err, ERR_INVALID,
+                    "\"%.64s\" has wildcards in %u parts, at most %d are allowed", *word, wild,
+                    INSTANCE_WILD_MAX);
         failed(m, "reload_files", &err);
         return;
     }

@@ -25,6 +25,8 @@ struct instance_release {
     const char *dir; /* absolute folder of the release, "" likewise */
 };
 
+enum { INSTANCE_WILD_MAX = 8 }; /* parts with wildcards of one of reload_files */
+
 struct instance {
     char name[SPEC_NAME_MAX * 2]; /* "web:0" */
     const struct spec_service *service;

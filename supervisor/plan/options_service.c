@@ -204,7 +204,8 @@ static const struct opt rows[] = {
     { .key = "reload_files", .type = OPT_TEXT, SET(reload_files), .flags = LIVE | INSTANCE,
       .example = "/etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf",
       .help = "Files of its own, patterns too: when their contents have changed, supervisor reload "
-              "sends reload_signal, or restarts it if there is none." },
+              "sends reload_signal, or restarts it if there is none. At most 1024 files, 16 MiB of "
+              "them, found among 65536 names; more is told." },
     { .key = "requires", .type = OPT_NAMES, SET(requires), .flags = LIVE, .example = "database",
       .help = "Services that must be ready before this one starts; while one of them has failed "
               "this one waits." },

@@ -676,6 +676,21 @@ SITUATIONS = {"runs": ("sleep 1000", "start"), "ended": ("true", "start"), "fail
                           "stop")}
 
 
+def test_too_many_reload_files_are_told(host):
+    s = host(start=False)
+    os.mkdir(s.path("many"))
+    for number in range(1025):
+        open(s.path("many", str(number)), "w").close()
+    text = f"[service:a]\ncommand = sleep 1000\nstartsecs = 0\nreload_files = {s.folder}/many/*\n"
+    s.write(text)
+    s.start()
+    s.wait_state("a:0", "running")
+    told = s.run("reload", "--plan").stderr
+    assert "a:0: reload_files: more than 1024 files match" in told and "more exactly" in told
+    s.write(text.replace("/many/*", "/" + "*/" * 9 + "x"))
+    assert "has wildcards in 9 parts, at most 8" in s.run("reload", code=1).stderr
+
+
 def type_services(kinds, auto):
     return "".join(f"[service:{kind}-{name}]\ncommand = {command}\nstartsecs = 0\n{TYPES[to]}"
                    f"startretries = 0\nstopwaitsecs = 1s\nautostart = {auto}\n"
