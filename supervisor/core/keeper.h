@@ -64,8 +64,9 @@ struct keeper {
     struct loop_timer *checks_timer; /* some unit is unchecked */
     bool giving_turns;
     uint64_t orphans_seen;
-    struct pressure_seen pressure; /* of the host, when a probe last timed out */
-    struct kept *kept;             /* descriptors that services left with us */
+    struct pressure_seen pressure, host_pressure; /* ours, and the host's, when a probe last timed
+                                                   * out */
+    struct kept *kept;                            /* descriptors that services left with us */
     int64_t refused_told_ms;
     ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;

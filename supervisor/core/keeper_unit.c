@@ -22,6 +22,7 @@
 #include "supervisor/core/spawn.h"
 #include "supervisor/core/spawn_box.h"
 #include "supervisor/core/unit_group.h"
+#include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/unit_oom.h"
 
 _Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
@@ -285,11 +286,28 @@ static void on_counted(void *context, bool ok, const char *reason)
     keeper_save(unit);
 }
 
-static enum pressure on_pressure(void *context)
+/* Of its own control group, and that of those who ask; of the host only where there are none: a
+ * host that is busy with others may leave enough to this one. */
+static enum pressure on_pressure(void *context, const char **ret_where)
 {
-    struct keeper *keeper = ((struct unit *)context)->keeper;
+    struct unit *unit = context;
+    struct keeper *keeper = unit->keeper;
+    const struct cgroup *cgroup = &keeper->core->cgroup;
+    int64_t now = loop_now_ms(keeper->core->loop);
+    char name[CGROUP_NAME_MAX];
 
-    return pressure_ask(&keeper->pressure, PRESSURE_PATH, loop_now_ms(keeper->core->loop));
+    *ret_where = "on this host";
+    if (!unit_group_name(keeper->core, unit, name, sizeof name))
+        return pressure_ask(&keeper->host_pressure, PRESSURE_PATH, now);
+    enum pressure own =
+        pressure_ask_fd(&unit->pressure, cgroup_group_file(cgroup, name, "cpu.pressure"), now);
+    enum pressure ours = pressure_ask_fd(
+        &keeper->pressure, cgroup_group_file(cgroup, CGROUP_LEAF, "cpu.pressure"), now);
+    if (own == PRESSURE_UNKNOWN)
+        return pressure_ask(&keeper->host_pressure, PRESSURE_PATH, now);
+    bool we = own == PRESSURE_FINE && ours == PRESSURE_STARVED;
+    *ret_where = we ? "for the supervisor itself" : "in its control group";
+    return we ? ours : own;
 }
 
 static void on_excused(void *context, const char *reason)

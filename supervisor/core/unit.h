@@ -14,6 +14,7 @@
 #include "io/loop.h"
 #include "supervisor/health/notify.h"
 #include "supervisor/host/leftovers.h"
+#include "supervisor/host/pressure.h"
 #include "supervisor/host/users.h"
 #include "supervisor/machine/lifecycle.h"
 #include "supervisor/machine/schedule.h"
@@ -135,23 +136,24 @@ struct unit {
     struct arena arena;
     struct spawn_box *box; /* owned: to name a step of its last start that failed; may be NULL */
     struct checks *checks; /* running checks, or NULL */
-    int64_t turn_ms;       /* it waits for its turn to restart since then, 0 = it does not */
-    int64_t turn_wait_ms;  /* how long that will take, and its place in the line: */
-    uint32_t turn_place;   /* keeper_number_turns() */
-    bool unchecked;        /* checks could not be begun; tried again */
-    bool cleaning;         /* its leftovers are looked for */
-    bool in_sweep;         /* is in keeper->swept, by next_swept */
-    bool rest_told;        /* TERM was sent to them */
-    uint8_t evidence;      /* enum unit_evidence, of this process */
-    uint8_t quiet_scans;   /* scans in a row that found nothing */
-    bool group_clean;      /* its control group was made by us and never killed */
-    bool may_go;           /* it was asked and has to wait for nobody */
-    bool passes;           /* so that it waits was not told; nor was ... */
-    uint8_t passed_from;   /* ... that it is not in this state any more */
-    uint32_t limits_sum;   /* of what was written to its group, 0 = unknown */
-    int events_fd;         /* of its control group while it is emptied, else -1 */
-    int memory_fd;         /* of its control group while that is watched for OOM kills, else -1 */
-    int ready_fd;          /* read end of an fd:N pipe (in the store), -1 = none */
+    struct pressure_seen pressure; /* of its control group, when one of them last timed out */
+    int64_t turn_ms;      /* it waits for its turn to restart since then, 0 = it does not */
+    int64_t turn_wait_ms; /* how long that will take, and its place in the line: */
+    uint32_t turn_place;  /* keeper_number_turns() */
+    bool unchecked;       /* checks could not be begun; tried again */
+    bool cleaning;        /* its leftovers are looked for */
+    bool in_sweep;        /* is in keeper->swept, by next_swept */
+    bool rest_told;       /* TERM was sent to them */
+    uint8_t evidence;     /* enum unit_evidence, of this process */
+    uint8_t quiet_scans;  /* scans in a row that found nothing */
+    bool group_clean;     /* its control group was made by us and never killed */
+    bool may_go;          /* it was asked and has to wait for nobody */
+    bool passes;          /* so that it waits was not told; nor was ... */
+    uint8_t passed_from;  /* ... that it is not in this state any more */
+    uint32_t limits_sum;  /* of what was written to its group, 0 = unknown */
+    int events_fd;        /* of its control group while it is emptied, else -1 */
+    int memory_fd;        /* of its control group while that is watched for OOM kills, else -1 */
+    int ready_fd;         /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *events_watch, *memory_watch, *ready_watch; /* of these three, or NULL */
     struct leftovers_members *members; /* processes of it that were told to end, or NULL */
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */

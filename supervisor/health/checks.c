@@ -126,12 +126,13 @@ static bool is_excused(struct check *check, const struct probe_result *result, c
 {
     struct checks *checks = check->owner;
     size_t len = strlen(reason);
+    const char *where = "";
 
     if (!result->timed_out)
         check->excuses = 0;
     if (!result->timed_out || !checks->hands.pressure)
         return false;
-    switch (checks->hands.pressure(checks->hands.context)) {
+    switch (checks->hands.pressure(checks->hands.context, &where)) {
     case PRESSURE_UNKNOWN:
         snprintf(reason + len, size - len, " (CPU pressure unknown)");
         return false;
@@ -142,10 +143,10 @@ static bool is_excused(struct check *check, const struct probe_result *result, c
         break;
     }
     if (check->excuses == CHECKS_EXCUSES_MAX) {
-        snprintf(reason + len, size - len, " (counted: CPU is short all the time)");
+        snprintf(reason + len, size - len, " (counted: CPU is short %s all the time)", where);
         return false;
     }
-    snprintf(reason + len, size - len, " (not counted: CPU is short)");
+    snprintf(reason + len, size - len, " (not counted: CPU is short %s)", where);
     if (check->excuses++ == 0)
         checks->hands.excused(checks->hands.context, reason);
     return true;

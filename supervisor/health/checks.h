@@ -26,7 +26,8 @@ struct checks_hands {
     void *context;
     void (*verdict)(void *context, enum checks_verdict verdict, const char *reason);
     void (*counted)(void *context, bool ok, const char *reason); /* each attempt, for status */
-    enum pressure (*pressure)(void *context); /* asked only when an attempt has timed out */
+    /* Asked only when an attempt has timed out; where it was looked for: "on this host". */
+    enum pressure (*pressure)(void *context, const char **ret_where);
     void (*excused)(void *context, const char *reason); /* the first of those in a row that do not
                                                          * count, because the host is starved */
     int (*exec_start)(void *context, char *const *argv, size_t *ret_token, struct err *err);

@@ -24,7 +24,7 @@ enum {
     PID_TEXT = 16,
 };
 
-static const char leaf[] = "supervisor", prefix[] = "supervisor.";
+static const char leaf[] = CGROUP_LEAF, prefix[] = "supervisor.";
 
 const char *cgroup_controller_name(enum cgroup_controller controller)
 {

@@ -26,6 +26,7 @@
 enum cgroup_controller { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_IO, CGROUP_NCONTROLLERS };
 const char *cgroup_controller_name(enum cgroup_controller controller);
 
+#define CGROUP_LEAF "supervisor" /* ours */
 enum { CGROUP_WHY_MAX = 200, CGROUP_OURS_MAX = 64, CGROUP_KNOWN_PIDS = 4 };
 
 struct cgroup {

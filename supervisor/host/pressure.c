@@ -17,7 +17,12 @@ bool pressure_parse(const char *text, double *ret_avg10, uint64_t *ret_total_us)
 
 enum pressure pressure_ask(struct pressure_seen *seen, const char *path, int64_t now_ms)
 {
-    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return pressure_ask_fd(seen, open(path, O_RDONLY | O_CLOEXEC), now_ms);
+}
+
+enum pressure pressure_ask_fd(struct pressure_seen *seen, int file, int64_t now_ms)
+{
+    AUTO_CLOSE int fd = file;
     struct pressure_seen before = *seen;
     char text[256];
     double percent;

@@ -1,4 +1,5 @@
 """Readiness and health in every dialect: sd_notify, descriptors, log lines, probes, the watchdog."""
+import json
 import os
 import signal
 import socket
@@ -465,7 +466,7 @@ def test_a_starved_host_is_not_the_services_fault(host, percent):
     s.write("[service:hung]\ncommand = sleep 1000\nstartsecs = 0\n"
             f"live = http://127.0.0.1:{dumb.getsockname()[1]}/\nlive_interval = 50ms\n"
             "live_timeout = 50ms\n"
-            "live_threshold = 2\nstopsignal = KILL\n")
+            "live_threshold = 2\nstopsignal = KILL\n", settings="cgroups = off\n")
     s.start()
     s.wait_instance("hung:0", lambda row: row["restarts"] > 0, "the restart")
     events = [e["event"] for e in s.events() if e["event"] in ("probe-excused", "exit")]
@@ -474,7 +475,49 @@ def test_a_starved_host_is_not_the_services_fault(host, percent):
     over.set()
     if percent == 99:  # excused for a while, not for ever
         assert events[:2] == ["probe-excused", "exit"]
-        assert "counted: CPU is short all the time" in cause
+        assert "counted: CPU is short on this host" in cause
     else:
         assert events[0] == "exit" and "probe-excused" not in events
         assert ("CPU pressure unknown" in cause) == (percent is None)
+
+
+@pytest.mark.parametrize("own, ours, where", [(99, 0, "in its control group"),
+                                              (0, 99, "for the supervisor itself"), (0, 0, None)])
+def test_a_starved_group_counts_not_a_busy_host(host, own, ours, where):
+    """The host is always short of CPU here; what counts is the group."""
+    s = host(start=False)
+    over = with_pressure(s, 99)
+    if subprocess.run([s.binary, "version"], capture_output=True, check=False).returncode != 0:
+        over.set()
+        pytest.skip("this machine lets nobody put a file over /proc/pressure/cpu")
+    dumb = socket.create_server(("127.0.0.1", 0))  # it never answers
+    service = "[service:hung]\ncommand = sleep 1000\nstartsecs = 0\nstopsignal = KILL\n"
+    s.write(service)
+    s.start()
+    s.wait_ready("hung:0")
+    with open(f"/proc/{s.instance('hung:0')['pid']}/cgroup") as file:
+        below = [line.strip().split("::")[1] for line in file if line.startswith("0::")]
+    try:
+        with open("/proc/self/mountinfo") as file:
+            top = [line.split()[4] for line in file if " - cgroup2 " in line][0]
+        folder = top + below[0]
+        for percent, group in ((own, folder), (ours, os.path.dirname(folder) + "/supervisor")):
+            fake = s.path(f"pressure-{os.path.basename(group)}")
+            with open(fake, "w") as file:
+                file.write(f"some avg10={percent}.00 avg60=0.00 avg300=0.00 total=0\n")
+            subprocess.run(["nsenter", "-m", "-t", str(s.core_pid), "mount", "--bind", fake,
+                            f"{group}/cpu.pressure"], check=True, capture_output=True)
+    except (IndexError, subprocess.CalledProcessError):
+        over.set()
+        pytest.skip("no control group with cpu.pressure to be had here")
+    s.write(service + f"live = http://127.0.0.1:{dumb.getsockname()[1]}/\nlive_interval = 300ms\n"
+            "live_timeout = 50ms\nlive_threshold = 3\n")
+    s.run("reload")
+    if where:
+        excused = s.wait_event(lambda event: event["event"] == "probe-excused")
+        assert f"CPU is short {where}" in json.dumps(excused), excused
+    else:
+        s.wait_instance("hung:0", lambda row: row["restarts"] > 0, "the restart")
+        assert not [e for e in s.events() if e["event"] == "probe-excused"]
+    over.set()
+    dumb.close()
