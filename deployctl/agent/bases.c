@@ -290,6 +290,7 @@ static int copy_range(int from, uint64_t at, uint64_t len, int to, uint64_t offs
             if ((m = pwrite(to, space + done, (size_t)(n - done),
                             (off_t)(offset + (uint64_t)done))) < 0)
                 return err_sys(err, errno, "writing");
+        tree_wrote(to, offset, offset + (uint64_t)n);
         at += (uint64_t)n;
         offset += (uint64_t)n;
         len -= (uint64_t)n;

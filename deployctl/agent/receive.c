@@ -7,6 +7,7 @@
 
 #include "base/auto.h"
 #include "deployctl/agent/bases.h"
+#include "deployctl/agent/space.h"
 #include "deployctl/agent/stage.h"
 #include "deployctl/wire/proto.h"
 
@@ -29,6 +30,7 @@ static int put(struct stage *stage, const void *data, size_t len, struct err *er
             return err_sys(err, errno, "writing");
         done += (size_t)n;
     }
+    tree_wrote(stage->file, stage->got, stage->got + len);
     stage->got += len;
     return 0;
 }
@@ -122,6 +124,7 @@ static int begin_content(struct stage *stage, uint32_t index, bool program, stru
     const struct manifest_entry *entry = &stage->manifest.entries[index];
     if (program && (stage->bases_busy || bases_of(stage->bases, index) == NULL))
         return err_set(err, ERR_PROTOCOL, "a program for what has no base now");
+    space_use(stage, entry->size);
     stage->file = tree_create(&stage->tree, entry->path, entry->size, err);
     if (stage->file < 0) {
         stage->file = -1;

@@ -43,7 +43,14 @@ void release_verbs_forget(struct act *act)
     act->data = NULL;
 }
 
-static int begin(struct act *act, struct err *err) { return stage_begin(act->talk->stage, err); }
+static int begin(struct act *act, struct err *err)
+{
+    struct idle idle;
+    idle_begin(&idle);
+    int rc = stage_begin(act->talk->stage, err);
+    idle_end(&idle);
+    return rc;
+}
 
 static void begun(struct act *act, int rc, const struct err *err)
 {
@@ -61,6 +68,7 @@ static void begun(struct act *act, int rc, const struct err *err)
         jsonx_set_int(answer, "reused", (int64_t)stage->reused);
         jsonx_set_int(answer, "damaged", (int64_t)stage->damaged);
         jsonx_set_int(answer, "resumed", (int64_t)stage->resumed);
+        idle_begin_disk(&stage->idle);
         if (stage->want.chunks)
             json_object_set_new(answer, "bases", bases_answer(stage->bases));
     }
@@ -119,7 +127,10 @@ static int check_staged(const struct act *act, struct err *err)
 static int cut(struct act *act, struct err *err)
 {
     json_t *bases = NULL;
+    struct idle idle;
+    idle_begin(&idle);
     int rc = bases_fine(act->talk->stage, act->request, &bases, err);
+    idle_end(&idle);
     act->data = bases;
     return rc;
 }
@@ -163,7 +174,14 @@ static bool asked_again(struct act *act, struct stage *stage)
     return true;
 }
 
-static int seal(struct act *act, struct err *err) { return stage_seal(act->talk->stage, err); }
+static int seal(struct act *act, struct err *err)
+{
+    struct idle idle;
+    idle_begin(&idle);
+    int rc = stage_seal(act->talk->stage, err);
+    idle_end(&idle);
+    return rc;
+}
 
 static void sealed(struct act *act, int rc, const struct err *err)
 {
@@ -258,7 +276,14 @@ static bool mentions(json_t *value, const char *id)
     return false;
 }
 
-static int prune_work(struct act *act, struct err *err) { return prune_run(act->data, err); }
+static int prune_work(struct act *act, struct err *err)
+{
+    struct idle idle;
+    idle_begin(&idle);
+    int rc = prune_run(act->data, err);
+    idle_end(&idle);
+    return rc;
+}
 
 static void pruned(struct act *act, int rc, const struct err *err)
 {

@@ -12,6 +12,7 @@
 #include "deployctl/agent/bases.h"
 #include "deployctl/agent/parts.h"
 #include "deployctl/agent/shared.h"
+#include "deployctl/agent/space.h"
 #include "deployctl/agent/stage.h"
 #include "io/durable.h"
 
@@ -105,6 +106,8 @@ static int place_duplicate(struct stage *stage, size_t i, struct err *err)
     unsigned char digest[MANIFEST_DIGEST_BYTES];
     enum tree_way way;
     bool linkable = stage->host->linkable && !stage->want.set_owner;
+    if (!stage->cheap)
+        space_use(stage, entry->size);
     int rc = tree_place(&stage->tree, entry->path, stage->tree.fd, leader->path, entry->size,
                         entry->mode, linkable, stage->digest, digest, &way, err);
     if (rc == 0 && memcmp(digest, leader->digest, sizeof digest) != 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -12,7 +13,12 @@
 #include "deployctl/agent/parts.h"
 #include "base/unit.h"
 
-enum { PROBE_BYTES = 4096, EXTRA_BYTES = 1024 * 1024, EXTRA_INODES = 64 };
+enum {
+    PROBE_BYTES = 4096,
+    EXTRA_BYTES = 1024 * 1024,
+    EXTRA_INODES = 64,
+    STEP_BYTES = 4 * 1024 * 1024
+};
 
 /* Can this file system share blocks between files?  Tried with two nameless files. */
 static bool can_clone(const struct host *host)
@@ -24,12 +30,13 @@ static bool can_clone(const struct host *host)
            ioctl(b, FICLONE, a) == 0;
 }
 
-int space_check(const struct stage *stage, const struct reuse *reuse, struct err *err)
+int space_check(struct stage *stage, const struct reuse *reuse, struct err *err)
 {
     struct statvfs fs;
     if (fstatvfs(stage->host->releases, &fs) < 0)
         return err_sys(err, errno, "asking for the free space of %s", stage->host->path);
-    bool cheap = can_clone(stage->host) || (stage->host->linkable && !stage->want.set_owner);
+    bool cheap = stage->cheap =
+        can_clone(stage->host) || (stage->host->linkable && !stage->want.set_owner);
     uint64_t block = fs.f_frsize > 0 ? fs.f_frsize : PROBE_BYTES, need = EXTRA_BYTES;
     for (size_t i = 0; i < stage->manifest.count; i++) {
         const struct manifest_entry *entry = &stage->manifest.entries[i];
@@ -60,4 +67,41 @@ int space_check(const struct stage *stage, const struct reuse *reuse, struct err
                        stage->want.id, (unsigned long long)inodes, stage->host->path,
                        (unsigned long long)fs.f_favail, (unsigned long long)keep_inodes);
     return 0;
+}
+
+int space_reserve(struct stage *stage, struct err *err)
+{
+    uint64_t need = stage->missing_bytes;
+    for (size_t i = 0; i < stage->manifest.count; i++)
+        if (stage->leader[i] != i && !stage->cheap)
+            need += stage->manifest.entries[i].size;
+    if (need == 0)
+        return 0;
+    AUTO_CLOSE int fd = openat(stage->host->releases, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 && fallocate(fd, 0, 0, (off_t)need) == 0) {
+        stage->reserved = need;
+        stage->reserve = take_fd(&fd);
+        return 0;
+    }
+    if (fd < 0 || (errno != ENOSPC && errno != EDQUOT && errno != EFBIG))
+        return 0; /* what cannot be kept was at least there a moment ago */
+    char bytes[UNIT_TEXT_MAX];
+    return err_set(err, ERR_LIMIT, "%s cannot be reserved in %s: %s; make room",
+                   unit_size_text((int64_t)need, bytes), stage->host->path, strerror(errno));
+}
+
+/* In steps, for each of them is work for the file system. */
+void space_use(struct stage *stage, uint64_t bytes)
+{
+    if (stage->reserve < 0)
+        return;
+    stage->due += bytes < stage->reserved - stage->due ? bytes : stage->reserved - stage->due;
+    if (stage->due < STEP_BYTES && stage->due < stage->reserved)
+        return;
+    stage->reserved -= stage->due;
+    stage->due = 0;
+    if (ftruncate(stage->reserve, (off_t)stage->reserved) < 0 || stage->reserved == 0) {
+        close(stage->reserve);
+        stage->reserve = -1;
+    }
 }

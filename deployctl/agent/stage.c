@@ -125,7 +125,7 @@ struct stage *stage_new(const struct host *host, const json_t *request, struct e
     stage->view.known = NULL;
     stage->view.nknown = 0;
     stage->host = &stage->view;
-    stage->file = -1;
+    stage->file = stage->reserve = -1;
     stage->started_ms = clock_mono_ms();
     buf_init(&stage->packed, STAGE_MANIFEST_MAX);
     manifest_init(&stage->manifest);
@@ -145,7 +145,8 @@ struct stage *stage_new(const struct host *host, const json_t *request, struct e
 void stage_drop(struct stage *stage)
 {
     auto_close_(&stage->file);
-    stage->file = -1;
+    auto_close_(&stage->reserve);
+    stage->file = stage->reserve = -1;
     if (stage->tree.fd < 0)
         return;
     tree_done(&stage->tree);
@@ -162,7 +163,9 @@ void stage_free(struct stage *stage)
     if (stage->received_bytes < PARTS_WORTH_BYTES && stage->resumed == 0)
         stage_drop(stage);
     auto_close_(&stage->file);
+    auto_close_(&stage->reserve);
     tree_done(&stage->tree);
+    idle_end(&stage->idle);
     for (size_t i = 0; i < stage->want.nshared_dirs; i++)
         free(stage->want.shared_dirs[i]);
     for (size_t i = 0; i < stage->want.nshared_files; i++)
@@ -376,6 +379,8 @@ static int prepare(struct stage *stage, const struct host_releases *list, struct
         rc = parts_take(stage, err);
     if (rc == 0)
         rc = list_missing(stage, err);
+    if (rc == 0)
+        rc = space_reserve(stage, err);
     if (rc == 0 && stage->want.chunks && (stage->bases = bases_find(stage, reuse, err)) == NULL)
         rc = err->code;
     reuse_free(reuse);

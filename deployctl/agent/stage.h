@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "deployctl/agent/host.h"
+#include "deployctl/agent/idle.h"
 #include "deployctl/agent/tree.h"
 #include "deployctl/agent/trust.h"
 #include "deployctl/plan/delta.h"
@@ -93,6 +94,10 @@ struct stage {
     double seconds;         /* set by seal */
     size_t reused, damaged; /* contents from releases here; of them not what they should be */
     size_t resumed;         /* contents from a staging that was cut */
+    int reserve;            /* a nameless file that keeps room for what is missing; -1 = none */
+    bool cheap;             /* a content that is here needs no room once more */
+    uint64_t reserved, due; /* its size; what of it has been used and is to be given back */
+    struct idle idle;       /* of the loop's thread, while contents arrive */
 };
 
 /* Reads and checks the request; users and groups are looked up.  The manifest comes after. */

@@ -18,6 +18,7 @@ enum {
     NEW_FILE_MODE = 0600,
     RESERVE_FROM_BYTES = 1024 * 1024,
     COPY_BYTES = 256 * 1024,
+    SPREAD_BYTES = 8 * 1024 * 1024,
 };
 
 void tree_init(struct tree *tree, int fd)
@@ -121,6 +122,13 @@ int tree_create(struct tree *tree, const char *path, uint64_t size, struct err *
         (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
         return err_sys(err, errno, "reserving %llu bytes for %s", (unsigned long long)size, path);
     return take_fd(&fd);
+}
+
+void tree_wrote(int fd, uint64_t from, uint64_t to)
+{
+    uint64_t begin = from / SPREAD_BYTES * SPREAD_BYTES, end = to / SPREAD_BYTES * SPREAD_BYTES;
+    if (end > begin) /* best effort */
+        (void)sync_file_range(fd, (off_t)begin, (off_t)(end - begin), SYNC_FILE_RANGE_WRITE);
 }
 
 int tree_remove(struct tree *tree, const char *path, struct err *err)

@@ -29,6 +29,9 @@ int tree_make_folder(struct tree *tree, const char *path, struct err *err);
 int tree_make_link(struct tree *tree, const char *path, const char *target, struct err *err);
 /* A new file, opened for writing, mode 0600; space for large ones is reserved at once. */
 int tree_create(struct tree *tree, const char *path, uint64_t size, struct err *err);
+/* The bytes from `from` to `to` have been written: now and then the disk is told to begin with
+ * them, so that the sync at the end finds little to do. */
+void tree_wrote(int fd, uint64_t from, uint64_t to);
 int tree_remove(struct tree *tree, const char *path, struct err *err);
 
 /* How a content got here. */
