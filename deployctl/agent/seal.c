@@ -255,6 +255,8 @@ static int publish(struct stage *stage, const struct buf *text, struct err *err)
 /* Once every content is there. */
 static int finish(struct stage *stage, struct err *err)
 {
+    auto_close_(&stage->reserve); /* the rest is for the manifest */
+    stage->reserve = -1;
     struct buf text;
     buf_init(&text, MANIFEST_TEXT_MAX);
     int rc = prove(stage, &text, err);

@@ -69,14 +69,20 @@ int space_check(struct stage *stage, const struct reuse *reuse, struct err *err)
     return 0;
 }
 
+static uint64_t whole_blocks(uint64_t bytes)
+{
+    return (bytes + PROBE_BYTES - 1) / PROBE_BYTES * PROBE_BYTES;
+}
+
 int space_reserve(struct stage *stage, struct err *err)
 {
-    uint64_t need = stage->missing_bytes;
+    uint64_t need = 0;
     for (size_t i = 0; i < stage->manifest.count; i++)
-        if (stage->leader[i] != i && !stage->cheap)
-            need += stage->manifest.entries[i].size;
+        if (stage->leader[i] == i ? stage->content[i] == STAGE_MISSING : !stage->cheap)
+            need += whole_blocks(stage->manifest.entries[i].size);
     if (need == 0)
         return 0;
+    need += EXTRA_BYTES;
     AUTO_CLOSE int fd = openat(stage->host->releases, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0 && fallocate(fd, 0, 0, (off_t)need) == 0) {
         stage->reserved = need;
@@ -91,17 +97,18 @@ int space_reserve(struct stage *stage, struct err *err)
 }
 
 /* In steps, for each of them is work for the file system. */
-void space_use(struct stage *stage, uint64_t bytes)
+void space_use(struct stage *stage, uint64_t size)
 {
-    if (stage->reserve < 0)
-        return;
-    stage->due += bytes < stage->reserved - stage->due ? bytes : stage->reserved - stage->due;
-    if (stage->due < STEP_BYTES && stage->due < stage->reserved)
-        return;
-    stage->reserved -= stage->due;
-    stage->due = 0;
-    if (ftruncate(stage->reserve, (off_t)stage->reserved) < 0 || stage->reserved == 0) {
-        close(stage->reserve);
-        stage->reserve = -1;
+    uint64_t bytes = whole_blocks(size);
+    if (stage->reserve >= 0 && stage->ahead < bytes) {
+        uint64_t give = bytes - stage->ahead > STEP_BYTES ? bytes - stage->ahead : STEP_BYTES;
+        give = give < stage->reserved ? give : stage->reserved;
+        stage->reserved -= give;
+        stage->ahead += give;
+        if (ftruncate(stage->reserve, (off_t)stage->reserved) < 0 || stage->reserved == 0) {
+            close(stage->reserve);
+            stage->reserve = -1;
+        }
     }
+    stage->ahead -= bytes < stage->ahead ? bytes : stage->ahead;
 }

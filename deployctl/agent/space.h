@@ -13,7 +13,7 @@ int space_check(struct stage *stage, const struct reuse *reuse, struct err *err)
 
 /* Once it is known what is missing.  ERR_LIMIT: somebody was faster. */
 int space_reserve(struct stage *stage, struct err *err);
-/* So many bytes of it are about to be written. */
-void space_use(struct stage *stage, uint64_t bytes);
+/* A content of this size is about to be written. */
+void space_use(struct stage *stage, uint64_t size);
 
 #endif

@@ -91,13 +91,13 @@ struct stage {
     struct err failed;       /* the first failure; code ERR_NONE if none */
     uint64_t received_bytes; /* on the wire */
     int64_t started_ms;
-    double seconds;         /* set by seal */
-    size_t reused, damaged; /* contents from releases here; of them not what they should be */
-    size_t resumed;         /* contents from a staging that was cut */
-    int reserve;            /* a nameless file that keeps room for what is missing; -1 = none */
-    bool cheap;             /* a content that is here needs no room once more */
-    uint64_t reserved, due; /* its size; what of it has been used and is to be given back */
-    struct idle idle;       /* of the loop's thread, while contents arrive */
+    double seconds;           /* set by seal */
+    size_t reused, damaged;   /* contents from releases here; of them not what they should be */
+    size_t resumed;           /* contents from a staging that was cut */
+    int reserve;              /* a nameless file that keeps room for what is missing; -1 = none */
+    bool cheap;               /* a content that is here needs no room once more */
+    uint64_t reserved, ahead; /* its size; what has been given back and is not used yet */
+    struct idle idle;         /* of the loop's thread, while contents arrive */
 };
 
 /* Reads and checks the request; users and groups are looked up.  The manifest comes after. */

@@ -50,11 +50,19 @@ int program_plan(const struct delta_list *fresh, const struct delta_list *old,
 {
     struct err err;
     size_t chunks = 0;
+    struct delta_index old_index = { 0 }, fresh_index = { 0 };
     AUTO_FREE bool *known = calloc(old->count + 1, sizeof *known);
     *ret = (struct program_plan){ .match = calloc(fresh->count + 1, sizeof *ret->match),
                                   .runs = calloc(2 * old->count + 2, sizeof *ret->runs) };
-    if (!known || !ret->match || !ret->runs || delta_match(fresh, old, ret->match, &err) < 0 ||
-        delta_known(fresh, old, known, &err) < 0)
+    bool ok = known && ret->match && ret->runs && delta_index_init(&old_index, old, &err) == 0 &&
+              delta_index_init(&fresh_index, fresh, &err) == 0;
+    if (ok)
+        delta_match(fresh, &old_index, ret->match);
+    for (size_t i = 0; ok && i < old->count; i++)
+        known[i] = delta_index_has(&fresh_index, &old->at[i]);
+    delta_index_done(&old_index);
+    delta_index_done(&fresh_index);
+    if (!ok)
         return ERR_MEMORY;
     uint64_t size = length_of(fresh);
     size_t regions = regions_without(fresh, ret->match);
@@ -78,6 +86,7 @@ void program_plan_done(struct program_plan *plan)
 struct making {
     const struct program_order *order;
     struct pack_writer *writer;
+    struct delta_index old_fine;
     struct digest *digest;
     char *space;
     uint64_t at;            /* where the next chunk begins in the new content */
@@ -149,7 +158,7 @@ static int make_region(struct making *m, uint64_t len, struct err *err)
     if (rc == 0 && length_of(&fine) != len)
         rc = err_set(err, ERR_STATE, "%s became shorter", order->name);
     if (rc == 0)
-        rc = delta_match(&fine, order->old_fine, match, err);
+        delta_match(&fine, &m->old_fine, match);
     for (size_t i = 0; rc == 0 && i < fine.count; i++)
         rc = step(m, match[i] == DELTA_NONE ? DELTA_NONE : match[i] + (int64_t)order->old->count,
                   fine.at[i].len, err);
@@ -186,10 +195,14 @@ int program_make(const struct program_order *order, struct pack *pack, struct pa
     AUTO_FREE char *space = m.space = malloc(READ_BYTES);
     m.digest = digest_new(err);
     m.writer = space && m.digest ? pack_begin(pack, order->name, err) : NULL;
-    int rc = m.writer ? make_all(&m, err) : err_set(err, ERR_MEMORY, "no memory");
+    int rc = m.writer ? delta_index_init(&m.old_fine, order->old_fine, err)
+                      : err_set(err, ERR_MEMORY, "no memory");
+    if (rc == 0)
+        rc = make_all(&m, err);
     if (rc == 0)
         rc = pack_end(m.writer, ret, err);
     pack_drop(m.writer);
+    delta_index_done(&m.old_fine);
     digest_free(m.digest);
     *ret_fresh = m.fresh;
     return rc;

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/auto.h"
-
 enum { LIST_BEGIN = 64, VARINT_BITS = 7, VARINT_MORE = 0x80, NUMBER_BITS = 63 };
 
 void delta_list_done(struct delta_list *list)
@@ -78,73 +76,70 @@ int delta_list_parse(const char *text, size_t max, struct delta_list *ret, struc
 
 /* --- matching --------------------------------------------------------------------------------- */
 
-/* The numbers of a list's chunks in order of their sums, then of the numbers. */
-struct key {
+/* In order of the sums, then of the numbers. */
+struct delta_key {
     unsigned char sum[DELTA_SUM_BYTES];
-    uint32_t index;
+    uint32_t number;
 };
 
 static int compare_keys(const void *a, const void *b)
 {
-    const struct key *x = a, *y = b;
+    const struct delta_key *x = a, *y = b;
     int order = memcmp(x->sum, y->sum, DELTA_SUM_BYTES);
-    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+    return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
 }
 
-static struct key *sort_keys(const struct delta_list *list)
+int delta_index_init(struct delta_index *index, const struct delta_list *list, struct err *err)
 {
-    struct key *keys = calloc(list->count + 1, sizeof *keys);
-    for (size_t i = 0; keys != NULL && i < list->count; i++) {
+    struct delta_key *keys = calloc(list->count + 1, sizeof *keys);
+    *index = (struct delta_index){ list, keys };
+    if (keys == NULL)
+        return err_set(err, ERR_MEMORY, "no memory to compare chunks");
+    for (size_t i = 0; i < list->count; i++) {
         memcpy(keys[i].sum, list->at[i].sum, DELTA_SUM_BYTES);
-        keys[i].index = (uint32_t)i;
+        keys[i].number = (uint32_t)i;
     }
-    if (keys != NULL)
-        qsort(keys, list->count, sizeof *keys, compare_keys);
-    return keys;
+    qsort(keys, list->count, sizeof *keys, compare_keys);
+    return 0;
+}
+
+void delta_index_done(struct delta_index *index)
+{
+    free(index->keys);
+    *index = (struct delta_index){ 0 };
 }
 
 /* The lowest number with that sum, or DELTA_NONE. */
-static int64_t look_up(const struct key *keys, size_t count, const unsigned char *sum)
+static int64_t look_up(const struct delta_index *index, const unsigned char *sum)
 {
-    size_t low = 0, high = count;
+    size_t low = 0, high = index->list->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (memcmp(keys[middle].sum, sum, DELTA_SUM_BYTES) < 0)
+        if (memcmp(index->keys[middle].sum, sum, DELTA_SUM_BYTES) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == count || memcmp(keys[low].sum, sum, DELTA_SUM_BYTES) != 0)
+    if (low == index->list->count || memcmp(index->keys[low].sum, sum, DELTA_SUM_BYTES) != 0)
         return DELTA_NONE;
-    return keys[low].index;
+    return index->keys[low].number;
 }
 
-int delta_match(const struct delta_list *fresh, const struct delta_list *old, int64_t *match,
-                struct err *err)
+bool delta_index_has(const struct delta_index *index, const struct delta_chunk *chunk)
 {
-    AUTO_FREE struct key *keys = sort_keys(old);
-    if (keys == NULL)
-        return err_set(err, ERR_MEMORY, "no memory to compare chunks");
+    return look_up(index, chunk->sum) != DELTA_NONE;
+}
+
+void delta_match(const struct delta_list *fresh, const struct delta_index *old, int64_t *match)
+{
     int64_t next = DELTA_NONE; /* behind the last match */
     for (size_t i = 0; i < fresh->count; i++) {
         const unsigned char *sum = fresh->at[i].sum;
-        bool follows = next != DELTA_NONE && (size_t)next < old->count &&
-                       memcmp(old->at[next].sum, sum, DELTA_SUM_BYTES) == 0;
-        match[i] = follows ? next : look_up(keys, old->count, sum);
+        bool follows = next != DELTA_NONE && (size_t)next < old->list->count &&
+                       memcmp(old->list->at[next].sum, sum, DELTA_SUM_BYTES) == 0;
+        match[i] = follows ? next : look_up(old, sum);
         next = match[i] == DELTA_NONE ? DELTA_NONE : match[i] + 1;
     }
-    return 0;
-}
-
-int delta_known(const struct delta_list *fresh, const struct delta_list *old, bool *known,
-                struct err *err)
-{
-    AUTO_FREE struct key *keys = sort_keys(fresh);
-    if (keys == NULL)
-        return err_set(err, ERR_MEMORY, "no memory to compare chunks");
-    for (size_t i = 0; i < old->count; i++)
-        known[i] = look_up(keys, fresh->count, old->at[i].sum) != DELTA_NONE;
-    return 0;
 }
 
 /* --- programs --------------------------------------------------------------------------------- */

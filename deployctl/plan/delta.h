@@ -38,13 +38,17 @@ int delta_list_add(struct delta_list *list, const unsigned char sum[static DELTA
 void delta_list_text(const struct delta_list *list, struct buf *out);
 int delta_list_parse(const char *text, size_t max, struct delta_list *ret, struct err *err);
 
+/* A list made ready to be looked through, as often as it is needed. */
+struct delta_index {
+    const struct delta_list *list; /* borrowed */
+    struct delta_key *keys;        /* owned */
+};
+int delta_index_init(struct delta_index *index, const struct delta_list *list, struct err *err);
+void delta_index_done(struct delta_index *index); /* one that is all zero is fine */
+bool delta_index_has(const struct delta_index *index, const struct delta_chunk *chunk);
 /* For each of `fresh` the number of an old chunk with that sum, or DELTA_NONE: behind the one
- * before if possible.  match[] has fresh->count entries.  ERR_MEMORY. */
-int delta_match(const struct delta_list *fresh, const struct delta_list *old, int64_t *match,
-                struct err *err);
-/* Which old chunks are in `fresh`; known[] has old->count entries. */
-int delta_known(const struct delta_list *fresh, const struct delta_list *old, bool *known,
-                struct err *err);
+ * before if possible.  match[] has fresh->count entries. */
+void delta_match(const struct delta_list *fresh, const struct delta_index *old, int64_t *match);
 
 /* --- programs */
 

@@ -50,12 +50,13 @@ static void check_pair(const char *fresh, const char *old)
 {
     struct delta_list a, b;
     int64_t match[LONGEST];
-    bool known[LONGEST];
+    struct delta_index index, back;
     struct buf program;
     buf_init(&program, 1000);
     list_of(fresh, &a), list_of(old, &b);
-    assert_int_equal(delta_match(&a, &b, match, NULL), 0);
-    assert_int_equal(delta_known(&a, &b, known, NULL), 0);
+    assert_int_equal(delta_index_init(&index, &b, NULL), 0);
+    assert_int_equal(delta_index_init(&back, &a, NULL), 0);
+    delta_match(&a, &index, match);
     for (size_t i = 0; i < a.count; i++) {
         unsigned char op[DELTA_OP_MAX];
         assert_int_equal(match[i] == DELTA_NONE, strchr(old, fresh[i]) == NULL);
@@ -71,7 +72,7 @@ static void check_pair(const char *fresh, const char *old)
         buf_put(&program, op, delta_put_copy(op, (uint64_t)match[i], 1));
     }
     for (size_t i = 0; i < b.count; i++)
-        assert_int_equal(known[i], strchr(fresh, old[i]) != NULL);
+        assert_int_equal(delta_index_has(&back, &b.at[i]), strchr(fresh, old[i]) != NULL);
     for (size_t piece = 1; piece <= program.len; piece++) {
         struct made made = { .old = old };
         struct delta_reader reader = { 0 };
@@ -84,6 +85,7 @@ static void check_pair(const char *fresh, const char *old)
         assert_memory_equal(made.text, fresh, made.len);
     }
     buf_done(&program);
+    delta_index_done(&index), delta_index_done(&back);
     delta_list_done(&a), delta_list_done(&b);
 }
 
