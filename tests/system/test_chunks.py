@@ -47,7 +47,8 @@ def agent(program, app):
 
 
 def noise(size, seed=1):
-    return random.Random(seed).randbytes(size)
+    rng = random.Random(seed)
+    return b"".join(rng.randbytes(min(size - at, 16 * MB)) for at in range(0, size, 16 * MB))
 
 
 def varint(number):
