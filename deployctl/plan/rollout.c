@@ -352,3 +352,8 @@ int rollout_exit_code(const struct rollout *rollout)
         return 4;
     return rollout_name_code(rollout->outcome);
 }
+
+bool rollout_hopeless(const struct rollout *r)
+{
+    return r->stage < ROLLOUT_CANARY && rollout_stage_hopeless(r);
+}

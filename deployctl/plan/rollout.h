@@ -245,6 +245,9 @@ void rollout_done(struct rollout *rollout); /* twice is fine */
  * are to be carried out.  Each act is answered once with ROLLOUT_EV_ANSWER (or by
  * ROLLOUT_EV_LOST), except UNLOCK.  News that make no sense at the moment change nothing. */
 void rollout_step(struct rollout *rollout, const struct rollout_event *event, int64_t now_ms);
+/* More hosts are missing already than may: whatever the others answer, it is given up before
+ * anything is switched. */
+bool rollout_hopeless(const struct rollout *rollout);
 /* When ROLLOUT_EV_TIME is due next; -1 = it waits for events only. */
 int64_t rollout_next_ms(const struct rollout *rollout);
 /* For RESUME, PROMOTE, ABORT and PARK, before DECIDE is answered: what a host was found to run.

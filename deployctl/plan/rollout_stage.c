@@ -165,20 +165,31 @@ static bool give_up(struct rollout *r, enum rollout_outcome outcome)
     return clean(r, outcome);
 }
 
-static bool too_few(struct rollout *r)
+/* How it ends when more hosts are missing than may; RUNNING = they are enough. */
+static enum rollout_outcome shortage(const struct rollout *r, size_t *ret_first)
 {
     bool bad = false;
-    size_t first = ROLLOUT_NOBODY;
     bool forgiving =
         r->kind == ROLLOUT_ROLLBACK || r->kind == ROLLOUT_ABORT || r->kind == ROLLOUT_PARK;
     if (away(r) == r->count || (!forgiving && away(r) > r->limits.unreachable))
-        return give_up(r, ROLLOUT_UNREACHABLE);
+        return ROLLOUT_UNREACHABLE;
     bool whole = !forgiving || r->stage == ROLLOUT_STAGING; /* what was sent for has to be there */
-    if (whole && too_many_failed(r, &first, &bad)) {
+    return whole && too_many_failed(r, ret_first, &bad) ? ROLLOUT_FAILED : ROLLOUT_RUNNING;
+}
+
+static bool too_few(struct rollout *r)
+{
+    size_t first = ROLLOUT_NOBODY;
+    enum rollout_outcome outcome = shortage(r, &first);
+    if (outcome == ROLLOUT_FAILED)
         r->culprit = first;
-        return give_up(r, ROLLOUT_FAILED);
-    }
-    return false;
+    return outcome != ROLLOUT_RUNNING && give_up(r, outcome);
+}
+
+bool rollout_stage_hopeless(const struct rollout *r)
+{
+    size_t first;
+    return shortage(r, &first) != ROLLOUT_RUNNING;
 }
 
 static bool end_locking(struct rollout *r)

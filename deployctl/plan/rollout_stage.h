@@ -18,6 +18,7 @@ bool rollout_stage_touched(const struct rollout *r); /* any host */
 /* Counts one host anew; whoever changes a host outside of a change of stage calls it. */
 void rollout_stage_note(struct rollout *r, size_t host);
 void rollout_stage_survey(struct rollout *r); /* all of them */
+bool rollout_stage_hopeless(const struct rollout *r);
 void rollout_stage_foresee(struct rollout *r);
 size_t rollout_stage_out(const struct rollout *r);
 
