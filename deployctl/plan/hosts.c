@@ -169,17 +169,76 @@ int hosts_add_all(struct hosts *hosts, const char *text, bool again, struct aren
     return 0;
 }
 
+static bool match_here(const char *rest, const char *name);
+
+/* Does `name` go on with a number of this range, as it would be written, and then with `tail`? */
+static bool match_number(unsigned first, unsigned last, int digits, const char *tail,
+                         const char *name)
+{
+    size_t run = strspn(name, "0123456789");
+    unsigned long value = 0;
+    for (size_t len = 1; len <= run && len <= DIGITS_MAX; len++) {
+        value = value * 10 + (unsigned long)(name[len - 1] - '0');
+        bool written = len == (size_t)digits || (len > (size_t)digits && name[0] != '0');
+        if (written && value >= first && value <= last && match_here(tail, name + len))
+            return true;
+    }
+    return false;
+}
+
+/* Without listing what the pattern stands for: it is asked of every host. */
+static bool match_here(const char *rest, const char *name)
+{
+    size_t fixed = strcspn(rest, "[");
+    const char *close = strchr(rest + fixed, ']'), *at = rest + fixed;
+    bool found = false;
+    if (strncmp(rest, name, fixed) != 0)
+        return false;
+    if (*at == '\0')
+        return name[fixed] == '\0';
+    while (!found && at < close) { /* names_in() has read it before */
+        unsigned first = 1, last = 0;
+        int digits = 0;
+        at++;
+        if (read_range(&at, &first, &last, &digits, rest, NULL) < 0)
+            return false;
+        found = match_number(first, last, digits, close + 1, name + fixed);
+    }
+    return found;
+}
+
+/* How many names the pattern stands for; 0 when it is wrong, or they are more than there may be:
+ * then it stands for nobody, as in a list. */
+static size_t names_in(const char *word)
+{
+    size_t total = 1;
+    for (const char *open = word; (open = strchr(open, '[')) != NULL;) {
+        size_t here = 0;
+        const char *close = strchr(open, ']');
+        for (const char *at = open + 1; close; at++) {
+            unsigned first = 1, last = 0;
+            int digits = 0;
+            if (read_range(&at, &first, &last, &digits, word, NULL) < 0)
+                return 0;
+            here += last - first + 1;
+            if (at == close)
+                break;
+            if (*at != ',')
+                return 0;
+        }
+        total *= here;
+        if (!close || total > HOSTS_MAX)
+            return 0;
+        open = close;
+    }
+    return total;
+}
+
 static bool match_word(const char *word, const char *name)
 {
     if (!strchr(word, '[') || strpbrk(word, "*?"))
         return fnmatch(word, name, 0) == 0;
-    struct arena arena;
-    struct hosts hosts = { 0 };
-    arena_init(&arena);
-    bool found =
-        expand(&hosts, "", word, true, &arena, NULL) == 0 && hosts_find(&hosts, name) < hosts.count;
-    arena_done(&arena);
-    return found;
+    return names_in(word) > 0 && match_here(word, name);
 }
 
 bool hosts_match(const char *pattern, const char *name)

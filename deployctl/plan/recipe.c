@@ -118,7 +118,13 @@ static void unknown_section(struct reader *reader, const struct ini_entry *entry
         complain(reader, entry, "not supported by this version yet");
         return;
     }
-    const char *nearest = near_name(entry->section, count, section_at, recipe_tables);
+    char text[HOSTS_NAME_MAX + 8];
+    const char *colon = strchr(entry->section, ':'); /* [hots:web1] is near to [host:NAME] */
+    if (colon)
+        snprintf(text, sizeof text, "%.*s:NAME", (int)(colon - entry->section), entry->section);
+    else
+        snprintf(text, sizeof text, "%s", entry->section);
+    const char *nearest = near_name(text, count, section_at, recipe_tables);
     if (nearest)
         err_set(&err, ERR_NOT_FOUND, "unknown section, did you mean [%s]?", nearest);
     else

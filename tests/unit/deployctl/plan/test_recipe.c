@@ -291,6 +291,43 @@ static void hosts_can_be_selected(void **unused)
     recipe_done(&recipe);
 }
 
+/* What a pattern matches is what it lists. */
+static void matching_is_listing(void **unused)
+{
+    (void)unused;
+    static const char *const patterns[] = {
+        "w[1-12]",          "w[01-12]", "w[1,3,7-9]x",  "w[8-12][0-1]",
+        "w[1-2]-[08-11].a", "[1-3]w",   "w[0-0]",       "w[1-20000]",
+        "w[3-1]",           "w[1-2",    "w[1-2][0-9x]", "w[1-2,]",
+        "w[001-010]",       "w]",       "w[]",          "w[1-9][1-9][1-9][1-9][1-9]",
+        "w[9-10][10-11]",
+    };
+    static const char *const names[] = { "w1",     "w01",  "w001",  "w12",    "w012",    "w3x",
+                                         "w8x",    "w80",  "w121",  "w120",   "w1-08.a", "w2-11.a",
+                                         "w1-8.a", "2w",   "w0",    "w00",    "w",       "w]",
+                                         "w10",    "w010", "w1010", "w910",   "w1011",   "w12345",
+                                         "w[]",    "w1,",  "w1x",   "w19999", "" };
+    for (size_t p = 0; p < sizeof patterns / sizeof patterns[0]; p++) {
+        struct hosts hosts = { 0 };
+        struct arena arena;
+        arena_init(&arena);
+        bool good = hosts_add_all(&hosts, patterns[p], true, &arena, NULL) == 0;
+        for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+            bool listed = good && hosts_find(&hosts, names[n]) < hosts.count;
+            bool plain = !strchr(patterns[p], '[') && strcmp(patterns[p], names[n]) == 0;
+            if (hosts_match(patterns[p], names[n]) != (listed || plain))
+                fail_msg("%s and \"%s\": %d", patterns[p], names[n], listed);
+        }
+        arena_done(&arena);
+    }
+    /* Quickly, also where there are many ways to read a name. */
+    char many[64], digits[254];
+    memset(digits, '1', sizeof digits - 1);
+    digits[sizeof digits - 1] = '\0';
+    strcpy(many, "[1-9999][1-9999][1-9999][1-9999][1-9999][1-9999]");
+    assert_false(hosts_match(many, digits));
+}
+
 static void patterns_expand(void **unused)
 {
     (void)unused;
@@ -359,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_file_has_all_defaults),
         cmocka_unit_test(all_errors_are_told_at_once),
+        cmocka_unit_test(matching_is_listing),
         cmocka_unit_test(draining_is_read_and_checked),
         cmocka_unit_test(what_the_verdict_rests_on_is_read),
         cmocka_unit_test(what_the_verdict_cannot_rest_on_is_told),

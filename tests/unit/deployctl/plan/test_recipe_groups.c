@@ -112,6 +112,8 @@ static void every_mistake_has_its_line(void **unused)
            "after: a circle: ");
     expect("[group:we b]\nhosts = role=web\n" REST, "deploy.ini:14: [group:we b] a group's name");
     expect("[group:]\nhosts = role=web\n" REST, "deploy.ini:14: [group:] a group's name");
+    expect("[gruop:web]\nhosts = role=web\n" REST,
+           "deploy.ini:14: [gruop:web] unknown section, did you mean [group:NAME]?");
     expect("[group:web]\nhost = role=web\n" REST, "deploy.ini:15: [group:web] host: ");
     expect("[group:web]\nhosts = role=web\nhosts = e1\n" REST, "given twice, first on line 15");
     for (int i = 0; i < 33; i++)
