@@ -263,6 +263,15 @@ bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/limit
 	$(if $(PEERS),@tools/deps $(PACKAGES_PEERS))
 	B=$(abspath $(B)) tests/bench/run
 
+## bench-fleet   deployctl against ssh itself and what others do, HOSTS=3,10,30 ROUNDS=5 PARTS='ways kept far many'; PEERS=1 as above
+.PHONY: bench-fleet
+HOSTS ?= 3,10,30
+ROUNDS ?= 5
+PARTS ?= ways kept far many
+bench-fleet: all examples
+	$(if $(PEERS),@tools/deps $(PACKAGES_FLEET_PEERS))
+	B=$(abspath $(B)) tests/bench/fleet --hosts $(HOSTS) --rounds $(ROUNDS) $(PARTS)
+
 ## sample        make conf.d/supervisor.ini.sample anew from the option tables
 .PHONY: sample
 sample: $(B)/tools/sample
@@ -336,6 +345,7 @@ PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-
 PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap
 PACKAGES_DEB   := $(PACKAGES_BUILD) libcmocka-dev dpkg-dev debhelper lintian
 PACKAGES_PEERS := tini runit s6 daemontools supervisor
+PACKAGES_FLEET_PEERS := rsync pssh ansible capistrano git zstd
 PACKAGES_LINT  := $(PACKAGES_CHECK) clang-14 clang-format-14 clang-tidy-14 cppcheck
 deps-build:
 	@tools/deps $(PACKAGES_BUILD)

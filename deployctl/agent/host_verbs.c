@@ -222,8 +222,11 @@ void host_verbs_record(struct act *act)
     struct err err;
     int rc = 0;
     const json_t *record = json_object_get(act->request, "record");
+    const char *sealed = jsonx_text(act->request, "sealed", NULL);
     if (!json_is_object(record))
         rc = err_set(&err, ERR_PROTOCOL, "\"record\" must be an object");
+    else if (sealed != NULL && strcmp(sealed, talk->sealed) != 0)
+        rc = err_set(&err, ERR_STATE, "%.40s was not sealed, so nothing is recorded", sealed);
     if (rc == 0)
         rc = record_write(talk->host.meta, record, &err);
     if (rc == 0) {

@@ -227,6 +227,7 @@ static void leave(struct driver *driver)
     int64_t now = loop_now_ms(driver->loop);
     if (driver->unlock_end_ms == 0)
         driver->unlock_end_ms = now + DRIVER_UNLOCK_MS;
+    driver_lock_release_early(driver);
     if (driver->unlocking == 0 || now >= driver->unlock_end_ms)
         loop_stop(driver->loop);
     else
@@ -485,6 +486,7 @@ struct driver *driver_new(const struct recipe *recipe, const struct driver_order
     driver->news = news;
     driver->context = context;
     driver->count = recipe->count;
+    window_init(&driver->window, (size_t)recipe->fleet.parallel);
     driver->told_stage = ROLLOUT_NSTAGES;
     driver->kind = order->verb == DRIVER_ROLLBACK ? "rollback" : "release";
     driver->hold_for_ms = recipe->canary.hold_for_ms;
@@ -508,6 +510,8 @@ static void free_hosts(struct driver *driver)
         glance_done(&host->glance);
         json_decref(host->history);
         json_decref(host->found);
+        driver_lock_forget(host);
+        driver_record_forget(host);
     }
     free(driver->hosts);
 }
@@ -545,6 +549,7 @@ void driver_free(struct driver *driver)
     if (driver->loop)
         loop_free(driver->loop);
     opened_done(&driver->opened);
+    json_decref(driver->record);
     rollout_done(&driver->rollout);
     arena_done(&driver->arena);
     free(driver->queue);

@@ -70,7 +70,7 @@ static void ask(struct driver_host *host, const char *verb, json_t *params, int6
 }
 
 /* How a refusal counts; its text becomes the host's error. */
-static enum rollout_answer refusal(struct driver_host *host, const struct err *err)
+enum rollout_answer driver_acts_refusal(struct driver_host *host, const struct err *err)
 {
     driver_blame(host, "%s", err->text);
     return err->code == ERR_STALE ? ROLLOUT_STALE : ROLLOUT_REFUSED;
@@ -81,7 +81,7 @@ static enum rollout_answer refusal(struct driver_host *host, const struct err *e
 static enum rollout_answer refusal_there(struct driver_host *host, const struct err *err)
 {
     bool silent = err->code == ERR_TIMEOUT || err->code == ERR_UNREACHABLE;
-    enum rollout_answer answer = refusal(host, err);
+    enum rollout_answer answer = driver_acts_refusal(host, err);
     return silent ? ROLLOUT_UNSURE : answer;
 }
 
@@ -182,7 +182,7 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
         return;
     }
     if (err) {
-        driver_answered(host, refusal(host, err));
+        driver_answered(host, driver_acts_refusal(host, err));
         return;
     }
     glance_take(&host->glance, answer);
@@ -218,35 +218,9 @@ static void act_look(struct driver_host *host, const json_t *answer, const struc
 
 static void act_lock(struct driver_host *host, const json_t *answer, const struct err *err)
 {
-    struct driver *driver = host->driver;
-    if (host->step == 0) {
-        json_t *params = json_object();
-        jsonx_set_text(params, "who", driver->order.who);
-        jsonx_set_text(params, "rollout", driver->name);
-        jsonx_set_bool(params, "steal", false);
-        ask(host, "lock", params, DRIVER_QUICK_MS);
-        return;
-    }
-    if (err && err->code == ERR_EXISTS) {
-        const json_t *holder = json_object_get(answer, "holder");
-        snprintf(host->error, sizeof host->error, "is being worked on by %s (since %s, step %s)",
-                 jsonx_text(holder, "who", "somebody"), jsonx_text(holder, "since", "?"),
-                 jsonx_text(holder, "step", "?"));
-        driver_answered(host, ROLLOUT_HELD);
-        return;
-    }
-    if (err) {
-        driver_answered(host, refusal(host, err));
-        return;
-    }
-    host->lock_wanted = true;
-    if (jsonx_int(answer, "epoch", host->glance.epoch) != host->glance.epoch) {
-        driver_blame(host, "another rollout ran here since this one looked; run the command again");
-        driver_answered(host, ROLLOUT_STALE);
-        return;
-    }
-    host->error[0] = '\0';
-    driver_answered(host, ROLLOUT_OK);
+    (void)answer;
+    (void)err;
+    driver_lock_act(host);
 }
 
 static json_t *fence_params(struct driver *driver)
@@ -257,20 +231,13 @@ static json_t *fence_params(struct driver *driver)
     return params;
 }
 
-static void act_fence(struct driver_host *host, const json_t *answer, const struct err *err)
-{
-    (void)answer;
-    if (host->step == 0) {
-        ask(host, "fence", fence_params(host->driver), DRIVER_QUICK_MS);
-    } else if (err) {
-        driver_answered(host, refusal(host, err));
-    } else {
-        host->fence_wanted = true;
-        driver_answered(host, ROLLOUT_OK);
-    }
-}
-
 static void on_uploaded(void *context, const struct upload_result *result, const struct err *err);
+
+static void on_sealing(void *context)
+{
+    struct driver_host *host = context;
+    driver_record_ahead(host, host->driver->id);
+}
 
 static void start_upload(struct driver_host *host)
 {
@@ -290,12 +257,44 @@ static void start_upload(struct driver_host *host)
                                   .turns = driver->turns,
                                   .id = driver->id,
                                   .token = driver->token,
-                                  .stage = stage };
+                                  .stage = stage,
+                                  .behind_seal =
+                                      driver->recipe->hooks.after_install ? NULL : on_sealing };
     upload_free(host->upload);
+    host->uploaded = false;
     host->upload = upload_start(driver->loop, &order, on_uploaded, host, &err);
     if (!host->upload)
-        driver_answered(host, refusal(host, &err));
+        on_uploaded(host, NULL, &err);
 }
+
+/* What comes next anyway goes out behind the fence; without it the host refuses that, too. */
+static void send_behind_fence(struct driver_host *host)
+{
+    const struct driver *driver = host->driver;
+    enum rollout_stage next = rollout_behind_fence(&driver->rollout);
+    bool all = driver->count <= (size_t)driver->recipe->fleet.parallel;
+    if (next == ROLLOUT_RECORDING)
+        driver_record_ahead(host, NULL);
+    else if (next == ROLLOUT_STAGING && all && driver->source &&
+             !driver->recipe->hooks.before_install)
+        start_upload(host);
+}
+
+static void act_fence(struct driver_host *host, const json_t *answer, const struct err *err)
+{
+    (void)answer;
+    if (host->step == 0) {
+        ask(host, "fence", fence_params(host->driver), DRIVER_QUICK_MS);
+        send_behind_fence(host);
+    } else if (err) {
+        driver_answered(host, driver_acts_refusal(host, err));
+    } else {
+        host->fence_wanted = true;
+        driver_answered(host, ROLLOUT_OK);
+    }
+}
+
+static void told_upload(struct driver_host *host);
 
 /* A host that has the release already, in a rollout that needs no source. */
 static bool has_release(const struct driver_host *host)
@@ -316,8 +315,12 @@ static void act_stage(struct driver_host *host, const json_t *answer, const stru
     case 1:
         if (!hook_ok(host, "before_install", answer, err))
             break;
-        if (host->driver->source)
+        if (host->uploaded)
+            told_upload(host);
+        else if (host->driver->source && !host->upload)
             start_upload(host);
+        else if (host->upload)
+            return; /* it was begun behind the fence */
         else if (has_release(host))
             driver_answered(host, ROLLOUT_OK);
         else
@@ -334,16 +337,13 @@ static void act_stage(struct driver_host *host, const json_t *answer, const stru
     driver_answered(host, ROLLOUT_REFUSED);
 }
 
-static void on_uploaded(void *context, const struct upload_result *result, const struct err *err)
+static void told_upload(struct driver_host *host)
 {
-    struct driver_host *host = context;
+    const struct upload_result *result = &host->upload_result;
     char bytes[UNIT_TEXT_MAX], time[UNIT_TEXT_MAX];
-    upload_free(host->upload);
-    host->upload = NULL;
-    if (host->act != ROLLOUT_ACT_STAGE)
-        return;
-    if (err) {
-        driver_answered(host, refusal(host, err));
+    host->uploaded = false;
+    if (host->upload_err.code != ERR_NONE) {
+        driver_answered(host, driver_acts_refusal(host, &host->upload_err));
         return;
     }
     host->bytes_sent = result->bytes;
@@ -362,59 +362,24 @@ static void on_uploaded(void *context, const struct upload_result *result, const
         driver_answered(host, ROLLOUT_OK);
 }
 
-static json_t *record_of(struct driver *driver)
+/* It may be before its turn. */
+static void on_uploaded(void *context, const struct upload_result *result, const struct err *err)
 {
-    struct opened opened = {
-        .rollout = driver->name,
-        .id = driver->id,
-        .digest = driver->digest,
-        .app = driver->recipe->deploy.app,
-        .kind = driver->kind,
-        .who = driver->order.who,
-        .started = driver->started,
-        .message = driver->order.message,
-        .epoch = driver->epoch,
-        .partial = driver->order.partial,
-        .limits = driver->rollout.limits,
-        .hold_for_ms = driver->hold_for_ms,
-        .ready_timeout_ms = driver->ready_timeout_ms,
-    };
-    if (driver->rollout.limits.verdict)
-        opened.evidence = driver->evidence;
-    opened.hosts = calloc(driver->count, sizeof *opened.hosts);
-    for (size_t i = 0; opened.hosts && i < driver->count; i++) {
-        const struct rollout_host *part = &driver->rollout.hosts[i];
-        /* One that is away while an open rollout goes on may run the release since before. */
-        bool left_out = part->away && !driver->opened.json;
-        if (part->state == ROLLOUT_HOST_REFUSED && !driver->hosts[i].from && !part->canary &&
-            driver->opened.json)
-            continue; /* not part of the rollout that was found open */
-        opened.hosts[opened.count++] = (struct opened_host){
-            .name = driver->hosts[i].spec->name,
-            .from = driver->hosts[i].from,
-            .metrics = driver->rollout.limits.verdict ? driver->hosts[i].metrics : NULL,
-            .zone = driver->hosts[i].zone,
-            .group = part->group,
-            .canary = part->canary,
-            .absent = left_out || part->state == ROLLOUT_HOST_REFUSED,
-        };
-    }
-    json_t *json = opened_make(&opened);
-    free(opened.hosts);
-    return json;
+    struct driver_host *host = context;
+    host->uploaded = true;
+    host->upload_result = result ? *result : (struct upload_result){ 0 };
+    host->upload_err = err ? *err : (struct err){ 0 };
+    upload_free(host->upload);
+    host->upload = NULL;
+    if (host->act == ROLLOUT_ACT_STAGE)
+        told_upload(host);
 }
 
 static void act_record(struct driver_host *host, const json_t *answer, const struct err *err)
 {
     (void)answer;
-    if (host->step == 0) {
-        json_t *params = with_token(host, NULL, NULL);
-        json_object_set_new(params, "record", record_of(host->driver));
-        host->record_asked = true;
-        ask(host, "record", params, DRIVER_QUICK_MS);
-        return;
-    }
-    driver_answered(host, err ? refusal(host, err) : ROLLOUT_OK);
+    (void)err;
+    driver_record_act(host);
 }
 
 static void watch(struct driver_host *host)
@@ -594,14 +559,14 @@ static void act_undo(struct driver_host *host, const json_t *answer, const struc
             ask_switch(host, host->from, true);
         } else {
             if (err)
-                refusal(host, err);
+                driver_acts_refusal(host, err);
             driver_answered(host, ROLLOUT_REFUSED);
         }
         return;
     case 2: /* answer of switch */
         driver_drain_told(host, answer);
         if (err)
-            driver_answered(host, refusal(host, err));
+            driver_answered(host, driver_acts_refusal(host, err));
         else if (switch_result(host, answer) == ROLLOUT_OK)
             undone(host, "runs");
         else
@@ -663,39 +628,41 @@ static void act_clean(struct driver_host *host, const json_t *answer, const stru
         driver_answered(host, ROLLOUT_OK);
 }
 
-/* mark, close, prune. */
+static void mark(struct driver_host *host, bool good)
+{
+    json_t *params = with_token(host, "digest", host->driver->digest);
+    jsonx_set_text(params, "verdict", good ? "good" : "bad");
+    jsonx_set_text(params, "reason", good ? "healthy" : host->driver->reason);
+    ask(host, "mark", params, DRIVER_QUICK_MS);
+}
+
+static void prune(struct driver_host *host)
+{
+    json_t *params = with_token(host, NULL, NULL);
+    jsonx_set_int(params, "keep", host->driver->recipe->deploy.keep_releases);
+    jsonx_set_bool(params, "dry", false);
+    ask(host, "prune", params, DRIVER_PRUNE_MS);
+}
+
+/* mark, close, prune, unlock: all at once, each is done whatever came of the one before. */
 static void act_close(struct driver_host *host, const json_t *answer, const struct err *err)
 {
     struct driver *driver = host->driver;
     enum rollout_outcome outcome = driver->rollout.outcome;
-    bool good = outcome == ROLLOUT_DONE && driver->rollout.kind != ROLLOUT_ROLLBACK;
+    bool done = outcome == ROLLOUT_DONE, good = done && driver->rollout.kind != ROLLOUT_ROLLBACK;
+    bool marks = good || outcome == ROLLOUT_BAD;
     (void)answer;
     if (err)
         driver_tell(driver, DRIVER_NEWS_WARNING, host, NULL, "closing the rollout: %s", err->text);
-    switch (host->step) {
-    case 0:
-        if (good || outcome == ROLLOUT_BAD) {
-            json_t *params = with_token(host, "digest", driver->digest);
-            jsonx_set_text(params, "verdict", good ? "good" : "bad");
-            jsonx_set_text(params, "reason", good ? "healthy" : driver->reason);
-            ask(host, "mark", params, DRIVER_QUICK_MS);
-            return;
-        }
-        host->step = 1;
-        __attribute__((fallthrough));
-    case 1:
+    if (host->step == 0) {
+        if (marks)
+            mark(host, good);
         close_record(host);
-        return;
-    case 2:
-        if (outcome == ROLLOUT_DONE) {
-            json_t *params = with_token(host, NULL, NULL);
-            jsonx_set_int(params, "keep", driver->recipe->deploy.keep_releases);
-            jsonx_set_bool(params, "dry", false);
-            ask(host, "prune", params, DRIVER_PRUNE_MS);
-            return;
-        }
-        __attribute__((fallthrough));
-    default:
+        if (done)
+            prune(host);
+        host->unlocked = true;
+        ask(host, "unlock", NULL, DRIVER_QUICK_MS);
+    } else if (host->step == 2 + marks + done) {
         driver_answered(host, ROLLOUT_OK);
     }
 }
@@ -740,6 +707,15 @@ void driver_acts_next_stage(struct driver *driver)
     }
 }
 
+void driver_acts_early(struct driver_host *host)
+{
+    if (host->act != ROLLOUT_ACT_LOOK)
+        return;
+    host->looked_early = true;
+    driver_lock_early(host); /* first: what is seen then is seen under the lock */
+    run(host, NULL, NULL);
+}
+
 void driver_acts_look_again(struct driver_host *host)
 {
     if (host->act == ROLLOUT_ACT_LOOK)
@@ -752,35 +728,18 @@ void driver_acts_again(struct driver_host *host)
     host->sampling = false; /* what was asked on the connection before is not answered */
     upload_free(host->upload);
     host->upload = NULL;
+    host->uploaded = false;
     if (host->watching)
         watch(host);
     if (host->act != ROLLOUT_ACT_NONE && !host->waits)
         run(host, NULL, NULL);
 }
 
-static void on_unlocked(void *context, const json_t *answer, const struct err *err)
-{
-    struct driver *driver = context;
-    (void)answer;
-    (void)err;
-    if (--driver->unlocking == 0)
-        loop_timer_arm(driver->timer, 0);
-}
-
-static void unlock(struct driver_host *host)
-{
-    host->lock_wanted = host->fence_wanted = false;
-    if (host->link != DRIVER_LINK_OPEN)
-        return;
-    host->driver->unlocking++;
-    session_ask(host->session, "unlock", NULL, DRIVER_QUICK_MS, on_unlocked, host->driver);
-}
-
 void driver_acts_begin(struct driver_host *host, enum rollout_act act)
 {
     struct driver *driver = host->driver;
     if (act == ROLLOUT_ACT_UNLOCK) {
-        unlock(host);
+        driver_lock_release(host);
         return;
     }
     host->act = act;

@@ -63,11 +63,15 @@ static void on_input(void *context, unsigned events)
     driver_answer(driver, n > 0 && (line[0] == 'y' || line[0] == 'Y'));
 }
 
+bool driver_decide_asks(const struct driver *driver)
+{
+    return !driver->order.yes && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
 void driver_decide_ask(struct driver *driver, const char *question)
 {
     struct err err;
-    bool people = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
-    if (driver->order.yes || !people) {
+    if (!driver_decide_asks(driver)) {
         driver_go(driver);
         return;
     }

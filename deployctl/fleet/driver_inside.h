@@ -8,6 +8,7 @@
 #include "deployctl/fleet/upload.h"
 #include "deployctl/plan/rounds.h"
 #include "deployctl/plan/verdict.h"
+#include "deployctl/plan/window.h"
 #include "deployctl/wire/children.h"
 #include "deployctl/wire/sign.h"
 
@@ -40,6 +41,8 @@ enum driver_link {
     DRIVER_LINK_BROKEN, /* will be tried again */
     DRIVER_LINK_GONE,
 };
+/* A request that was sent before its turn. */
+enum driver_early { DRIVER_EARLY_NONE, DRIVER_EARLY_ASKED, DRIVER_EARLY_ANSWERED };
 struct driver_host {
     struct driver *driver;
     const struct recipe_host *spec;
@@ -48,13 +51,25 @@ struct driver_host {
     enum driver_link link;
     struct session *session; /* NULL unless OPENING, JOINING or OPEN */
     struct loop_timer *retry;
+    bool knocking; /* it counts in the window */
+    struct window_guest guest;
     int64_t rejoin_end_ms;                    /* when a broken connection is given up */
     bool once;                                /* it answered LOOK */
     bool lock_wanted, fence_wanted, watching; /* to be had again when joining */
     bool record_asked;                        /* the record may be on the host, answered or not */
     struct err lock_err;                      /* why the lock was not had again */
     struct glance glance;
+    enum driver_early early; /* the lock; with its answer */
+    json_t *early_answer;    /* owned */
+    struct err early_err;
+    enum driver_early ahead; /* the record */
+    json_t *ahead_record;    /* owned; what was sent */
+    bool looked_early;       /* asked before the host has said hello */
+    bool unlocked;           /* asked to let go, on this connection */
     struct upload *upload;
+    bool uploaded; /* it has ended before its turn, so */
+    struct upload_result upload_result;
+    struct err upload_err;
     enum rollout_act act; /* under way */
     int step;             /* of the act */
     int64_t act_ms;       /* when it began */
@@ -95,6 +110,7 @@ struct driver {
     struct rollout rollout;
     struct driver_host *hosts;
     size_t count;
+    struct window window; /* of logins */
     struct loop_timer *timer, *progress, *poll, *rounds;
     struct loop_signal *interrupt, *terminate, *resized;
     int64_t tick_ms;           /* when the next tick is due */
@@ -117,6 +133,7 @@ struct driver {
     const char *told_group; /* NULL = none */
     int64_t began_ms, stage_ms;
     int signals;
+    json_t *record;       /* owned; what the record said last */
     struct opened opened; /* the open rollout that was found; json NULL = none */
     char id[MANIFEST_ID_MAX], digest[MANIFEST_HEX_MAX];
     char name[OPENED_NAME_MAX]; /* of the rollout */
@@ -169,6 +186,23 @@ void driver_acts_next_stage(struct driver *driver);         /* a place among `pa
 void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
                      int64_t deadline_ms, session_answer_fn *fn);
 
+void driver_acts_early(struct driver_host *host); /* what needs no hello of the host */
+/* How a refusal counts; its text becomes the host's error. */
+enum rollout_answer driver_acts_refusal(struct driver_host *host, const struct err *err);
+
+/* driver_lock.c */
+void driver_lock_early(struct driver_host *host);      /* with the first look, if nobody is asked */
+void driver_lock_act(struct driver_host *host);        /* its turn */
+void driver_lock_forget(struct driver_host *host);     /* the connection is gone */
+void driver_lock_release(struct driver_host *host);    /* is waited for at the end */
+void driver_lock_release_early(struct driver *driver); /* those whose turn never came */
+
+/* driver_record.c */
+/* Behind a fence (sealed NULL), or behind the seal of this release. */
+void driver_record_ahead(struct driver_host *host, const char *sealed);
+void driver_record_act(struct driver_host *host); /* its turn */
+void driver_record_forget(struct driver_host *host);
+
 /* driver_drain.c: hosts leave the traffic while their services restart */
 bool driver_drain_on(const struct driver *driver);
 bool driver_drain_unknown(const struct driver_host *host); /* its agent is too old to drain */
@@ -188,7 +222,8 @@ bool driver_decide_unconfirmed(struct driver *driver); /* told, and the end of i
 void driver_decide_open(struct driver *driver);        /* says who has the open rollout; the end */
 void driver_decide_fault(struct driver *driver, enum rollout_outcome outcome, const char *text);
 void driver_decide_ask(struct driver *driver, const char *question);
-void driver_decide_rollback(struct driver *driver); /* driver_rollback.c */
+bool driver_decide_asks(const struct driver *driver); /* is there somebody to answer it? */
+void driver_decide_rollback(struct driver *driver);   /* driver_rollback.c */
 /* Is `id` what people mean by `wanted`: an id, the beginning of one, a number, a digest? */
 bool driver_named_so(const char *id, const char *wanted);
 

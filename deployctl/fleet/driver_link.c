@@ -1,19 +1,40 @@
 /* driver_link.c - connections of the driver: opened, lost and had again, closed while not needed.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "deployctl/fleet/driver_inside.h"
 #include "io/jsonx.h"
 
 static void begin_waiting_hosts(struct driver *driver);
 
-static size_t opening(const struct driver *driver)
+static double chance(void)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < driver->count; i++)
-        n += driver->hosts[i].link == DRIVER_LINK_OPENING;
-    return n;
+    uint32_t random = UINT32_MAX / 2;
+    return getrandom(&random, sizeof random, GRND_NONBLOCK) < 0 ? 0.5 : random / (double)UINT32_MAX;
+}
+
+/* An sshd turned it away before its login, as it does when there are too many: not lost yet. */
+static bool comes_again(struct driver_host *host, const struct err *err)
+{
+    struct driver *driver = host->driver;
+    if (!host->knocking)
+        return false;
+    host->knocking = false;
+    if (err->sys != EAGAIN || driver->rollout.stage == ROLLOUT_OVER) {
+        window_done(&driver->window, false);
+        return false;
+    }
+    int64_t wait =
+        window_refused(&driver->window, &host->guest, loop_now_ms(driver->loop), chance());
+    if (wait < 0)
+        return false;
+    snprintf(host->error, sizeof host->error, "%s", driver_without_name(host, err->text));
+    host->link = DRIVER_LINK_BROKEN;
+    loop_timer_arm(host->retry, wait);
+    return true;
 }
 
 static void give_up(struct driver_host *host)
@@ -45,6 +66,13 @@ static void lost(struct driver_host *host, const struct err *err)
     host->session = NULL;
     upload_free(host->upload);
     host->upload = NULL;
+    host->uploaded = host->looked_early = host->unlocked = false;
+    driver_lock_forget(host);
+    driver_record_forget(host);
+    if (comes_again(host, err)) {
+        begin_waiting_hosts(host->driver);
+        return;
+    }
     bool again = worth_another_try(host);
     bool first = host->link != DRIVER_LINK_BROKEN && host->link != DRIVER_LINK_OPENING;
     if (again && first)
@@ -155,12 +183,18 @@ static void on_ready(void *context, const json_t *hello)
 {
     struct driver_host *host = context;
     (void)hello;
+    window_done(&host->driver->window, true);
+    host->knocking = false;
+    host->guest = (struct window_guest){ 0 };
+    if (host->error[0] != '\0' && !host->once)
+        host->error[0] = '\0';
     if (host->lock_wanted) {
         host->link = DRIVER_LINK_JOINING;
         join(host);
     } else {
         host->link = DRIVER_LINK_OPEN;
-        driver_acts_again(host);
+        if (!host->looked_early)
+            driver_acts_again(host);
     }
     begin_waiting_hosts(host->driver);
 }
@@ -203,23 +237,26 @@ static void open_session(struct driver_host *host)
         .path = spec->path,
     };
     host->link = DRIVER_LINK_OPENING;
+    host->knocking = true;
+    window_begin(&driver->window);
     host->session = session_open(driver->loop, &target, &events, host, &err);
     if (!host->session)
         lost(host, &err);
+    else if (!host->lock_wanted)
+        driver_acts_early(host);
 }
 
 void driver_connect(struct driver_host *host)
 {
     if (host->session)
         return;
-    if (opening(host->driver) >= (size_t)host->driver->recipe->fleet.parallel)
-        return; /* begin_waiting_hosts() comes back to it */
-    open_session(host);
+    if (window_free(&host->driver->window)) /* else begin_waiting_hosts() comes back to it */
+        open_session(host);
 }
 
 static void begin_waiting_hosts(struct driver *driver)
 {
-    for (size_t i = 0; i < driver->count; i++) {
+    for (size_t i = 0; i < driver->count && window_free(&driver->window); i++) {
         struct driver_host *host = &driver->hosts[i];
         bool waits = host->link == DRIVER_LINK_NONE ||
                      (host->link == DRIVER_LINK_GONE && host->act == ROLLOUT_ACT_UNDO);
@@ -231,8 +268,10 @@ static void begin_waiting_hosts(struct driver *driver)
 void driver_link_retry(void *context)
 {
     struct driver_host *host = context;
-    if (host->link == DRIVER_LINK_BROKEN)
+    if (host->link == DRIVER_LINK_BROKEN && window_free(&host->driver->window))
         open_session(host);
+    else if (host->link == DRIVER_LINK_BROKEN)
+        loop_timer_arm(host->retry, WINDOW_FIRST_MS / 2 + (int64_t)(WINDOW_FIRST_MS * chance()));
     else if (host->link == DRIVER_LINK_OPEN)
         driver_acts_look_again(host);
 }
@@ -253,7 +292,8 @@ static void park(struct driver_host *host)
     host->session = NULL;
     host->link = DRIVER_LINK_NONE;
     host->parked = true;
-    host->watching = false;
+    host->watching = host->looked_early = false;
+    driver_record_forget(host);
 }
 
 void driver_link_park(struct driver *driver)

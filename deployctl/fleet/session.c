@@ -160,7 +160,6 @@ static void on_open(void *context)
 {
     struct session *s = context;
     s->heard_ms = loop_now_ms(s->loop);
-    send_hello(s);
 }
 
 static void on_hello(struct session *s, const json_t *message)
@@ -334,6 +333,7 @@ struct session *session_open(struct loop *loop, const struct transport_target *t
         release(s);
         return NULL;
     }
+    send_hello(s); /* ssh passes it on as soon as it can, with the requests behind it */
     loop_timer_arm(s->timer, SESSION_TICK_MS);
     return s;
 }

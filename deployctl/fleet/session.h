@@ -32,7 +32,8 @@ struct session_events {
 
 struct session *session_open(struct loop *loop, const struct transport_target *target,
                              const struct session_events *events, void *context, struct err *err);
-/* Steals params (NULL = {}).  fn is called exactly once, never from inside this call, with answer
+/* May be asked before on_ready: it is answered behind the host's hello.  Steals params (NULL = {}).
+ * fn is called exactly once, never from inside this call, with answer
  * NULL when the session broke or is freed; not at all when it was closed before. */
 void session_ask(struct session *session, const char *verb, json_t *params, int64_t deadline_ms,
                  session_answer_fn *fn, void *context);

@@ -25,6 +25,7 @@ struct upload {
     struct turns *turns;
     const char *id, *token;
     void (*fn)(void *context, const struct upload_result *result, const struct err *err);
+    void (*behind_seal)(void *context);
     void *context;
     struct loop_timer *timer; /* to go on from the loop, not from a callback */
     struct ticket *ticket;    /* of the request under way */
@@ -131,6 +132,8 @@ static void seal(struct upload *u)
     jsonx_set_text(params, "id", u->id);
     jsonx_set_text(params, "token", u->token);
     ask(u, "seal", params, UPLOAD_SEAL_MS, on_sealed);
+    if (u->behind_seal)
+        u->behind_seal(u->context);
 }
 
 /* --- contents as programs -----------------------------------------------------------------------
@@ -396,6 +399,7 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
     u->id = order->id;
     u->token = order->token;
     u->fn = fn;
+    u->behind_seal = order->behind_seal;
     u->context = context;
     jsonx_set_text(params, "id", order->id);
     jsonx_set_text(params, "digest", source_digest(order->source));

@@ -27,6 +27,7 @@ struct upload_order {
     struct turns *turns; /* NULL = as fast as it goes */
     const char *id, *token;
     json_t *stage; /* stolen: {"shared_dirs","shared_files","durability","owner","links","modes"} */
+    void (*behind_seal)(void *context); /* NULL, or called once, when `seal` has been asked for */
 };
 /* fn is called once, from the loop; err NULL = the release is complete and durable on the host.
  * When the session breaks fn is not called: its owner frees the upload. */

@@ -330,6 +330,25 @@ void rollout_found(struct rollout *rollout, size_t host, bool canary, enum rollo
     h->maybe_confirmed = state == ROLLOUT_HOST_CONFIRMED || state == ROLLOUT_HOST_LOST;
 }
 
+enum rollout_stage rollout_behind_fence(const struct rollout *rollout)
+{
+    switch (rollout->kind) {
+    case ROLLOUT_RELEASE:
+    case ROLLOUT_CATCH_UP:
+        return ROLLOUT_STAGING;
+    case ROLLOUT_ROLLBACK:
+        return rollout->limits.stage_first ? ROLLOUT_STAGING : ROLLOUT_RECORDING;
+    case ROLLOUT_RESUME:
+    case ROLLOUT_PROMOTE:
+        return ROLLOUT_RECORDING;
+    case ROLLOUT_ABORT:
+        return ROLLOUT_UNWINDING;
+    case ROLLOUT_PARK:
+        break;
+    }
+    return ROLLOUT_PAUSING;
+}
+
 size_t rollout_counts(const struct rollout *rollout, enum rollout_host_state state)
 {
     size_t n = 0;

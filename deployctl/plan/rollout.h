@@ -260,6 +260,8 @@ void rollout_found(struct rollout *rollout, size_t host, bool canary,
  * switched its batch, as if all went well.  Such a machine only shows what would be. */
 void rollout_foresee(struct rollout *rollout);
 
+/* The stage that follows when all hosts are fenced. */
+enum rollout_stage rollout_behind_fence(const struct rollout *rollout);
 size_t rollout_counts(const struct rollout *rollout, enum rollout_host_state state);
 size_t rollout_out(const struct rollout *rollout); /* healthy hosts that are out right now */
 /* CONTRACT.md: 0 to 7, 130.  A failure without a verdict is 4 when nothing was switched, else 1. */

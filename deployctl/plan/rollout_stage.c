@@ -239,21 +239,14 @@ static bool end_fencing(struct rollout *r)
 {
     if (too_few(r))
         return true;
-    switch (r->kind) {
-    case ROLLOUT_RELEASE:
-    case ROLLOUT_CATCH_UP:
+    enum rollout_stage next = rollout_behind_fence(r);
+    if (next == ROLLOUT_STAGING)
         return begin_staging(r);
-    case ROLLOUT_ROLLBACK:
-        return r->limits.stage_first ? begin_staging(r) : begin_recording(r);
-    case ROLLOUT_RESUME:
-    case ROLLOUT_PROMOTE:
+    if (next == ROLLOUT_RECORDING)
         return begin_recording(r);
-    case ROLLOUT_ABORT:
+    if (next == ROLLOUT_UNWINDING)
         return unwind(r, ROLLOUT_ABORTED, ROLLOUT_NOBODY);
-    case ROLLOUT_PARK:
-        return leave_open(r, ROLLOUT_PAUSED);
-    }
-    return false;
+    return leave_open(r, ROLLOUT_PAUSED);
 }
 
 static bool canary_is_through(const struct rollout *r)

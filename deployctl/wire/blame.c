@@ -2,6 +2,7 @@
 #include "deployctl/wire/blame.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,6 +107,8 @@ static bool known_ssh_failure(const struct blame *b, struct err *err)
         const char *said = line_of(b->errors, true, line);
         err_set(err, ssh_failures[i].code, "%s (%s%s)", text,
                 strncmp(said, "ssh: ", 5) == 0 ? "" : "ssh: ", said);
+        if (strstr(ssh_failures[i].means, "(MaxStartups)") != NULL)
+            err->sys = EAGAIN;
         return true;
     }
     return false;

@@ -75,7 +75,9 @@
  *           has changed); send them whole, and seal again.
  * unstage*  {"id","token"} -> {} removes an unfinished staging.  One that was cut by a lost
  *           connection or a kill is taken up by the next `stage` instead (agent/parts.h).
- * record*   {"record": {...},"token"} -> {}: .deploy/rollout written durably (CONTRACT.md §4).
+ * record*   {"record": {...},"sealed": ID,"token"} -> {}: .deploy/rollout written durably
+ *           (CONTRACT.md §4).  With "sealed" (may be absent) only if that release was sealed in
+ *           this conversation, else "state": so it can be sent behind `seal`.
  * step*     {"step": TEXT,"token"} -> {}: what `holder.step` shows.
  * hook*     {"name","command","timeout_s","env": {},"token"} -> {"code","output"}
  * switch*   {"id","confirm_within_s","ready_timeout_s","on_fail","undo": bool,"token"} ->

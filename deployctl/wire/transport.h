@@ -33,7 +33,8 @@ struct transport_events {
     void (*on_frame)(void *context, const struct frame *frame);
     void (*on_drain)(void *context);
     /* Once; err tells why and what to do (unreachable, host key, authentication, no deployctl
-     * there, other output than ours...).  Not called after transport_free. */
+     * there, other output than ours...).  err->sys is EAGAIN where an sshd turned us away before
+     * the login, as it does when there are too many at once.  Not called after transport_free. */
     void (*on_close)(void *context, const struct err *err);
 };
 struct transport *transport_open(struct loop *loop, const struct transport_target *target,

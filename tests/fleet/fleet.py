@@ -30,7 +30,7 @@ PROGRAMS = {"ip": "iproute2", "/usr/sbin/sshd": "openssh-server", "ssh": "openss
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 NETWORK = """set -e
-mount -t tmpfs -o mode=755,size=2G disks "$1/disks"
+mount -t tmpfs -o mode=755,size=$2 disks "$1/disks"
 ip link set lo up
 ip link add br0 type bridge forward_delay 0
 ip addr add 10.45.0.254/24 dev br0
@@ -248,6 +248,8 @@ class Host:
 
 
 class Fleet:
+    disks = "2G"  # all hosts together
+
     def __init__(self, count=3, bare=False):
         check_machine()
         self.bare = bare
@@ -343,7 +345,7 @@ class Fleet:
     def begin(self):
         self.network = subprocess.Popen(
             dies_with_us("unshare", "--net", "--mount", "--propagation", "private",
-                         "sh", "-c", NETWORK, "network", self.folder),
+                         "sh", "-c", NETWORK, "network", self.folder, self.disks),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.network.stdout.readline() != "up\n":
             raise NotHere("no network namespace: " + self.network.stderr.read().strip())
