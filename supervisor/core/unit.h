@@ -116,6 +116,7 @@ enum unit_health { UNIT_HEALTH_UNKNOWN, UNIT_HEALTH_OK, UNIT_HEALTH_BAD };
 /* What was noted about the present process. */
 enum unit_evidence { UNIT_EVIDENCE_FAULT = 1 << 0, UNIT_EVIDENCE_KILL = 1 << 1 };
 
+struct cgroup_later;
 struct job;
 struct keeper;
 struct slot;
@@ -156,6 +157,8 @@ struct unit {
     int ready_fd;         /* read end of an fd:N pipe (in the store), -1 = none */
     struct loop_watch *events_watch, *memory_watch, *ready_watch; /* of these three, or NULL */
     struct leftovers_members *members; /* processes of it that were told to end, or NULL */
+    struct cgroup_later *limits_later; /* being written, or NULL */
+    bool limits_again;                 /* when that is done: they have changed since */
     char *limit_problem; /* malloc'ed: limits that are not enforced and why; NULL = none */
     /* Remarks (remark.h), "" = none. */
     const char *reason;             /* why it is in its state; kept in the ledger */

@@ -11,6 +11,7 @@
 
 #include "base/auto.h"
 #include "base/log.h"
+#include "supervisor/host/cgroup_later.h"
 #include "supervisor/host/cgroup_limits.h"
 #include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/keeper.h"
@@ -103,22 +104,95 @@ static void note_problem(const struct core *core, struct unit *unit, const char 
         log_warn("limits are not enforced", "instance", unit->slot->name, "why", text, NULL);
 }
 
-static void apply_limits(struct core *core, struct unit *unit, const char *name, bool fresh)
+static bool is_set(const struct unit *unit, size_t i)
 {
-    const struct spec_cgroup *spec = &unit_spec(unit)->set->cgroup;
+    char text[CGROUP_LIMIT_TEXT];
+
+    return cgroup_limits_text(&unit->slot->spec->set->cgroup, i, text);
+}
+
+static void add_failure(const struct core *core, char *text, size_t i, int rc)
+{
+    if (rc < 0)
+        add_problem(text, UNIT_GROUP_WHY_MAX, cgroup_limits[i].key, why_not(core, i, rc));
+}
+
+static void forget_later(struct unit *unit)
+{
+    if (unit->limits_later)
+        cgroup_later_forget(unit->limits_later);
+    unit->limits_later = NULL;
+    unit->limits_again = false;
+}
+
+static void on_written(void *context, const struct cgroup_later_write *writes, size_t count)
+{
+    struct unit *unit = context;
+    struct core *core = unit->keeper->core;
+    char problem[UNIT_GROUP_WHY_MAX];
+
+    unit->limits_later = NULL;
+    snprintf(problem, sizeof problem, "%s", unit->limit_problem ? unit->limit_problem : "");
+    for (size_t i = 0; i < count; i++)
+        if (is_set(unit, writes[i].limit))
+            add_failure(core, problem, writes[i].limit, writes[i].rc);
+    note_problem(core, unit, problem);
+    if (!unit->limits_again)
+        return;
+    unit->limits_again = false;
+    unit->limits_sum = 0;
+    unit_group_limit(core, unit);
+}
+
+/* Of what lives in it memory may have to be taken back: that is not waited for. */
+static bool put_off(const struct core *core, const struct unit *unit, struct cgroup_later *later,
+                    const char *name, size_t i)
+{
+    char text[CGROUP_LIMIT_TEXT];
+
+    if (!later || cgroup_limits[i].controller != CGROUP_MEMORY ||
+        !(core->cgroup.enabled & 1u << CGROUP_MEMORY))
+        return false;
+    int fd = cgroup_group_setting(&core->cgroup, name, cgroup_limits[i].file);
+    cgroup_limits_text(&unit->slot->spec->set->cgroup, i, text);
+    return fd >= 0 && cgroup_later_add(later, fd, i, text);
+}
+
+static void start_later(const struct core *core, struct unit *unit, struct cgroup_later *later)
+{
+    if (!later)
+        return;
+    if (cgroup_later_count(later) > 0 && cgroup_later_start(later, core->loop)) {
+        unit->limits_later = later;
+        return;
+    }
+    if (cgroup_later_count(later) > 0)
+        unit->limits_sum = 0; /* the next reload tries it again */
+    cgroup_later_free(later);
+}
+
+/* `live`: to what runs; else before anything does, and what is refused is known at the end. */
+static void apply_limits(struct core *core, struct unit *unit, const char *name, bool fresh,
+                         bool live)
+{
+    const struct spec_cgroup *spec = &unit->slot->spec->set->cgroup;
     uint32_t sum = cgroup_limits_sum(spec, core->cgroup.enabled);
     char problem[UNIT_GROUP_WHY_MAX] = "";
     bool set;
 
     if (!fresh && unit->limits_sum == sum)
         return;
-    for (size_t i = 0; i < cgroup_nlimits; i++) {
-        int rc = set_limit(core, name, spec, i, fresh, &set);
-        if (rc < 0)
-            add_problem(problem, sizeof problem, cgroup_limits[i].key, why_not(core, i, rc));
+    if (unit->limits_later && live) {
+        unit->limits_again = true;
+        return;
     }
+    struct cgroup_later *later = live ? cgroup_later_new(on_written, unit) : NULL;
+    for (size_t i = 0; i < cgroup_nlimits; i++)
+        if (!put_off(core, unit, later, name, i))
+            add_failure(core, problem, i, set_limit(core, name, spec, i, fresh, &set));
     unit->limits_sum = sum;
     note_problem(core, unit, problem);
+    start_later(core, unit, later);
 }
 
 void unit_group_limit(struct core *core, struct unit *unit)
@@ -126,10 +200,10 @@ void unit_group_limit(struct core *core, struct unit *unit)
     char name[CGROUP_NAME_MAX], problem[UNIT_GROUP_WHY_MAX];
 
     if (unit_group_name(core, unit, name, sizeof name)) {
-        apply_limits(core, unit, name, false);
+        apply_limits(core, unit, name, false, true);
         return;
     }
-    unit_group_problem(core, unit_spec(unit), problem, sizeof problem);
+    unit_group_problem(core, unit->slot->spec, problem, sizeof problem);
     note_problem(core, unit, problem);
 }
 
@@ -185,7 +259,8 @@ int unit_group_enter(struct core *core, struct unit *unit, bool *ret_join, struc
     }
     unit->group_clean |= made;
     *ret_join = !unit->group_clean;
-    apply_limits(core, unit, name, made);
+    forget_later(unit); /* of the process before */
+    apply_limits(core, unit, name, made, false);
     int rc = check_required(core, unit, err);
     if (rc != 0) {
         close(fd);
@@ -346,6 +421,7 @@ void unit_group_free(struct core *core, struct unit *unit)
     char name[CGROUP_NAME_MAX];
 
     unit_group_forget(unit);
+    forget_later(unit);
     free(unit->limit_problem);
     unit->limit_problem = NULL;
     if (unit_group_name(core, unit, name, sizeof name))

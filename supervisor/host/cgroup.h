@@ -79,6 +79,8 @@ void cgroup_group_remove(const struct cgroup *cgroup, const char *name);
 /* Writes a setting; 0 or -errno. */
 int cgroup_group_set(const struct cgroup *cgroup, const char *name, const char *file,
                      const char *text);
+/* The file of a setting, opened to be written as that does; or -errno. */
+int cgroup_group_setting(const struct cgroup *cgroup, const char *name, const char *file);
 /* One of its files, opened to be read; or -errno. */
 int cgroup_group_file(const struct cgroup *cgroup, const char *name, const char *file);
 /* A number behind a key in one of its files ("memory.events", "oom_kill"). */

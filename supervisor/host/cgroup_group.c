@@ -131,10 +131,15 @@ void cgroup_group_remove(const struct cgroup *cgroup, const char *name)
 }
 
 /* O_NONBLOCK: a lower memory limit is not waited for where the kernel can do that by itself. */
+int cgroup_group_setting(const struct cgroup *cgroup, const char *name, const char *file)
+{
+    return open_file(cgroup, name, file, O_WRONLY | O_NONBLOCK);
+}
+
 int cgroup_group_set(const struct cgroup *cgroup, const char *name, const char *file,
                      const char *text)
 {
-    AUTO_CLOSE int fd = open_file(cgroup, name, file, O_WRONLY | O_NONBLOCK);
+    AUTO_CLOSE int fd = cgroup_group_setting(cgroup, name, file);
 
     if (fd < 0)
         return fd;

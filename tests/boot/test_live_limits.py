@@ -25,7 +25,8 @@ export SUPERVISOR_SOCKET=/run/control.sock NO_COLOR=1
 until $s status >/dev/null 2>&1 || [ $? = 3 ]; do sleep 0.1; done
 until pidof sleep | grep -q " .* .* "; do sleep 0.1; done
 pid() { for p in $(pidof sleep); do tr '\\0' ' ' </proc/$p/cmdline | grep -q "$1" && echo $p; done; }
-look() {
+look() { # a lower limit is written by a thread
+    until cat /sys/fs/cgroup/supervisor.*/a:0/memory.max | grep -qx $(($2 << 20)); do sleep 0.1; done
     echo "=== $1"
     for n in 1000 1001 1002 1003; do
         p=$(pid "sleep $n")
@@ -35,7 +36,7 @@ look() {
     done
     cat /sys/fs/cgroup/supervisor.*/a:0/memory.max /sys/fs/cgroup/supervisor.*/a:0/pids.max
 }
-look before
+look before 64
 f=/etc/supervisor.ini
 cp $f /tmp/old
 sed -i 's/rlimit_nofile = 100/rlimit_nofile = 4096\\nnice = 5\\noom_score_adj = 200\\npids_max = 9/
@@ -45,9 +46,9 @@ echo "=== plan"
 $s reload --plan --json
 echo "=== reload"
 $s reload; echo "CODE $?"
-look after
+look after 128
 $s reload --undo >/dev/null
-look undone
+look undone 64
 """
 
 
