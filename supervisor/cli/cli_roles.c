@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "supervisor/core/core_run.h"
+#include "supervisor/core/core_self_test.h"
 #include "supervisor/guardian/early.h"
 #include "supervisor/guardian/guardian.h"
 #include "supervisor/guardian/leave.h"

@@ -773,28 +773,3 @@ int core_run(const struct core_options *options)
     free(run);
     return code;
 }
-
-int core_self_test(void)
-{
-    struct store store;
-    struct ledger ledger;
-    struct core core = { 0 };
-    struct err_list errors;
-    struct err err = { 0 };
-
-    store_init(&store);
-    if (store_inherit(STORE_INVENTORY_FD, &store, &err) != 0 ||
-        ledger_map(store_take(&store, "ledger"), &ledger, &err) != 0) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
-    core.store = store;
-    err_list_init(&errors);
-    int rc = store_get(&store, "plan") >= 0 ? core_plan_load(&core, &errors) : 0;
-    print_errors(&errors);
-    err_list_done(&errors);
-    if (rc != 0)
-        return 1;
-    puts(CORE_SELF_TEST_OK);
-    return fflush(stdout) == 0 ? 0 : 1;
-}

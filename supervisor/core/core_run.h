@@ -17,10 +17,4 @@ struct core_options {
  * (said on stderr, all errors), 1 when what it inherited cannot be used. */
 int core_run(const struct core_options *options);
 
-/* `supervisor self-test`: can this binary carry on from the inventory at STORE_INVENTORY_FD (ledger
- * version, plan as loaded)?  0 and CORE_SELF_TEST_OK as the last line of stdout, so that no other
- * program is mistaken for a supervisor; or 1 and a sentence on stderr. */
-#define CORE_SELF_TEST_OK "supervisor self-test: ok"
-int core_self_test(void);
-
 #endif

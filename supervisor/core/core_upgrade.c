@@ -15,7 +15,7 @@
 #include "io/child.h"
 #include "io/jsonx.h"
 #include "supervisor/core/control_access.h"
-#include "supervisor/core/core_run.h"
+#include "supervisor/core/core_self_test.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/keeper.h"
 
@@ -98,10 +98,31 @@ static void refuse(struct upgrade *upgrade, const struct err *err)
     rpc_fail(call, err, NULL);
 }
 
-/* The self-test sees the ledger and the plan, nothing else. */
+/* What has a format of its own, which the other binary must know. */
+static const char *const formats[] = {
+    "ledger", "plan", "streams", "recorder", "history", "feeds"
+};
+enum { NFORMATS = sizeof formats / sizeof *formats, NWORDS = 4 };
+
 static bool for_test(const char *name)
 {
-    return strcmp(name, "ledger") == 0 || strcmp(name, "plan") == 0;
+    for (size_t i = 0; i < NFORMATS; i++)
+        if (strcmp(name, formats[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Under the numbers that they have; how many there are. */
+static size_t add_formats(const struct core *core, struct child_fd fds[NFORMATS])
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < NFORMATS; i++) {
+        int fd = store_get(&core->store, formats[i]);
+        if (fd >= 0)
+            fds[count++] = (struct child_fd){ fd, fd };
+    }
+    return count;
 }
 
 static int start_test(struct upgrade *upgrade, struct err *err)
@@ -120,19 +141,15 @@ static int start_test(struct upgrade *upgrade, struct err *err)
     if (upgrade->record < 0)
         return (int)upgrade->record;
     core->keeper->spared = upgrade->record;
-    int ledger = store_get(&core->store, "ledger"), plan = store_get(&core->store, "plan");
-    const struct child_fd fds[] = { { -1, 0 },
-                                    { upgrade->words, 1 },
-                                    { upgrade->words, 2 },
-                                    { inventory, STORE_INVENTORY_FD },
-                                    { ledger, ledger },
-                                    { plan, plan } };
+    struct child_fd fds[NWORDS + NFORMATS] = {
+        { -1, 0 }, { upgrade->words, 1 }, { upgrade->words, 2 }, { inventory, STORE_INVENTORY_FD }
+    };
     const struct child_spec spec = {
         .path = upgrade->binary,
         .argv = argv,
         .envp = environ,
         .fds = fds,
-        .nfds = sizeof fds / sizeof *fds,
+        .nfds = NWORDS + add_formats(core, fds + NWORDS),
         .directory_fd = -1,
         .umask = -1,
         .new_session = true,

@@ -25,7 +25,8 @@
 #include "supervisor/host/cgroup_path.h"
 #include "supervisor/core/unit_oom.h"
 
-_Static_assert(sizeof(struct unit_saved) <= LEDGER_BODY_MAX, "a unit fits its record");
+_Static_assert(sizeof(struct unit_saved) == LEDGER_UNIT_BYTES,
+               "what is kept of a unit has another shape: a new LEDGER_VERSION (ledger_old.c)");
 _Static_assert(sizeof(struct unit_body) <= LEDGER_BODY_NEAR, "only words may be lost");
 
 enum { CHECK_AGAIN_MS = 500 };

@@ -193,7 +193,7 @@ static int map_inherited(struct state *state, struct err *err)
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, STORE_INVENTORY_FD + 1);
     if (copy < 0)
         return err_sys(err, errno, "copying its descriptor");
-    return ledger_map(copy, &state->ledger, err);
+    return ledger_map_old(copy, &state->ledger, err); /* the core has left: it is ours alone */
 }
 
 int state_inherit_ledger(struct state *state, struct err *err)

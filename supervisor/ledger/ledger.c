@@ -20,6 +20,7 @@
 
 #include "base/auto.h"
 #include "base/crc32.h"
+#include "supervisor/ledger/ledger_old.h"
 
 static const char ledger_magic[8] = "SUPLEDG";
 
@@ -33,6 +34,7 @@ enum {
 #define LEDGER_BYTES  (FAR_AT + (size_t)LEDGER_RECORDS * BODY_FAR)
 
 _Static_assert(sizeof(struct ledger_header) <= HEADER_BYTES, "the header fits its page");
+_Static_assert(LEDGER_UNIT_BYTES <= LEDGER_BODY_MAX, "a unit fits its record");
 _Static_assert(sizeof(ledger_magic) == sizeof(((struct ledger_header *)0)->magic), "magic fits");
 
 static const char *const kind_names[LEDGER_NKINDS] = {
@@ -83,7 +85,14 @@ static bool header_fits(const struct ledger_header *header)
     return memcmp(header->magic, ledger_magic, sizeof(ledger_magic)) == 0 &&
            header->version == LEDGER_VERSION &&
            header->record_size == sizeof(struct ledger_record) &&
-           header->nrecords == LEDGER_RECORDS;
+           header->nrecords == LEDGER_RECORDS && header->unit_bytes == LEDGER_UNIT_BYTES;
+}
+
+/* Of this version or of one that can be made so. */
+static bool header_known(const struct ledger_header *header)
+{
+    return header_fits(header) || (memcmp(header->magic, ledger_magic, sizeof(ledger_magic)) == 0 &&
+                                   ledger_old_reader(header, LEDGER_BYTES));
 }
 
 static bool size_fits(int fd)
@@ -106,13 +115,17 @@ static int refuse(int fd, struct err *err)
         header.version == LEDGER_VERSION)
         return err_set(err, ERR_CORRUPT, "not a ledger, or a damaged one");
     return err_set(err, ERR_CORRUPT,
-                   "the ledger of what runs is of version %u, this program's of version %d: to "
-                   "change to it, shut the supervisor down (its services end) and start it again",
-                   header.version, LEDGER_VERSION);
+                   "the ledger of what runs is of version %u, this program reads %d and %d: %sshut "
+                   "the supervisor down (its services end) and start it again",
+                   header.version, LEDGER_VERSION - 1, LEDGER_VERSION,
+                   header.version < LEDGER_VERSION ? "upgrade to a release between them first, or "
+                                                   : "to go back to this release, ");
 }
 
+typedef bool fits_fn(const struct ledger_header *header);
+
 /* Takes fd over also when it fails. */
-static int map_checked(int fd, int protection, struct ledger *ret, struct err *err)
+static int map_checked(int fd, int protection, fits_fn *fits, struct ledger *ret, struct err *err)
 {
     AUTO_CLOSE int own = fd;
     struct ledger ledger;
@@ -125,7 +138,7 @@ static int map_checked(int fd, int protection, struct ledger *ret, struct err *e
     if (rc < 0)
         return rc;
     take_fd(&own);
-    if (!header_fits(ledger.header)) {
+    if (!fits(ledger.header)) {
         rc = refuse(fd, err);
         ledger_unmap(&ledger);
         return rc;
@@ -134,9 +147,29 @@ static int map_checked(int fd, int protection, struct ledger *ret, struct err *e
     return 0;
 }
 
+int ledger_map_old(int fd, struct ledger *ret, struct err *err)
+{
+    int rc = map_checked(fd, PROT_READ | PROT_WRITE, header_known, ret, err);
+    if (rc == 0)
+        ledger_old_convert(ret);
+    return rc;
+}
+
+int ledger_readable(int fd, struct err *err)
+{
+    struct ledger ledger;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return err_sys(err, errno, "looking at the ledger");
+    int rc = map_checked(copy, PROT_READ, header_known, &ledger, err);
+    if (rc == 0)
+        ledger_unmap(&ledger);
+    return rc;
+}
+
 int ledger_map(int fd, struct ledger *ret, struct err *err)
 {
-    return map_checked(fd, PROT_READ | PROT_WRITE, ret, err);
+    return map_checked(fd, PROT_READ | PROT_WRITE, header_fits, ret, err);
 }
 
 int ledger_peek(const char *path, struct ledger *ret, struct err *err)
@@ -146,7 +179,7 @@ int ledger_peek(const char *path, struct ledger *ret, struct err *err)
         return err_set(err, ERR_NOT_FOUND, "%s is not there", path);
     if (fd < 0)
         return err_sys(err, errno, "opening %s", path);
-    int rc = map_checked(fd, PROT_READ, ret, err);
+    int rc = map_checked(fd, PROT_READ, header_known, ret, err);
     return rc < 0 ? err_wrap(err, "%s", path) : 0;
 }
 
@@ -167,6 +200,7 @@ static void fill_header(struct ledger_header *header, uint64_t run)
     header->version = LEDGER_VERSION;
     header->record_size = sizeof(struct ledger_record);
     header->nrecords = LEDGER_RECORDS;
+    header->unit_bytes = LEDGER_UNIT_BYTES;
     clock_boot_id(header->boot_id);
     header->started_mono_ms = clock_mono_ms();
     atomic_thread_fence(memory_order_release);
@@ -256,10 +290,12 @@ static bool judge_old(struct ledger *ledger, bool right_size, bool was_empty)
 {
     char boot_id[CLOCK_BOOT_ID_MAX];
     clock_boot_id(boot_id);
-    bool fits = right_size && header_fits(ledger->header);
+    bool fits = right_size && header_known(ledger->header);
     if (fits && strncmp(ledger->header->boot_id, boot_id, sizeof(boot_id)) == 0 &&
-        any_living(ledger))
+        any_living(ledger)) {
+        ledger_old_convert(ledger);
         return true;
+    }
     /* Unreadable, maybe another version's: its services may live, the core has to look for them. */
     static const char no_magic[sizeof(ledger_magic)];
     bool unreadable =

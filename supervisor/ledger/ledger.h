@@ -25,11 +25,12 @@
 #include "io/reaper.h"
 
 enum {
-    LEDGER_VERSION = 4,
+    LEDGER_VERSION = 5, /* a new one needs a row in ledger_old.c */
     LEDGER_RECORDS = 16384,
-    LEDGER_NAME_MAX = 88,   /* a service's name, a colon and a number */
-    LEDGER_BODY_MAX = 1024, /* bytes the core may keep per record */
-    LEDGER_BODY_NEAR = 224, /* of these, bytes in the record itself; grows with struct unit_body */
+    LEDGER_NAME_MAX = 88,    /* a service's name, a colon and a number */
+    LEDGER_BODY_MAX = 1024,  /* bytes the core may keep per record */
+    LEDGER_UNIT_BYTES = 832, /* of these, what it keeps of a unit; another size, another version */
+    LEDGER_BODY_NEAR = 224,  /* of these, bytes in the record itself; grows with struct unit_body */
 };
 
 enum ledger_kind {
@@ -115,6 +116,7 @@ struct ledger_header {
     /* Grows when the guardian could not keep what the core put into the store: put it again. */
     _Atomic uint32_t store_lost;
     struct ledger_draft draft; /* core */
+    uint32_t unit_bytes;       /* LEDGER_UNIT_BYTES; since version 5 */
 };
 
 struct ledger {
@@ -132,11 +134,17 @@ struct ledger {
  * *ret_takeover: the file holds records of this boot whose guardian is gone.  ERR_EXISTS: the
  * lock is held, i.e. another supervisor lives (message names its pid). */
 int ledger_create(const char *path, struct ledger *ret, bool *ret_takeover, struct err *err);
-/* Core, or a new guardian.  Maps an inherited descriptor (taken over).  ERR_CORRUPT when magic,
- * version or size do not fit. */
+/* Core.  Maps an inherited descriptor (taken over).  ERR_CORRUPT when magic, version or size do not
+ * fit. */
 int ledger_map(int fd, struct ledger *ret, struct err *err);
+/* A new guardian, when nobody else uses it: the same, and one of the version before becomes one of
+ * this version first (ledger_old.h). */
+int ledger_map_old(int fd, struct ledger *ret, struct err *err);
+/* Whether ledger_map_old() would; touches nothing.  ERR_CORRUPT with the version and what to do. */
+int ledger_readable(int fd, struct err *err);
 void ledger_unmap(struct ledger *ledger);
-/* For a command that only looks (status without a core, recover): maps read-only. */
+/* For a command that only looks (status without a core, recover): maps read-only, also one of the
+ * version before. */
 int ledger_peek(const char *path, struct ledger *ret, struct err *err);
 
 /* Forgets all that is in it (a takeover of something unreadable, a test). */

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import Failed, Supervisor, alive, host, wait_for  # noqa: F401 (a fixture)
+from harness import BINARY, Failed, Supervisor, alive, host, wait_for  # noqa: F401 (a fixture)
 from zoo import RESTING, Zoo
 
 ROUNDS = int(os.environ.get("SUPERVISOR_ROUNDS", "1"))
@@ -391,6 +391,40 @@ def test_upgrade(host, tmp_path):
     assert supervisor.shutdown() == 0
     assert zoo.living() == {}
     assert zoo.check_numbers() > 0
+
+
+def memory_of(pid, name):
+    """The path of a file in memory that this process has open."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{fd}"
+        if os.readlink(path).startswith(f"/memfd:{name} "):
+            return path
+    raise AssertionError(f"no memory called {name}")
+
+
+def test_formats_of_another_version_refuse_an_upgrade(host):
+    """All of them are looked at before anything is touched."""
+    supervisor = host("[service:a]\ncommand = sleep 1000\nstartsecs = 0\n")
+    pid, core = supervisor.wait_ready("a:0")["pid"], supervisor.core_pid
+    for name, words in (("ledger", "reads 4 and 5: upgrade to a release between"),
+                        ("supervisor-recorder", "not a recorder of version"),
+                        ("streams", "table of streams is of another version"),
+                        ("supervisor-history", "not a history of version")):
+        path = supervisor.socket + ".ledger" if name == "ledger" else memory_of(core, name)
+        with open(path, "r+b", buffering=0) as file:
+            file.seek(8)
+            version = file.read(4)
+            file.seek(8)
+            file.write(b"\1\0\0\0" if name == "ledger" else b"\xff\0\0\0")
+            with pytest.raises(Failed) as refused:
+                supervisor.call("upgrade", binary=BINARY)
+            file.seek(8)
+            file.write(version)
+        assert words in str(refused.value) and "nothing was changed" in str(refused.value)
+    assert supervisor.core_pid == core and supervisor.instance("a:0")["pid"] == pid
+    supervisor.call("upgrade", binary=BINARY)
+    wait_for(lambda: supervisor.core_pid != core, "the new core")
+    assert supervisor.instance("a:0")["pid"] == pid
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\necho it is broken; exit 1\n",

@@ -336,11 +336,61 @@ static void another_version_is_named(void **unused)
     (void)unused;
     assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
     assert_int_equal(ledger_map(dup(fd), &ledger, &err), ERR_CORRUPT);
-    assert_non_null(strstr(err.text, "of version 2, this program's of version"));
+    assert_non_null(strstr(err.text, "of version 2, this program reads 4 and 5"));
+    assert_non_null(strstr(err.text, "upgrade to a release between them first"));
     assert_non_null(strstr(err.text, "start it again"));
     assert_int_equal(ftruncate(fd, 3), 0);
     assert_int_equal(ledger_map(fd, &ledger, &err), ERR_CORRUPT);
     assert_string_equal(err.text, "not a ledger, or a damaged one");
+}
+
+/* The version before is read, and becomes this one where nobody else looks; older and newer ones
+ * are not touched. */
+static void the_version_before_becomes_this_one(void **unused)
+{
+    static const uint32_t others[] = { LEDGER_VERSION - 2, LEDGER_VERSION + 1 };
+    struct ledger ledger, old;
+    bool takeover;
+    struct err err;
+
+    (void)unused;
+    assert_int_equal(ledger_create(path, &ledger, &takeover, &err), 0);
+    ledger_claim(&ledger, LEDGER_SERVICE, "web:0", 7, &err);
+    ledger_body_put(&ledger, 0, "kept", 5);
+    ledger.pids[0] = getpid();
+    for (size_t i = 0; i < 2; i++) {
+        ledger.header->version = others[i];
+        assert_int_equal(ledger_readable(ledger.fd, &err), ERR_CORRUPT);
+        assert_int_equal(ledger_map_old(dup(ledger.fd), &old, &err), ERR_CORRUPT);
+        assert_int_equal(ledger.header->version, others[i]);
+    }
+    ledger.header->version = LEDGER_VERSION;
+    ledger.header->unit_bytes++; /* of another body nothing is known */
+    assert_int_equal(ledger_readable(ledger.fd, &err), ERR_CORRUPT);
+    ledger.header->version = LEDGER_VERSION - 1;
+    ledger.header->unit_bytes = 0;
+    assert_int_equal(ledger_readable(ledger.fd, &err), 0);
+    assert_int_equal(ledger_map(dup(ledger.fd), &old, &err), ERR_CORRUPT);
+    assert_int_equal(ledger_peek(path, &old, &err), 0);
+    ledger_unmap(&old);
+    assert_int_equal(ledger.header->version,
+                     LEDGER_VERSION - 1); /* who only looks changes nothing */
+    assert_int_equal(ledger_map_old(dup(ledger.fd), &old, &err), 0);
+    assert_int_equal(old.header->version, LEDGER_VERSION);
+    assert_int_equal(old.header->unit_bytes, LEDGER_UNIT_BYTES);
+    char body[5];
+    assert_true(ledger_body_get(&old, 0, body, 5));
+    assert_string_equal(body, "kept");
+    ledger_unmap(&old);
+    ledger.header->version = LEDGER_VERSION - 1;
+    ledger.header->unit_bytes = 0;
+    ledger_unmap(&ledger);
+    assert_int_equal(ledger_create(path, &ledger, &takeover, &err), 0);
+    assert_true(takeover);
+    assert_int_equal(ledger.header->version, LEDGER_VERSION);
+    assert_int_equal(ledger.records[0].generation, 7);
+    ledger_clear(&ledger);
+    ledger_unmap(&ledger);
 }
 
 static void an_unreadable_file_means_rebuild(void **unused)
@@ -406,6 +456,7 @@ int main(void)
         cmocka_unit_test(a_held_file_names_its_guardian),
         cmocka_unit_test(living_records_of_this_boot_are_taken_over),
         cmocka_unit_test(another_version_is_named),
+        cmocka_unit_test(the_version_before_becomes_this_one),
         cmocka_unit_test(an_unreadable_file_means_rebuild),
         cmocka_unit_test(an_unusable_place_means_memory),
     };
