@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "base/clock.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -56,7 +57,8 @@ struct launch {
     /* These may have been moved out of the way. */
     int directory_fd, root_fd, join_fd;
     pid_t parent;
-    bool in_cgroup; /* born there */
+    bool in_cgroup;  /* born there */
+    int64_t born_ms; /* since boot; told where memory is shared, else 0 */
 };
 
 const char *child_step_name(int32_t step)
@@ -432,6 +434,7 @@ static int in_child(void *argument)
     struct launch *launch = argument;
     struct child_report *report = launch->spec->report;
 
+    launch->born_ms = clock_boot_ms();
     in_child_reset_signals();
     if (launch->spec->listen_pid)
         in_child_digits(syscall(SYS_getpid), launch->spec->listen_pid);
@@ -524,6 +527,15 @@ static pid_t run_clone(struct launch *launch, char *stack_top)
     return pid;
 }
 
+/* It was born between these two times: mostly there is one tick for both. */
+static uint64_t start_time(pid_t pid, int64_t before_ms, int64_t after_ms)
+{
+    int64_t tick_ms = 1000 / sysconf(_SC_CLK_TCK);
+
+    return before_ms / tick_ms == after_ms / tick_ms ? (uint64_t)(before_ms / tick_ms)
+                                                     : child_start_time(pid);
+}
+
 int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
 {
     int rc = check(spec, err);
@@ -553,8 +565,10 @@ int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
     (void)mprotect(stack, guard, PROT_NONE); /* without it an overflow is only seen later */
     spec->report->step = CHILD_STEP_NONE;
     spec->report->error = 0;
+    int64_t before_ms = clock_boot_ms();
     pid_t pid = run_clone(&launch, stack + size);
     int error = errno;
+    int64_t after_ms = launch.born_ms > 0 ? launch.born_ms : clock_boot_ms();
 #ifdef __SANITIZE_ADDRESS__
     /* A child that executed a program never left its frames: their marks would stay here. */
     ASAN_UNPOISON_MEMORY_REGION(stack, size);
@@ -562,6 +576,8 @@ int child_start(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
     munmap(stack, size);
     if (pid < 0)
         return err_sys(err, error, "starting %s: creating a process", spec->path);
+    if (spec->start_time)
+        *spec->start_time = start_time(pid, before_ms, after_ms);
     *ret_pid = pid;
     return 0;
 }

@@ -113,6 +113,9 @@ struct child_spec {
     char *watchdog_pid; /* likewise */
     const struct child_sandbox *sandbox; /* NULL = none; with one, memory is not shared */
     struct child_report *report;         /* required */
+    uint64_t *start_time; /* child_start_time() of it is put here, mostly without a look at it:
+                           * what was looked at in /proc costs the kernel twice, again when the
+                           * process ends; may be NULL */
 };
 
 /* Starts the program.  Returns 0 and *ret_pid, or ERR_SYSTEM when the clone itself failed.  A step

@@ -531,10 +531,8 @@ static int launch(struct core *core, struct unit *unit, size_t index, struct chi
     spec->envp = start->envp;
     spec->pid_slot = &core->ledger.pids[index];
     spec->report = &record->report;
-    int rc = child_start(spec, &pid, err);
-    if (rc == 0)
-        record->start_time = child_start_time(pid);
-    return rc;
+    spec->start_time = &record->start_time;
+    return child_start(spec, &pid, err);
 }
 
 /* Main process and twin carry the same name: one number for both would make the processes of one

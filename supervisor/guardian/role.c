@@ -83,12 +83,11 @@ static int spawn(struct role *role, struct ledger *ledger, const struct store *s
         .share_memory = true,
         .pid_slot = &ledger->pids[role->record],
         .report = &record->report,
+        .start_time = &record->start_time,
     };
     rc = child_start(&spec, &role->pid, err);
     if (rc < 0)
         role->pid = 0;
-    else
-        record->start_time = child_start_time(role->pid);
     return rc;
 }
 

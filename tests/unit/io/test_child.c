@@ -512,6 +512,29 @@ static void commands_are_found_as_execvp_does(void **unused)
     assert_int_equal(chdir(before), 0);
 }
 
+/* So often that some are born at the very end of a tick. */
+static void start_time_is_known_without_a_look(void **unused)
+{
+    (void)unused;
+    char *argv[] = { "sleep", "1000", NULL };
+    struct child_spec spec = spec_of("/bin/sleep", argv);
+    struct err err;
+
+    for (int i = 0; i < 100; i++) {
+        uint64_t told = 0;
+        pid_t pid;
+
+        spec.share_memory = i % 2;
+        spec.start_time = &told;
+        assert_int_equal(child_start(&spec, &pid, &err), 0);
+        uint64_t is = child_start_time(pid);
+        kill(pid, SIGKILL);
+        wait_for(pid);
+        assert_true(is > 0);
+        assert_int_equal(told, is);
+    }
+}
+
 static void start_time_and_pidfd_name_one_process(void **unused)
 {
     (void)unused;
@@ -717,6 +740,7 @@ int main(void)
         cmocka_unit_test(many_starts_leave_nothing_behind),
         cmocka_unit_test(wrong_specs_are_refused),
         cmocka_unit_test(commands_are_found_as_execvp_does),
+        cmocka_unit_test(start_time_is_known_without_a_look),
         cmocka_unit_test(start_time_and_pidfd_name_one_process),
         cmocka_unit_test(calls_are_made_in_their_order),
         cmocka_unit_test(a_call_that_fails_says_which_it_was),
