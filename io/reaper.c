@@ -47,12 +47,14 @@ static struct reaper_exit exit_of(pid_t pid, const siginfo_t *info, const struct
     };
 }
 
-bool reaper_one(pid_t pid, void (*fn)(void *context, const struct reaper_exit *exit), void *context)
+typedef void exit_fn(void *context, const struct reaper_exit *exit);
+
+static bool take_one(idtype_t type, pid_t pid, int whose, exit_fn *fn, void *context)
 {
     struct rusage usage = { 0 };
     siginfo_t info;
 
-    pid = wait_raw(pid > 0 ? P_PID : P_ALL, pid, HOW | WNOWAIT, &info, &usage);
+    pid = wait_raw(type, pid, HOW | WNOWAIT | whose, &info, &usage);
     if (pid <= 0)
         return false;
     struct reaper_exit exit = exit_of(pid, &info, &usage);
@@ -61,14 +63,30 @@ bool reaper_one(pid_t pid, void (*fn)(void *context, const struct reaper_exit *e
     return true;
 }
 
-size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
-                    size_t max)
+bool reaper_one(pid_t pid, void (*fn)(void *context, const struct reaper_exit *exit), void *context)
+{
+    return take_one(pid > 0 ? P_PID : P_ALL, pid, 0, fn, context);
+}
+
+static size_t sweep(int whose, exit_fn *fn, void *context, size_t max)
 {
     size_t count = 0;
 
-    while (count < max && reaper_one(0, fn, context))
+    while (count < max && take_one(P_ALL, 0, whose, fn, context))
         count++;
     return count;
+}
+
+size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
+                    size_t max)
+{
+    return sweep(0, fn, context, max);
+}
+
+size_t reaper_sweep_own(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
+                        size_t max)
+{
+    return sweep(__WNOTHREAD, fn, context, max);
 }
 
 size_t reaper_drain(void (*fn)(void *context, const struct reaper_exit *exit), void *context,

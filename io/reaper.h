@@ -23,6 +23,10 @@ bool reaper_one(pid_t pid, void (*fn)(void *context, const struct reaper_exit *e
  * many; 0 = none is waiting.  The times come from the raw system call's fifth argument. */
 size_t reaper_sweep(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
                     size_t max);
+/* The same for children of the calling thread only: those that it has started, and, in the first
+ * thread, the orphans. */
+size_t reaper_sweep_own(void (*fn)(void *context, const struct reaper_exit *exit), void *context,
+                        size_t max);
 /* The same with one system call for each, for whoever keeps no record of pids: `fn` is called after
  * the pid is gone, and no times are told. */
 size_t reaper_drain(void (*fn)(void *context, const struct reaper_exit *exit), void *context,

@@ -57,10 +57,12 @@ struct keeper *keeper_new(struct core *core, const struct keeper_hands *hands, s
     keeper->random |= 1;
     keeper->breaker_timer = loop_timer_new(core->loop, keeper_next_turns, keeper);
     keeper->checks_timer = loop_timer_new(core->loop, keeper_check_again, keeper);
+    keeper->late_timer = loop_timer_new(core->loop, keeper_late_look, keeper);
     keeper->kept = kept_new(core, err);
-    if (!keeper->breaker_timer || !keeper->checks_timer)
+    bool timed = keeper->breaker_timer && keeper->checks_timer && keeper->late_timer;
+    if (!timed)
         err_set(err, ERR_MEMORY, "no memory for the keeper");
-    if (!keeper->kept || !keeper->breaker_timer || !keeper->checks_timer) {
+    if (!keeper->kept || !timed) {
         keeper_free(keeper);
         return NULL;
     }
@@ -89,6 +91,7 @@ void keeper_free(struct keeper *keeper)
     free_retired(keeper);
     loop_timer_free(keeper->breaker_timer);
     loop_timer_free(keeper->checks_timer);
+    loop_timer_free(keeper->late_timer);
     kept_free(keeper->kept);
     free(keeper->retired);
     free(keeper->slots);

@@ -70,9 +70,11 @@ struct keeper {
     int64_t refused_told_ms;
     ssize_t spared; /* a record that another part of the core looks after, or -1 */
     bool sweep_due;
-    struct unit *swept;   /* whose leftovers are looked for, by next_swept */
-    bool outputs_closing; /* pipes wait for the logger to let go of them */
-    bool stopping_all;    /* shutdown: nothing starts any more */
+    struct unit *swept;            /* whose leftovers are looked for, by next_swept */
+    struct loop_timer *late_timer; /* keeper_late.c */
+    bool late_told;                /* TERM was sent to whom it found */
+    bool outputs_closing;          /* pipes wait for the logger to let go of them */
+    bool stopping_all;             /* shutdown: nothing starts any more */
     bool stop_round_due;
     struct spec_filling fallback; /* settings of an adopted instance that no plan knows */
     struct users_identity nobody_set;
@@ -232,6 +234,12 @@ void keeper_kill(struct keeper *keeper, struct unit *unit);
 void keeper_clean(struct keeper *keeper, struct unit *unit);
 void keeper_clean_no_more(struct keeper *keeper, struct unit *unit); /* it is freed */
 void keeper_sweep(struct keeper *keeper);
+struct leftovers *keeper_look(struct keeper *keeper, enum leftovers_scope scope); /* or NULL */
+bool keeper_cleans_up(const struct spec_service *spec);
+/* keeper_late.c: somebody was started again after a quick look: all is looked at when that is done.
+ * And that look. */
+void keeper_look_later(struct keeper *keeper);
+void keeper_late_look(void *context);
 /* keeper_replace.c: the twin is gone and freed; a unit has changed: a replacement may have come to
  * its end. */
 void keeper_replace_alone(struct keeper *keeper, struct slot *slot);

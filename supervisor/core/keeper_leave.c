@@ -18,7 +18,7 @@
 
 enum { LEFTOVERS_MAX = 1024, QUIET_SCANS = 2 };
 
-static struct leftovers *look(struct keeper *keeper, bool quick)
+struct leftovers *keeper_look(struct keeper *keeper, enum leftovers_scope scope)
 {
     pid_t guardian = (pid_t)keeper->core->ledger.header->guardian_pid;
     struct known known;
@@ -27,11 +27,9 @@ static struct leftovers *look(struct keeper *keeper, bool quick)
     bool stranger = keeper->core->ledger.header->guardian_restarts > 0;
 
     known_init(&known, &keeper->core->ledger);
-    struct leftovers *seen = leftovers_look(guardian, keeper->core->ledger.header->run,
-                                            stranger ? LEFTOVERS_EVERYWHERE
-                                            : quick  ? LEFTOVERS_QUICK
-                                                     : LEFTOVERS_TREE,
-                                            known_ask, &known, &err);
+    struct leftovers *seen =
+        leftovers_look(guardian, keeper->core->ledger.header->run,
+                       stranger ? LEFTOVERS_EVERYWHERE : scope, known_ask, &known, &err);
     known_done(&known);
     if (!seen)
         log_warn("cannot look for left-over processes", "error", err.text, NULL);
@@ -88,7 +86,8 @@ static void signal_members(struct keeper *keeper, struct unit *unit, int signum)
         unit_group_signal(keeper->core, unit, signum, keeper->core->ledger.pids[unit->record]);
 }
 
-static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum, bool quick)
+static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum,
+                          enum leftovers_scope scope)
 {
     pid_t pids[LEFTOVERS_MAX];
     char group[CGROUP_NAME_MAX];
@@ -97,7 +96,7 @@ static size_t signal_rest(struct keeper *keeper, struct unit *unit, int signum, 
         signal_members(keeper, unit, signum);
         return 0;
     }
-    struct leftovers *seen = look(keeper, quick);
+    struct leftovers *seen = keeper_look(keeper, scope);
 
     if (!seen)
         return 0;
@@ -114,14 +113,14 @@ void keeper_signal(struct keeper *keeper, struct unit *unit, int signum, bool al
     const struct spec_service *spec = unit_spec(unit);
 
     if (all)
-        signal_rest(keeper, unit, signum, false);
+        signal_rest(keeper, unit, signum, LEFTOVERS_TREE);
     if (spec->set->stopasgroup)
         signal_group(keeper, unit, signum);
     else
         signal_main(keeper, unit, signum);
 }
 
-static bool cleans_up(const struct spec_service *spec)
+bool keeper_cleans_up(const struct spec_service *spec)
 {
     return spec->set->kill_mode != SPEC_KILL_PROCESS;
 }
@@ -131,10 +130,12 @@ void keeper_kill(struct keeper *keeper, struct unit *unit)
     const struct spec_service *spec = unit_spec(unit);
 
     signal_main(keeper, unit, SIGKILL);
-    if (cleans_up(spec) || spec->set->killasgroup || spec->set->stopasgroup)
+    if (keeper_cleans_up(spec) || spec->set->killasgroup || spec->set->stopasgroup)
         signal_group(keeper, unit, SIGKILL);
-    if (cleans_up(spec))
-        signal_rest(keeper, unit, SIGKILL, !lifecycle_has_process(unit->body.lc.state));
+    if (keeper_cleans_up(spec))
+        signal_rest(keeper, unit, SIGKILL,
+                    lifecycle_has_process(unit->body.lc.state) ? LEFTOVERS_TREE
+                                                               : LEFTOVERS_CHILDREN);
     if (unit->cleaning)
         keeper->sweep_due = true;
 }
@@ -143,7 +144,7 @@ void keeper_kill(struct keeper *keeper, struct unit *unit)
  * sweep, one sweep for all that are being cleaned. */
 void keeper_clean(struct keeper *keeper, struct unit *unit)
 {
-    if (!cleans_up(unit_spec(unit))) {
+    if (!keeper_cleans_up(unit_spec(unit))) {
         keeper_fact(keeper, unit, LIFECYCLE_EV_EMPTY);
         return;
     }
@@ -238,23 +239,36 @@ void keeper_clean_no_more(struct keeper *keeper, struct unit *unit)
         forget_clean(keeper, unit);
 }
 
+/* Who is started again is not kept waiting for a look at all that runs: the first thread's children
+ * tell of every orphan, and its group of a sibling that it has made.  The rest is seen later. */
+static bool is_quick(const struct unit *unit)
+{
+    return unit->body.lc.wanted && unit->members == NULL && !unit->rest_told &&
+           (unit->body.main_pid <= 1 || (kill(-unit->body.main_pid, 0) < 0 && errno == ESRCH));
+}
+
 void keeper_sweep(struct keeper *keeper)
 {
-    bool any = false;
+    bool any = false, quick = true;
 
     keeper->sweep_due = false;
     forget_clean(keeper, NULL);
     for (struct unit *unit = keeper->swept; unit; unit = unit->next_swept) {
-        if (has_group(keeper, unit))
+        if (has_group(keeper, unit)) {
             sweep_group(keeper, unit);
-        else
-            any = true; /* it must be looked for in /proc */
+            continue;
+        }
+        any = true; /* it must be looked for in /proc */
+        quick = quick && is_quick(unit);
     }
-    struct leftovers *seen = any ? look(keeper, true) : NULL;
+    struct leftovers *seen =
+        any ? keeper_look(keeper, quick ? LEFTOVERS_QUICK : LEFTOVERS_CHILDREN) : NULL;
     if (!seen)
         return; /* the deadline of each unit comes round and asks again */
     for (struct unit *unit = keeper->swept; unit; unit = unit->next_swept)
         if (!has_group(keeper, unit))
             sweep_unit(keeper, unit, seen);
     leftovers_free(seen);
+    if (quick)
+        keeper_look_later(keeper);
 }

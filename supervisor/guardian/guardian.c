@@ -33,6 +33,9 @@ enum {
     STORM_ORPHANS = 32,
     STORM_WINDOW_MS = 10,
     STORM_SPACING_MS = 1,
+    /* Of several that end together SIGCHLD tells of one.  To look through thousands of services
+     * for the others at each end costs more than the end itself. */
+    NURSERY_SPACING_MS = 2,
     OLD_LOGGER_MS = 5000, /* for the logger of a dead guardian to leave */
     FAILED_WAIT_MS = 100, /* after an epoll that fails for no good reason */
 };
@@ -88,6 +91,20 @@ static void space_sweeps(struct state *state, size_t orphans, int64_t now_ms)
 
 static bool take_messages(struct state *state, struct role *role, size_t max);
 
+/* Those whom SIGCHLD did not tell of: looked for when it comes twice in a short time, or a moment
+ * after it came once. */
+static size_t sweep_nursery(struct state *state, bool told, int64_t now_ms)
+{
+    if (!state->nursery.open)
+        return 0; /* all children are our own */
+    if (told && state->nursery_due_ms < 0) {
+        state->nursery_due_ms = now_ms + NURSERY_SPACING_MS;
+        return 0;
+    }
+    state->nursery_due_ms = -1;
+    return reaper_sweep(on_exit_seen, state, SWEEP_MAX);
+}
+
 static void sweep(struct state *state)
 {
     state->sweep_due_ms = -1;
@@ -97,10 +114,11 @@ static void sweep(struct state *state)
     if (told)
         state_poke(state);
     state->ended_pid = 0;
-    size_t seen = reaper_sweep(on_exit_seen, state, SWEEP_MAX);
     int64_t now_ms = clock_mono_ms();
+    size_t seen = reaper_sweep_own(on_exit_seen, state, SWEEP_MAX);
+    seen += sweep_nursery(state, told, now_ms);
     space_sweeps(state, state->swept_orphans, now_ms);
-    if (seen == SWEEP_MAX)
+    if (seen >= SWEEP_MAX)
         state->sweep_due_ms = now_ms;
     if (seen > 0) /* an orphan may be the last process that an instance left behind */
         state_poke(state);
@@ -260,18 +278,21 @@ static int sleep_ms(const struct state *state)
     int64_t due = soonest(phase_due(state), state->sweep_due_ms);
     due = soonest(due, soonest(state->outbox_retry_ms, strangers_due(&state->strangers)));
     due = soonest(due, soonest(state->watch.due_ms, upward_due(&state->upward)));
+    due = soonest(due, state->nursery_due_ms);
     if (due < 0)
         return -1;
     int64_t left = due - clock_mono_ms();
     return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static bool is_due(int64_t at_ms, int64_t now_ms) { return at_ms >= 0 && now_ms >= at_ms; }
+
 /* Everything that a clock decides. */
 static void tick(struct state *state)
 {
     int64_t now_ms = clock_mono_ms();
     watch_tick(&state->watch, now_ms);
-    if (state->sweep_due_ms >= 0 && now_ms >= state->sweep_due_ms)
+    if (is_due(state->sweep_due_ms, now_ms) || is_due(state->nursery_due_ms, now_ms))
         sweep(state);
     if (state->outbox_retry_ms >= 0 && now_ms >= state->outbox_retry_ms)
         flush_outbox(state);

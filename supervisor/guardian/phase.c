@@ -62,12 +62,41 @@ static void start_failed(struct role *role, const struct err *err, int64_t now_m
     role_ended(role, now_ms);
 }
 
+/* For the thread that becomes its parent. */
+struct birth {
+    struct state *state;
+    struct role *role;
+    bool (*wanted)(const char *name);
+    char *const *argv;
+    struct err err;
+    int rc;
+};
+
+static void give_birth(void *context)
+{
+    struct birth *birth = context;
+    struct state *state = birth->state;
+    birth->rc = role_start(birth->role, &state->ledger, &state->store, birth->wanted,
+                           program(state), birth->argv, &birth->err);
+}
+
+static void start_role(struct state *state, struct role *role, bool (*wanted)(const char *name),
+                       char *const argv[], int64_t now_ms)
+{
+    struct birth birth = { .state = state, .role = role, .wanted = wanted, .argv = argv };
+    nursery_do(&state->nursery, give_birth, &birth);
+    if (birth.rc < 0)
+        start_failed(role, &birth.err, now_ms);
+    else
+        watch_set(&state->watch, role == &state->core ? STATE_CORE : STATE_LOGGER, role->channel,
+                  EPOLLIN);
+}
+
 static void start_core(struct state *state, int64_t now_ms)
 {
     const struct guardian_options *options = state->options;
     const char *argv[8] = { "supervisor", "core" };
     size_t n = 2;
-    struct err err;
     if (options->config) {
         argv[n++] = "--config";
         argv[n++] = options->config;
@@ -80,27 +109,18 @@ static void start_core(struct state *state, int64_t now_ms)
         argv[n++] = "--verbose";
     if (state->core.starts > 0)
         atomic_fetch_add(&state->ledger.header->core_restarts, 1);
-    if (role_start(&state->core, &state->ledger, &state->store, NULL, program(state),
-                   (char *const *)(uintptr_t)argv, &err) < 0)
-        start_failed(&state->core, &err, now_ms);
-    else
-        watch_set(&state->watch, STATE_CORE, state->core.channel, EPOLLIN);
+    start_role(state, &state->core, NULL, (char *const *)(uintptr_t)argv, now_ms);
 }
 
 static void start_logger(struct state *state, int64_t now_ms)
 {
     char *const argv[] = { (char *)(uintptr_t) "supervisor", (char *)(uintptr_t) "logger", NULL };
-    struct err err;
     outbox_clear(&state->outbox); /* the inventory tells it everything */
     state->outbox_polled = false;
     state->outbox_retry_ms = -1;
     if (state->logger.starts > 0)
         atomic_fetch_add(&state->ledger.header->logger_restarts, 1);
-    if (role_start(&state->logger, &state->ledger, &state->store, logger_wants, program(state),
-                   argv, &err) < 0)
-        start_failed(&state->logger, &err, now_ms);
-    else
-        watch_set(&state->watch, STATE_LOGGER, state->logger.channel, EPOLLIN);
+    start_role(state, &state->logger, logger_wants, argv, now_ms);
 }
 
 /* Not while the old one still runs, nor before there is anything to log. */

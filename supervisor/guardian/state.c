@@ -59,7 +59,9 @@ void state_init(struct state *state, const struct guardian_options *options)
                              .old_logger_kill_ms = -1,
                              .signals = -1,
                              .phase_due_ms = -1,
+                             .nursery_due_ms = -1,
                              .sweep_due_ms = 0 };
+    nursery_init(&state->nursery);
     store_init(&state->store);
     outbox_init(&state->outbox);
     role_init(&state->core, "core", ROLE_CORE_RECORD);

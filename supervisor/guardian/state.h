@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "supervisor/guardian/guardian.h"
+#include "supervisor/guardian/nursery.h"
 #include "supervisor/guardian/outbox.h"
 #include "supervisor/guardian/role.h"
 #include "supervisor/guardian/strangers.h"
@@ -34,6 +35,7 @@ struct state {
     struct ledger ledger;
     struct store store;
     struct role core, logger;
+    struct nursery nursery; /* of these */
     struct outbox outbox;
     int64_t outbox_retry_ms; /* -1 = not waiting for a moment */
     bool outbox_polled;      /* waiting for room in the pair */
@@ -53,6 +55,7 @@ struct state {
 
     int64_t sweep_due_ms;    /* -1 = SIGCHLD will tell */
     pid_t ended_pid;         /* of whom it told last; 0 = nobody */
+    int64_t nursery_due_ms;  /* when the nursery is looked through for whom it did not tell of */
     int64_t window_ms;       /* beginning of the window in which orphans are counted */
     unsigned window_orphans; /* reaped since then */
     bool storm;              /* sweeps are spaced, SIGCHLD is not listened to */

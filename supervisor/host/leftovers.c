@@ -28,6 +28,7 @@ struct seen {
 
 struct leftovers {
     pid_t guardian;
+    uint64_t run;
     enum leftovers_scope scope;
     struct seen *all; /* sorted by pid */
     size_t count, room;
@@ -37,7 +38,6 @@ struct leftovers {
 /* Only while looking. */
 struct asking {
     struct leftovers *look;
-    uint64_t run;
     pid_t self;
     enum leftovers_known (*known)(void *context, pid_t pid);
     void *context;
@@ -126,6 +126,8 @@ static bool descend(const struct asking *asking, const struct procfs_pids *first
 static int list_children(const struct asking *asking, struct procfs_pids *ret)
 {
     ret->count = 0;
+    if (asking->look->scope == LEFTOVERS_CHILDREN)
+        return procfs_children(asking->look->guardian, asking->space, ret);
     return procfs_children_of_first(asking->look->guardian, asking->space, ret);
 }
 
@@ -167,9 +169,15 @@ static int scan_children(const struct asking *asking)
     return rc;
 }
 
+/* Whether processes that descend from one with a record are looked at, too. */
+static bool below_records(const struct leftovers *look)
+{
+    return look->scope == LEFTOVERS_TREE || look->scope == LEFTOVERS_EVERYWHERE;
+}
+
 static int collect(const struct asking *asking, struct err *err)
 {
-    int rc = asking->look->scope == LEFTOVERS_QUICK ? scan_children(asking) : -ENOENT;
+    int rc = below_records(asking->look) ? -ENOENT : scan_children(asking);
 
     if (rc == 0)
         return 0;
@@ -286,7 +294,7 @@ static void find_wanted(const struct asking *asking)
         seen->inside |= parent && parent->inside;
         seen->known = (!seen->inside && !everywhere) || is_known(asking, seen->stat.pid) ||
                       /* as when the kernel tells children: below a record nobody looks */
-                      (look->scope == LEFTOVERS_QUICK && parent && parent->known);
+                      (!below_records(look) && parent && parent->known);
         seen->wanted = !seen->known;
     }
     for (size_t i = look->count; i > 0; i--) {
@@ -322,8 +330,8 @@ static bool is_supervisor(const struct asking *asking, const struct seen *seen)
 /* Below the guardian the tree says more than a number, which a damaged ledger may have lost. */
 static void judge_name(const struct asking *asking, struct seen *seen)
 {
-    if (!seen->inside && seen->name.run && asking->run)
-        seen->foreign = seen->name.run != asking->run;
+    if (!seen->inside && seen->name.run && asking->look->run)
+        seen->foreign = seen->name.run != asking->look->run;
     if (!seen->foreign)
         seen->counts = &seen->name;
 }
@@ -388,12 +396,9 @@ struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_sc
 {
     struct leftovers *look = calloc(1, sizeof *look);
     AUTO_FREE char *space = malloc(PROCFS_SPACE_BYTES);
-    struct asking asking = { .look = look,
-                             .run = run,
-                             .self = getpid(),
-                             .known = known,
-                             .context = context,
-                             .space = space };
+    struct asking asking = {
+        .look = look, .self = getpid(), .known = known, .context = context, .space = space
+    };
 
     if (!look || !space) {
         free(look);
@@ -401,6 +406,7 @@ struct leftovers *leftovers_look(pid_t guardian, uint64_t run, enum leftovers_sc
         return NULL;
     }
     look->guardian = guardian;
+    look->run = run;
     look->scope = scope;
     if (look_around(&asking, err) != 0) {
         leftovers_free(look);
@@ -491,6 +497,26 @@ size_t leftovers_of(const struct leftovers *look, const char *name, unsigned gen
     }
     if (members)
         remember(look, ret, count < max ? count : max, members);
+    return count;
+}
+
+size_t leftovers_stale(const struct leftovers *look,
+                       bool (*over)(void *context, const char *name, unsigned generation),
+                       void *context, pid_t *ret, size_t max)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < look->count; i++) {
+        const struct seen *seen = &look->all[look->order[i]];
+        const struct procfs_name *name = seen->foreign ? NULL : seen->counts;
+
+        if (seen->known || !name || name->run != look->run ||
+            !over(context, name->text, name->generation))
+            continue;
+        if (count < max)
+            ret[count] = seen->stat.pid;
+        count++;
+    }
     return count;
 }
 

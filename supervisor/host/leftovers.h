@@ -28,10 +28,12 @@
 
 struct leftovers; /* one look at /proc */
 
-/* Where to look.  false and true of a bool mean the first two. */
 enum leftovers_scope {
     LEFTOVERS_TREE,       /* all that descends from the guardian */
-    LEFTOVERS_QUICK,      /* children of the guardian without a record, and their descendants */
+    LEFTOVERS_CHILDREN,   /* children of the guardian without a record, and their descendants */
+    LEFTOVERS_QUICK,      /* the same of its first thread, which gets every orphan and, where it has
+                           * another one for services (guardian/nursery.h), nothing else.  What a main
+                           * process has made with CLONE_PARENT is not seen. */
     LEFTOVERS_EVERYWHERE, /* all of /proc: after a guardian's death its services have another
                            * parent.  Only then: it may meet processes of other supervisors. */
 };
@@ -63,6 +65,12 @@ size_t leftovers_of(const struct leftovers *look, const char *name, unsigned gen
 /* Sends a signal through a pidfd that is checked to be the same process that was seen.  0 or
  * -errno; -ESRCH also when the pid is somebody else by now. */
 int leftovers_signal(const struct leftovers *look, pid_t pid, int signum);
+/* Those of earlier processes of ours, of all instances: that carry the number of this supervisor,
+ * and a name and generation that are `over`.  Fills at most max pids, returns how many there are.
+ */
+size_t leftovers_stale(const struct leftovers *look,
+                       bool (*over)(void *context, const char *name, unsigned generation),
+                       void *context, pid_t *ret, size_t max);
 /* After a lost ledger: calls fn for each process that is not known and carries SUPERVISOR_INSTANCE
  * or descends from one that does, with its value; parents before their children. */
 void leftovers_each(const struct leftovers *look,

@@ -11,6 +11,12 @@ import time
 STOP_DEADLINE_S = 120
 
 
+def children(pid):
+    """Of all its threads."""
+    return [int(child) for task in os.listdir(f"/proc/{pid}/task")
+            for child in open(f"/proc/{pid}/task/{task}/children").read().split()]
+
+
 class Peer:
     """A running peer: .up, .stop() and .pids() are asked for by run."""
 
@@ -58,8 +64,7 @@ class Peer:
         while todo:
             pid = todo.pop()
             found.append(pid)
-            with open(f"/proc/{pid}/task/{pid}/children") as below:
-                todo += [int(child) for child in below.read().split()]
+            todo += children(pid)
         return [pid for pid in found if not os.readlink(f"/proc/{pid}/exe").endswith("/limit")]
 
     def end(self):

@@ -16,7 +16,7 @@ import threading
 import time
 
 from faults import Injector, Memory, program
-from harness import BINARY, Failed, Supervisor, wait_for
+from harness import BINARY, Failed, Supervisor, children_of, wait_for
 
 PATIENCE = 15.0  # nothing that is meant to happen takes so long
 ROW = struct.Struct("40siiIiii")
@@ -228,13 +228,7 @@ class Herd:
     def children(self):
         """Living children of the guardian that are witnesses, as {pid: instance}."""
         found = {}
-        guardian = self.supervisor.process.pid
-        try:
-            with open(f"/proc/{guardian}/task/{guardian}/children") as file:
-                pids = [int(word) for word in file.read().split()]
-        except OSError:
-            return found
-        for pid in pids:
+        for pid in children_of(self.supervisor.process.pid):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     words = file.read().split(b"\0")

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 from faults import EINTR, ERRORS, error_name
-from harness import BINARY
+from harness import BINARY, children_of
 from herd import ONE, PATIENCE, TWO, Broken, Herd
 
 # --- what goes on meanwhile ---
@@ -194,16 +194,14 @@ class Player(Herd):
     def kill_role(self, role, signum=signal.SIGKILL):
         """Its pid; None when there is none just now."""
         words = [b"supervisor", role.encode()]
-        guardian = self.supervisor.process.pid
-        with open(f"/proc/{guardian}/task/{guardian}/children") as file:
-            for pid in file.read().split():
-                try:
-                    with open(f"/proc/{pid}/cmdline", "rb") as file2:
-                        if file2.read().split(b"\0")[:2] == words:
-                            os.kill(int(pid), signum)
-                            return int(pid)
-                except OSError:
-                    pass
+        for pid in children_of(self.supervisor.process.pid):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    if file.read().split(b"\0")[:2] == words:
+                        os.kill(pid, signum)
+                        return pid
+            except OSError:
+                pass
         return None
 
     def counts(self, scenario, role):

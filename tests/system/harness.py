@@ -60,6 +60,18 @@ def alive(pid):
         return False
 
 
+def children_of(pid):
+    """Of all its threads: the guardian has one for what it starts."""
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        pass
+    return found
+
+
 def processes_with(mark):
     """Pids of living processes whose environment has this NAME=value."""
     wanted, found = mark.encode(), []

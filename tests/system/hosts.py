@@ -15,7 +15,8 @@ import tempfile
 import threading
 import urllib.request
 
-from harness import MARK, ROOT, SANITIZED, Supervisor, alive, free_port, wait_for
+from harness import (MARK, ROOT, SANITIZED, Supervisor, alive, children_of, free_port,
+                     wait_for)
 
 BUILD = os.path.join(ROOT, os.environ.get("B", "build/release"))
 DEPLOYCTL = os.path.abspath(os.environ.get("DEPLOYCTL_BIN", os.path.join(BUILD, "bin/deployctl")))
@@ -23,14 +24,6 @@ HELLO = os.path.abspath(os.environ.get("HELLO_BIN", os.path.join(BUILD, "example
 PATIENCE = 90
 READY = "20s" if SANITIZED else "5s"
 LEASE = 2
-
-
-def children_of(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
 
 
 def words_of(pid):

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from harness import BINARY, Failed, host, wait_for  # noqa: F401
+from harness import BINARY, Failed, children_of, host, wait_for  # noqa: F401
 
 needs_zstd = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 COUNT = ('sh -c "i=0; while [ $$i -lt %d ]; do echo line $$i; i=$$((i+1)); done; '
@@ -22,12 +22,10 @@ def follow(s, *words):
 
 
 def logger_pid(s):
-    guardian = s.pid
-    with open(f"/proc/{guardian}/task/{guardian}/children") as file:
-        for pid in file.read().split():
-            with open(f"/proc/{pid}/cmdline") as line:
-                if "logger" in line.read():
-                    return int(pid)
+    for pid in children_of(s.pid):
+        with open(f"/proc/{pid}/cmdline") as line:
+            if "logger" in line.read():
+                return pid
     return None
 
 

@@ -101,6 +101,55 @@ def test_nothing_survives_a_stop(host, name, mode, cgroups):
     assert marked(supervisor, name) == []
 
 
+# Makes a sibling of its own, which no orphan is; "away": in a session of its own, too.
+SIBLING = r"""
+import ctypes, os, platform, sys, time
+CLONE_PARENT, NUMBER = 0x8000, {"x86_64": 56, "aarch64": 220}
+if ctypes.CDLL(None).syscall(NUMBER[platform.machine()], CLONE_PARENT, 0, 0, 0, 0) == 0:
+    if sys.argv[1] == "away":
+        os.setsid()
+    with open("pids", "a") as file:
+        file.write(f"{os.getpid()}\n")
+    os.write(5, b"\n")
+time.sleep(10000)
+"""
+
+
+def start_sibling(host, how):
+    supervisor = host(start=False)
+    script = supervisor.path("sibling.py")
+    with open(script, "w") as file:
+        file.write(SIBLING)
+    supervisor.write(f"[service:sib]\ncommand = /usr/bin/python3 -SE {script} {how}\n"
+                     f"directory = {supervisor.folder}\nready = fd:5\nstopwaitsecs = 2s\n",
+                     settings="cgroups = off\n")
+    supervisor.start()
+    supervisor.wait_ready("sib:0")
+    pids = pids_of(supervisor)
+    with open(f"/proc/{pids[0]}/stat") as file:
+        assert int(file.read().rpartition(")")[2].split()[1]) == supervisor.pid
+    assert survivors(supervisor, pids) == pids
+    return supervisor, pids
+
+
+@pytest.mark.parametrize("how", ["near", "away"])
+def test_a_sibling_goes_with_its_service(host, how):
+    supervisor, pids = start_sibling(host, how)
+    supervisor.call("stop", names=["sib"])
+    assert survivors(supervisor, pids) == []
+
+
+@pytest.mark.parametrize("how", ["near", "away"])
+def test_a_sibling_goes_when_its_service_is_started_again(host, how):
+    supervisor, pids = start_sibling(host, how)
+    pid = supervisor.instance("sib:0")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    supervisor.wait_instance("sib:0", lambda row: row["ready"] and row["pid"] != pid)
+    if how == "away":
+        wait_for(lambda: not survivors(supervisor, pids), "the end of the sibling")
+    assert survivors(supervisor, pids) == []
+
+
 def need_groups(supervisor, needed=True):
     if needed and "no_control_groups" in supervisor.call("status")["supervisor"]["guarantees"]:
         pytest.skip("no control groups to be had here: "

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,6 +421,50 @@ static void who_was_found_once_is_followed(void **state)
     leftovers_free(look);
 }
 
+static void *start_elsewhere(void *rig)
+{
+    know(rig, start(rig, tag(name, 1), OURS));
+    for (;;)
+        pause(); /* its children are another thread's when this one ends */
+    return NULL;
+}
+
+static bool is_older(void *context, const char *instance, unsigned generation)
+{
+    return strcmp(instance, context) == 0 && generation < 2;
+}
+
+static size_t count_stale(struct rig *rig, pid_t *ret)
+{
+    struct leftovers *look = look_at(rig, getpid(), LEFTOVERS_CHILDREN);
+    size_t count = leftovers_stale(look, is_older, (void *)name, ret, 1);
+
+    leftovers_free(look);
+    return count;
+}
+
+/* A child of another thread is none of the first one's, and no process of a service is in the way
+ * of those that were left behind. */
+static void a_quick_look_is_at_one_thread(void **state)
+{
+    struct rig *rig = *state;
+    pthread_t thread;
+    pid_t found;
+
+    assert_int_equal(pthread_create(&thread, NULL, start_elsewhere, rig), 0);
+    while (__atomic_load_n(&rig->nknown, __ATOMIC_SEQ_CST) == 0)
+        sched_yield();
+    rig->nknown = 0;
+    assert_int_equal(count(rig, LEFTOVERS_QUICK, 1, 0), 0);
+    assert_int_equal(count_at(rig, getpid(), LEFTOVERS_CHILDREN, name, 1, 0, &found), 1);
+    assert_int_equal(found, rig->known[0]);
+    start(rig, tag(name, 2), OURS); /* lives */
+    start(rig, tag(name, 1), THEIRS);
+    assert_int_equal(count_stale(rig, &found), 1);
+    rig->nknown = 1;
+    assert_int_equal(count_stale(rig, &found), 0);
+}
+
 static void a_supervisor_inside_a_service_keeps_its_own(void **state)
 {
     struct rig *rig = *state;
@@ -726,6 +771,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(children_of_children_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(descendants_of_the_main_process, setup, teardown),
         cmocka_unit_test_setup_teardown(who_was_found_once_is_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_quick_look_is_at_one_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(a_supervisor_inside_a_service_keeps_its_own, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(another_supervisor_beside_us_keeps_its_own, setup,
