@@ -10,7 +10,7 @@
 
 #include "base/auto.h"
 
-enum { BOOT_ID_LEN = 36 };
+enum { BOOT_ID_LEN = 36, MICRO_DIGITS = 6 };
 
 static int64_t read_us(clockid_t id)
 {
@@ -52,5 +52,16 @@ const char *clock_text(int64_t wall_us, char text[static CLOCK_TEXT_MAX])
     size_t len = strftime(text, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(text + len, CLOCK_TEXT_MAX - len, ".%06d%c%02ld:%02ld", (int)us,
              offset < 0 ? '-' : '+', labs(offset) / 60, labs(offset) % 60);
+    return text;
+}
+
+const char *clock_text_again(int64_t wall_us, char text[static CLOCK_TEXT_MAX])
+{
+    char *dot = strchr(text, '.');
+
+    if (!dot || wall_us < 0)
+        return clock_text(wall_us, text);
+    for (int i = MICRO_DIGITS; i > 0; i--, wall_us /= 10)
+        dot[i] = (char)('0' + wall_us % 10);
     return text;
 }

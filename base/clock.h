@@ -15,5 +15,7 @@ enum { CLOCK_BOOT_ID_MAX = 40, CLOCK_TEXT_MAX = 40 };
 void clock_boot_id(char id[static CLOCK_BOOT_ID_MAX]);
 /* RFC 3339 with microseconds and local offset: 2026-11-24T01:51:41.123456+01:00 */
 const char *clock_text(int64_t wall_us, char text[static CLOCK_TEXT_MAX]);
+/* The same for a time in the second that `text` tells, which it was made for before. */
+const char *clock_text_again(int64_t wall_us, char text[static CLOCK_TEXT_MAX]);
 
 #endif

@@ -1,6 +1,8 @@
 /* jsonx.c - the contract is in jsonx.h. */
 #include "io/jsonx.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,9 +150,10 @@ static size_t sequence(const unsigned char *at)
     return len;
 }
 
+static const char replacement[] = "\xef\xbf\xbd";
+
 static json_t *repaired(const char *text)
 {
-    static const char replacement[] = "\xef\xbf\xbd";
     const unsigned char *at = (const unsigned char *)text;
     struct buf buf;
 
@@ -198,4 +201,87 @@ int jsonx_set_real(json_t *object, const char *key, double value)
 int jsonx_set_bool(json_t *object, const char *key, bool value)
 {
     return set(object, key, json_boolean(value));
+}
+
+/* --- members as text --- */
+
+static void add_key(struct buf *out, const char *key)
+{
+    buf_put(out, ",\"", 2);
+    buf_puts(out, key);
+    buf_put(out, "\":", 2);
+}
+
+/* What cannot stand for itself between quotes. */
+static void add_escaped(struct buf *out, unsigned char c)
+{
+    static const char shorts[] = "\bb\ff\nn\rr\tt\"\"\\\\";
+
+    for (size_t i = 0; i < sizeof shorts - 1; i += 2) {
+        if ((unsigned char)shorts[i] != c)
+            continue;
+        buf_putc(out, '\\');
+        buf_putc(out, shorts[i + 1]);
+        return;
+    }
+    buf_printf(out, "\\u%04X", c);
+}
+
+static bool is_plain(unsigned char c) { return c >= ' ' && c < 0x80 && c != '"' && c != '\\'; }
+
+void jsonx_add_text(struct buf *out, const char *key, const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text, *from;
+
+    add_key(out, key);
+    if (!text) {
+        buf_puts(out, "null");
+        return;
+    }
+    buf_putc(out, '"');
+    while (*at) {
+        for (from = at; is_plain(*at);)
+            at++;
+        buf_put(out, from, (size_t)(at - from));
+        size_t len = *at ? sequence(at) : 0;
+        if (len > 1)
+            buf_put(out, at, len);
+        else if (len == 1)
+            add_escaped(out, *at);
+        else if (*at)
+            buf_puts(out, replacement);
+        at += len > 0 ? len : *at != 0;
+    }
+    buf_putc(out, '"');
+}
+
+void jsonx_add_int(struct buf *out, const char *key, int64_t value)
+{
+    add_key(out, key);
+    buf_printf(out, "%lld", (long long)value);
+}
+
+/* With a point or an exponent, so that it stays a real, and that without "+" and zeros in front. */
+void jsonx_add_real(struct buf *out, const char *key, double value)
+{
+    char text[64];
+
+    add_key(out, key);
+    if (!isfinite(value)) {
+        buf_puts(out, "null");
+        return;
+    }
+    snprintf(text, sizeof text, "%.*g", REAL_DIGITS, value);
+    const char *exponent = strchr(text, 'e');
+    buf_put(out, text, exponent ? (size_t)(exponent - text) : strlen(text));
+    if (exponent)
+        buf_printf(out, "e%d", atoi(exponent + 1));
+    else if (!strchr(text, '.'))
+        buf_puts(out, ".0");
+}
+
+void jsonx_add_bool(struct buf *out, const char *key, bool value)
+{
+    add_key(out, key);
+    buf_puts(out, value ? "true" : "false");
 }

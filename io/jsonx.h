@@ -34,4 +34,12 @@ int jsonx_set_int(json_t *object, const char *key, int64_t value);
 int jsonx_set_real(json_t *object, const char *key, double value);
 int jsonx_set_bool(json_t *object, const char *key, bool value);
 
+/* The same as text behind the members of an object that is being written: a comma, the key (plain
+ * letters), the value as jsonx_put() would write it.  For what is written often: it makes no values
+ * first. */
+void jsonx_add_text(struct buf *out, const char *key, const char *text);
+void jsonx_add_int(struct buf *out, const char *key, int64_t value);
+void jsonx_add_real(struct buf *out, const char *key, double value);
+void jsonx_add_bool(struct buf *out, const char *key, bool value);
+
 #endif

@@ -28,6 +28,8 @@ struct events {
     events_filter_fn *may; /* NULL = everything */
     void *may_context;
     struct buf text; /* of the event that is recorded; has its room from the beginning */
+    int64_t wall_us; /* of the event that is recorded; as text: */
+    char at[CLOCK_TEXT_MAX];
     bool lagging;
 };
 
@@ -177,37 +179,77 @@ static const struct buf *text_of(struct events *events, const json_t *event, siz
     return text;
 }
 
-/* `text`: the event as it was recorded, which is short enough for both but for a rare one. */
-static void keep_in_history(struct events *events, const json_t *event, const struct buf *text,
-                            uint64_t number, const char *kind, int64_t wall_us)
+/* Of one that is longer than the history takes. */
+static const struct buf *shorter(struct events *events, uint64_t number, const char *kind)
 {
-    if (!events->history || strcmp(kind, "state") == 0)
-        return;
-    const char *instance = jsonx_text(event, "instance", NULL);
-    if (text->len > HISTORY_TEXT_MAX)
-        text = text_of(events, event, HISTORY_TEXT_MAX, number, kind);
-    history_add(events->history, instance, strcmp(kind, "exit") == 0, wall_us / 1000000, number,
-                buf_text(text), text->len);
+    json_t *event = jsonx_parse(buf_text(&events->text), events->text.len, NULL);
+    const struct buf *text = text_of(events, event, HISTORY_TEXT_MAX, number, kind);
+
+    json_decref(event);
+    return text;
+}
+
+/* The text is there: into the recorder, into the history, to whoever subscribed. */
+static void hand_out(struct events *events, uint64_t number, const char *kind, const char *instance)
+{
+    const struct buf *text = &events->text;
+
+    recorder_append(events->recorder, buf_text(text), text->len);
+    if (events->history && strcmp(kind, "state") != 0) {
+        if (text->len > HISTORY_TEXT_MAX)
+            text = shorter(events, number, kind);
+        history_add(events->history, instance, strcmp(kind, "exit") == 0, events->wall_us / 1000000,
+                    number, buf_text(text), text->len);
+    }
+    events_flush(events);
+}
+
+static const char *time_of(struct events *events)
+{
+    int64_t before_us = events->wall_us, now_us = clock_wall_us();
+
+    events->wall_us = now_us;
+    return now_us / 1000000 == before_us / 1000000 ? clock_text_again(now_us, events->at)
+                                                   : clock_text(now_us, events->at);
+}
+
+struct buf *events_begin(struct events *events, const char *kind)
+{
+    struct buf *text = &events->text;
+
+    text->max = RECORDER_TEXT_MAX;
+    buf_clear(text);
+    buf_printf(text, "{\"seq\":%llu", (unsigned long long)recorder_next(events->recorder));
+    jsonx_add_text(text, "at", time_of(events));
+    jsonx_add_text(text, "event", kind);
+    return text;
+}
+
+uint64_t events_end(struct events *events, const char *kind, const char *instance)
+{
+    uint64_t number = recorder_next(events->recorder);
+
+    buf_putc(&events->text, '}');
+    if (events->text.failed)
+        text_of(events, NULL, RECORDER_TEXT_MAX, number, kind);
+    hand_out(events, number, kind, instance);
+    return number;
 }
 
 uint64_t events_publish(struct events *events, const char *kind, json_t *details)
 {
     uint64_t number = recorder_next(events->recorder);
-    int64_t wall_us = clock_wall_us();
-    char at[CLOCK_TEXT_MAX];
     json_t *event = json_object();
 
     jsonx_set_int(event, "seq", (json_int_t)number);
-    jsonx_set_text(event, "at", clock_text(wall_us, at));
+    jsonx_set_text(event, "at", time_of(events));
     jsonx_set_text(event, "event", kind);
     if (details)
         json_object_update_missing(event, details);
     json_decref(details);
-    const struct buf *text = text_of(events, event, RECORDER_TEXT_MAX, number, kind);
-    recorder_append(events->recorder, buf_text(text), text->len);
-    keep_in_history(events, event, text, number, kind, wall_us);
+    text_of(events, event, RECORDER_TEXT_MAX, number, kind);
+    hand_out(events, number, kind, jsonx_text(event, "instance", NULL));
     json_decref(event);
-    events_flush(events);
     return number;
 }
 

@@ -20,6 +20,12 @@ void events_free(struct events *events);
  * but "state" goes into the history as well: under "instance" if there is one; an "exit" counts. */
 uint64_t events_publish(struct events *events, const char *kind, json_t *details);
 
+/* The same for what happens all the time, with its members written as text (jsonx_add_...) into the
+ * buffer that the first one returns, at most RECORDER_TEXT_MAX bytes in all.  Nothing else may be
+ * published in between.  `instance`: the value of its member of that name, or NULL. */
+struct buf *events_begin(struct events *events, const char *kind);
+uint64_t events_end(struct events *events, const char *kind, const char *instance);
+
 /* Sends everything from number `since` on (0 = only what comes) as notifications "event", then what
  * comes, until events_unsubscribe.  A gap is told first: {"event": "gap", "from", "to"}.  A peer
  * that does not read gets a gap record when it reads again, never a silent hole. */

@@ -174,22 +174,22 @@ static void publish_state(struct keeper *keeper, struct unit *unit, enum lifecyc
 
     if (passes(unit, &before))
         return;
-    json_t *details = json_object();
+    struct buf *details = events_begin(keeper->core->events, "state");
     pid_t pid = keeper_pid(keeper, unit);
 
-    jsonx_set_text(details, "instance", unit->slot->name);
-    jsonx_set_text(details, "from", lifecycle_detail_name(before));
-    jsonx_set_text(details, "to", lifecycle_detail_name(after));
-    jsonx_set_bool(details, "ready", unit->body.lc.ready);
+    jsonx_add_text(details, "instance", unit->slot->name);
+    jsonx_add_text(details, "from", lifecycle_detail_name(before));
+    jsonx_add_text(details, "to", lifecycle_detail_name(after));
+    jsonx_add_bool(details, "ready", unit->body.lc.ready);
     if (pid > 0)
-        jsonx_set_int(details, "pid", pid);
+        jsonx_add_int(details, "pid", pid);
     if (unit->body.release[0])
-        jsonx_set_text(details, "release", unit->body.release);
+        jsonx_add_text(details, "release", unit->body.release);
     if (unit->slot->twin == unit)
-        jsonx_set_bool(details, "twin", true);
+        jsonx_add_bool(details, "twin", true);
     if (unit->reason[0])
-        jsonx_set_text(details, "why", unit->reason);
-    events_publish(keeper->core->events, "state", details);
+        jsonx_add_text(details, "why", unit->reason);
+    events_end(keeper->core->events, "state", unit->slot->name);
     log_info("state", "instance", unit->slot->name, "from", lifecycle_detail_name(before), "to",
              lifecycle_detail_name(after), unit->reason[0] ? "why" : NULL, unit->reason, NULL);
 }
@@ -473,42 +473,50 @@ static void note_exit(struct unit *unit, const struct ledger_record *record)
     describe_exit(unit, record);
 }
 
+static void add_oom(struct buf *details, enum unit_oom oom)
+{
+    if (oom == UNIT_OOM_YES)
+        jsonx_add_bool(details, "oom", true);
+    else
+        jsonx_add_text(details, "oom", NULL);
+}
+
 static void publish_exit(struct keeper *keeper, const struct unit *unit,
                          const struct ledger_record *record)
 {
     const struct unit_exit *last = &unit->body.last;
-    json_t *details = json_object();
+    struct buf *details = events_begin(keeper->core->events, "exit");
 
-    jsonx_set_text(details, "instance", unit->slot->name);
-    jsonx_set_int(details, "pid", keeper->core->ledger.pids[unit->record]);
+    jsonx_add_text(details, "instance", unit->slot->name);
+    jsonx_add_int(details, "pid", keeper->core->ledger.pids[unit->record]);
     if (!last->known)
-        jsonx_set_bool(details, "unknown", true);
+        jsonx_add_bool(details, "unknown", true);
     else if (last->signal)
-        jsonx_set_text(details, "signal", signals_name(last->signal));
+        jsonx_add_text(details, "signal", signals_name(last->signal));
     else
-        jsonx_set_int(details, "code", last->code);
+        jsonx_add_int(details, "code", last->code);
     if (last->dumped)
-        jsonx_set_bool(details, "core", true);
+        jsonx_add_bool(details, "core", true);
     if (last->oom != UNIT_OOM_NO)
-        json_object_set_new(details, "oom", last->oom == UNIT_OOM_YES ? json_true() : json_null());
+        add_oom(details, (enum unit_oom)last->oom);
     if (last->error)
-        jsonx_set_text(details, "error", unit->reason);
+        jsonx_add_text(details, "error", unit->reason);
     if (unit->said.error)
-        jsonx_set_text(details, "said_error", strerror(unit->said.error));
+        jsonx_add_text(details, "said_error", strerror(unit->said.error));
     if (unit->error[0])
-        jsonx_set_text(details, "said_error_name", unit->error);
+        jsonx_add_text(details, "said_error_name", unit->error);
     if (unit->said.has_exit_status)
-        jsonx_set_int(details, "said_exit_status", unit->said.exit_status);
+        jsonx_add_int(details, "said_exit_status", unit->said.exit_status);
     if (unit->cause[0])
-        jsonx_set_text(details, "why", unit->cause);
-    jsonx_set_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);
-    jsonx_set_real(details, "cpu_s", (double)(record->user_us + record->system_us) / 1e6);
-    jsonx_set_int(details, "max_rss_kb", (json_int_t)record->max_rss_kb);
+        jsonx_add_text(details, "why", unit->cause);
+    jsonx_add_real(details, "uptime_s", (double)last->uptime_ms / 1000.0);
+    jsonx_add_real(details, "cpu_s", (double)(record->user_us + record->system_us) / 1e6);
+    jsonx_add_int(details, "max_rss_kb", (json_int_t)record->max_rss_kb);
     if (unit->body.release[0])
-        jsonx_set_text(details, "release", unit->body.release);
+        jsonx_add_text(details, "release", unit->body.release);
     if (unit->slot->twin == unit)
-        jsonx_set_bool(details, "twin", true);
-    events_publish(keeper->core->events, "exit", details);
+        jsonx_add_bool(details, "twin", true);
+    events_end(keeper->core->events, "exit", unit->slot->name);
 }
 
 /* Once: a core before us may have been killed between telling it and what follows from it.  The

@@ -127,6 +127,12 @@ static void wipe_rest(char *text, size_t size)
     memset(text + len, 0, size - len);
 }
 
+/* Into zeros. */
+static void copy_words(char *to, size_t size, const char *words)
+{
+    memcpy(to, words, strnlen(words, size - 1));
+}
+
 void keeper_save(struct unit *unit)
 {
     struct unit_saved saved;
@@ -135,11 +141,11 @@ void keeper_save(struct unit *unit)
     wipe_rest(unit->body.next_release, sizeof unit->body.next_release);
     memset(&saved, 0, sizeof saved);
     saved.body = unit->body;
-    snprintf(saved.cause, sizeof saved.cause, "%s", unit->cause);
-    snprintf(saved.reason, sizeof saved.reason, "%s", unit->reason);
+    copy_words(saved.cause, sizeof saved.cause, unit->cause);
+    copy_words(saved.reason, sizeof saved.reason, unit->reason);
     saved.said = unit->said;
-    snprintf(saved.status, sizeof saved.status, "%s", unit->status);
-    snprintf(saved.error, sizeof saved.error, "%s", unit->error);
+    copy_words(saved.status, sizeof saved.status, unit->status);
+    copy_words(saved.error, sizeof saved.error, unit->error);
     if (unit->slot->main == unit)
         saved.schedule = *jobs_schedule(unit->slot);
     ledger_body_put(&unit->keeper->core->ledger, unit->record, &saved, sizeof saved);

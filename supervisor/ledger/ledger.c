@@ -456,8 +456,14 @@ static bool far_ready(struct ledger *ledger, size_t index)
     return record->far_ready;
 }
 
+/* Mostly it ends in hundreds of zeros. */
 static size_t without_zeros(const unsigned char *data, size_t len)
 {
+    for (uint64_t word; len >= sizeof word; len -= sizeof word) {
+        memcpy(&word, data + len - sizeof word, sizeof word);
+        if (word)
+            break;
+    }
     while (len > 0 && data[len - 1] == 0)
         len--;
     return len;

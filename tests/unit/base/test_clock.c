@@ -54,9 +54,21 @@ static void times_are_rfc_3339(void **unused)
     assert_true(strlen(clock_text(INT64_MIN, text)) < CLOCK_TEXT_MAX);
 }
 
+static void the_same_second_is_told_again(void **unused)
+{
+    (void)unused;
+    char text[CLOCK_TEXT_MAX], again[CLOCK_TEXT_MAX];
+    int64_t second = INT64_C(1795859471) * 1000000;
+
+    clock_text(second + 17, again);
+    for (int64_t us = 0; us < 1000000; us += 123457)
+        assert_string_equal(clock_text_again(second + us, again), clock_text(second + us, text));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_second_is_told_again),
         cmocka_unit_test(clocks_run_forward),
         cmocka_unit_test(the_boot_has_one_id),
         cmocka_unit_test(times_are_rfc_3339),

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/jsonx.h"
@@ -160,9 +161,61 @@ static void setters_set(void **unused)
     json_decref(object);
 }
 
+/* As text they are the same bytes as by way of values. */
+static void members_as_text_are_the_same(void **unused)
+{
+    (void)unused;
+    const char *const texts[] = { "",
+                                  "web:0",
+                                  "a \"b\" \\ /",
+                                  "\b\f\n\r\t\x01\x1f\x7f",
+                                  "\xc3\xa9 \xe2\x80\xa8",
+                                  "\xff\xfe",
+                                  "cut \xe2\x82",
+                                  "\xed\xa0\x80",
+                                  "\xf0\x9f\x98\x80",
+                                  NULL };
+    const double reals[] = { 0,       1,        -2.5,       0.000001,  0.873,    1e15, 1e16,
+                             1.5e300, 3.25e-12, 123456.789, 0.1 + 0.2, INFINITY, NAN };
+    const int64_t whole[] = { 0, -1, INT64_MAX, INT64_MIN };
+    json_t *object = json_object();
+    struct buf out, expected;
+    char key[16];
+
+    buf_init(&out, 10000);
+    buf_init(&expected, 10000);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        snprintf(key, sizeof key, "t%zu", i);
+        jsonx_set_text(object, key, texts[i]);
+        jsonx_add_text(&out, key, texts[i]);
+    }
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        snprintf(key, sizeof key, "r%zu", i);
+        jsonx_set_real(object, key, reals[i]);
+        jsonx_add_real(&out, key, reals[i]);
+    }
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        snprintf(key, sizeof key, "i%zu", i);
+        jsonx_set_int(object, key, whole[i]);
+        jsonx_add_int(&out, key, whole[i]);
+    }
+    jsonx_set_bool(object, "yes", true);
+    jsonx_add_bool(&out, "yes", true);
+    jsonx_set_bool(object, "no", false);
+    jsonx_add_bool(&out, "no", false);
+    buf_putc(&out, '}');
+    out.data[0] = '{'; /* instead of the first comma */
+    assert_true(jsonx_put(object, &expected));
+    assert_string_equal(buf_text(&out), buf_text(&expected));
+    buf_done(&out);
+    buf_done(&expected);
+    json_decref(object);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(members_as_text_are_the_same),
         cmocka_unit_test(order_and_numbers_survive),
         cmocka_unit_test(wrong_text_is_refused_with_its_place),
         cmocka_unit_test(nesting_has_an_end),
