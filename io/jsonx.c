@@ -275,7 +275,7 @@ void jsonx_add_real(struct buf *out, const char *key, double value)
     const char *exponent = strchr(text, 'e');
     buf_put(out, text, exponent ? (size_t)(exponent - text) : strlen(text));
     if (exponent)
-        buf_printf(out, "e%d", atoi(exponent + 1));
+        buf_printf(out, "e%ld", strtol(exponent + 1, NULL, 10));
     else if (!strchr(text, '.'))
         buf_puts(out, ".0");
 }

@@ -29,8 +29,8 @@ static bool is_over(void *context, const char *name, unsigned generation)
     const struct keeper *keeper = context;
     const struct slot *slot = keeper_find(keeper, name);
 
-    return slot && keeper_cleans_up(unit_spec(slot->main)) && !is_of(keeper, slot->main, generation) &&
-           !is_of(keeper, slot->twin, generation);
+    return slot && keeper_cleans_up(unit_spec(slot->main)) &&
+           !is_of(keeper, slot->main, generation) && !is_of(keeper, slot->twin, generation);
 }
 
 void keeper_late_look(void *context)
