@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "deployctl/agent/drain.h"
+#include "deployctl/agent/freeze.h"
 #include "deployctl/agent/hook.h"
 #include "deployctl/agent/host_verbs.h"
 #include "deployctl/agent/inspect.h"
@@ -40,6 +41,7 @@ static const struct verb verbs[] = {
     { .name = "request", .run = host_verbs_request,    .at_once = true },
     { .name = "history", .run = host_verbs_history,    .at_once = true },
     { .name = "sample",  .run = sample_verb,           .at_once = true },
+    { .name = "freeze",  .run = freeze_verb,           .at_once = true },
     { .name = "verify",  .run = inspect_verify_verb },
     { .name = "diff",    .run = inspect_diff_verb },
     { .name = "lock",    .run = host_verbs_lock },

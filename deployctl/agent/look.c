@@ -14,6 +14,7 @@
 #include "deployctl/agent/about.h"
 #include "deployctl/agent/drain.h"
 #include "deployctl/agent/drain_mark.h"
+#include "deployctl/agent/freeze.h"
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/look_order.h"
 #include "deployctl/agent/swap.h"
@@ -258,6 +259,7 @@ static void put_rollout(struct look *look)
     json_t *holder = lock_held(&talk->lock) ? NULL : lock_holder(talk->host.meta);
     json_t *record = record_read(talk->host.meta);
     json_t *request = record_request_read(talk->host.meta);
+    json_t *frozen = freeze_read(talk->host.meta);
     if (record_epoch_read(talk->host.meta, &epoch, &err) < 0)
         problem(look, err.text);
     if (json_object_get(record, "damaged") != NULL) {
@@ -271,6 +273,7 @@ static void put_rollout(struct look *look)
     json_object_set_new(look->answer, "rollout", record != NULL ? record : json_null());
     jsonx_set_text(look->answer, "request", jsonx_text(request, "what", NULL));
     json_decref(request);
+    json_object_set_new(look->answer, "freeze", frozen != NULL ? frozen : json_null());
 }
 
 static void put_journal(struct look *look)

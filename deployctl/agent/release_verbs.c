@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "deployctl/agent/bases.h"
+#include "deployctl/agent/freeze.h"
 #include "deployctl/agent/look.h"
 #include "deployctl/agent/parts.h"
 #include "deployctl/agent/prune.h"
@@ -96,6 +97,8 @@ void release_verbs_stage(struct act *act)
     if (packed == NULL || packed->failed)
         rc = err_set(&err, ERR_LIMIT, "a manifest of more than %d bytes compressed",
                      STAGE_MANIFEST_MAX);
+    if (rc == 0)
+        rc = freeze_check(act, jsonx_text(act->request, "id", ""), &err);
     if (rc == 0 && (talk->stage = stage_new(&talk->host, act->request, &err)) == NULL)
         rc = err.code;
     if (rc == 0)

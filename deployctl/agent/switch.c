@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "deployctl/agent/drain.h"
+#include "deployctl/agent/freeze.h"
 #include "deployctl/agent/gate.h"
 #include "deployctl/agent/swap.h"
 #include "deployctl/agent/verify.h"
@@ -217,6 +218,12 @@ void switch_verb(struct act *act)
         act_fail(act, &err, NULL);
         return;
     }
+    if (freeze_check(act, id_of(act), &err) < 0) {
+        fail(act, "switch", &err, NULL);
+        return;
+    }
+    if (jsonx_bool(act->request, "despite_freeze", false))
+        note(act, "despite-freeze", NULL, NULL);
     watch_rebase(talk);
     /* What was not sealed just now may have been changed since; an undo takes what there is, if it
      * is what ran before. */

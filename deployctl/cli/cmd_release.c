@@ -6,7 +6,7 @@
 #include "deployctl/cli/app.h"
 #include "deployctl/cli/cmd_release.h"
 #include "deployctl/cli/commands.h"
-#include "deployctl/cli/freeze.h"
+#include "deployctl/cli/freeze_file.h"
 #include "deployctl/cli/hook.h"
 #include "deployctl/cli/report.h"
 #include "deployctl/plan/limits.h"
@@ -21,7 +21,8 @@ const struct cli_option cmd_release_options[] = {
     { "message", 'm', "TEXT", "Why; kept on the hosts." },
     { "irreversible", 0, "WHAT", "What of it cannot be undone; going back over it wants --yes." },
     { "despite", 0, NULL, "Release it although it was judged bad before." },
-    { "despite-freeze", 0, NULL, "Release although [deploy] freeze_file is there." },
+    { "despite-freeze", 0, NULL,
+      "Release although hosts, or freeze_file, say that nothing should be." },
     { "yes", 'y', NULL, "Ask nothing." },
     { NULL, 0, NULL, NULL },
 };
@@ -78,6 +79,7 @@ bool cmd_release_apply(struct app *app)
         return false;
     order->despite = cli_flag(cli, "despite");
     order->yes = cli_flag(cli, "yes");
+    order->despite_freeze = cli_flag(cli, "despite-freeze");
     order->message = cli_value(cli, "message");
     order->irreversible = cli_value(cli, "irreversible");
     if (order->source)
@@ -90,7 +92,7 @@ static int release(struct app *app)
 {
     struct driver *driver;
     const struct recipe_hooks *hooks = &app->recipe.hooks;
-    if (!freeze_allows(app, cli_flag(app->cli, "despite-freeze")))
+    if (!freeze_file_allows(app, cli_flag(app->cli, "despite-freeze")))
         return APP_OPEN;
     if (!hook_run(app, "before_release", hooks->before_release, NULL)) {
         app_error("nothing was changed");

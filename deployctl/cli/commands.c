@@ -74,6 +74,15 @@ static const struct cli_command commands[] = {
       .help = "Undo an open rollout on every host." },
     { .name = "pause", .words = "", .run = cmd_order_pause,
       .help = "Stop an open rollout where it is; it stays open." },
+    { .name = "freeze", .words = "", .run = cmd_freeze_run, .options = cmd_freeze_options,
+      .help = "Let nothing new be released to the hosts, until a time or until unfreeze.\n\nKept on "
+              "the hosts, so it holds for everybody, wherever they release from: they are told who, "
+              "since when, until when and why. Ways back stay open: rollback, abort and pause work, "
+              "and a rollout that is open goes on. `release --despite-freeze` is for whoever must, "
+              "and is kept in the journal. Exit codes: 0 frozen, 3 a host could not be, 4 hosts are "
+              "unreachable and not frozen." },
+    { .name = "unfreeze", .words = "", .run = cmd_unfreeze_run,
+      .help = "Let releases through again." },
     { .name = "status", .words = "", .run = cmd_view_status,
       .help = "What every host runs.\n\nExit codes: 0 all as it should be, 1 unhealthy hosts, "
               "4 stale or unreachable hosts, 6 a rollout is open." },

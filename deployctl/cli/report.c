@@ -7,6 +7,7 @@
 
 #include "base/unit.h"
 #include "deployctl/cli/report_order.h"
+#include "deployctl/cli/report_freeze.h"
 #include "deployctl/cli/table.h"
 #include "deployctl/plan/rollout_name.h"
 #include "io/jsonx.h"
@@ -474,6 +475,9 @@ static void plan_json(const struct app *app, const struct driver *driver)
         struct driver_view view = driver_view(driver, i);
         json_t *host = host_json(&view);
         jsonx_set_text(host, "part", part_of(driver, i, part));
+        json_object_set_new(host, "freeze",
+                            view.glance->freeze ? json_deep_copy(view.glance->freeze)
+                                                : json_null());
         if (view.spec->group_name)
             jsonx_set_text(host, "group", view.spec->group_name);
         json_array_append_new(hosts, host);
@@ -512,8 +516,11 @@ void report_plan(const struct app *app, const struct driver *driver)
     printf("Time      about %s, if a host needs 3s to switch\n", time);
     if (recipe_is_static(&app->recipe))
         printf("Services  none: the link current is swapped, and nothing goes back by itself\n");
-    printf("%s\n", behind ? "Nothing was changed; `deployctl release` does it."
-                          : "Every host runs this release already.");
+    bool frozen = report_freeze(driver);
+    printf("%s\n", behind && frozen
+                       ? "Nothing was changed; `deployctl release` is refused while that stands."
+                   : behind ? "Nothing was changed; `deployctl release` does it."
+                            : "Every host runs this release already.");
 }
 
 /* --- status ------------------------------------------------------------------------------------
@@ -647,6 +654,7 @@ int report_status(const struct app *app, const struct driver *driver)
     }
     status_table(driver);
     status_rollout(driver);
+    report_freeze(driver);
     return code;
 }
 

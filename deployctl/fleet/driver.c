@@ -51,6 +51,14 @@ void driver_health(struct driver_host *host, size_t ready, size_t instances)
     tell(host->driver, &news);
 }
 
+/* What hosts say goes to a terminal, and must not act on it. */
+static void defuse(char *text)
+{
+    for (; *text; text++)
+        if (((unsigned char)*text < ' ' && *text != '\n' && *text != '\t') || *text == 0x7f)
+            *text = '?';
+}
+
 void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct driver_host *host,
                  const char *word, const char *fmt, ...)
 {
@@ -59,6 +67,7 @@ void driver_tell(struct driver *driver, enum driver_news_kind kind, const struct
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    defuse(text);
     struct driver_news news = {
         .kind = kind, .host = host ? host->spec->name : NULL, .word = word, .text = text
     };
@@ -82,6 +91,7 @@ void driver_blame(struct driver_host *host, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    defuse(text);
     snprintf(host->error, sizeof host->error, "%s", driver_without_name(host, text));
     struct driver_news news = {
         .kind = DRIVER_NEWS_HOST, .host = host->spec->name, .word = "problem", .text = host->error
@@ -378,6 +388,8 @@ static enum rollout_kind kind_of(enum driver_verb verb)
     case DRIVER_HISTORY:
     case DRIVER_VERIFY:
     case DRIVER_DIFF:
+    case DRIVER_FREEZE:
+    case DRIVER_UNFREEZE:
         break;
     }
     return ROLLOUT_PARK; /* looks at all hosts, also when some are away */

@@ -29,6 +29,8 @@ enum driver_verb {
     DRIVER_RESUME,
     DRIVER_ABORT,
     DRIVER_PAUSE,
+    DRIVER_FREEZE,
+    DRIVER_UNFREEZE,
 };
 struct driver_order {
     enum driver_verb verb;
@@ -43,7 +45,9 @@ struct driver_order {
     int64_t listed;    /* DIFF: how many rows */
     const char *who;   /* "ann@laptop" */
     bool despite, yes; /* yes: ask nothing */
-    bool partial;      /* the recipe's hosts are only a part of the fleet */
+    bool despite_freeze;
+    const char *freeze_reason, *freeze_until; /* FREEZE; until: RFC 3339, NULL = open end */
+    bool partial;                             /* the recipe's hosts are only a part of the fleet */
     bool hold, now;
     bool limits_given;               /* the operator named a canary or batch on the command line */
     const char *canary_hosts;        /* pattern; NULL = the first ones */
@@ -93,7 +97,8 @@ struct driver_view {
     int64_t skew_ms;                 /* its clock less ours */
     const json_t *history;           /* HISTORY: its lines, newest first; NULL = none */
     int64_t damaged;
-    const json_t *found; /* VERIFY, DIFF: its answer (proto.h); NULL = none, error may say why */
+    const json_t
+        *found; /* VERIFY, DIFF, FREEZE: its answer (proto.h); NULL = none, error may say why */
     uint64_t bytes_sent;
     uint64_t probes;          /* seen by its gates since it switched */
     const char *sample_error; /* why its counts cannot be read; "" = nothing */

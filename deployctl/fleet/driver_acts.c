@@ -148,7 +148,8 @@ static bool wait_until_settled(struct driver_host *host)
     const struct driver *driver = host->driver;
     bool view = driver->order.verb == DRIVER_STATUS || driver->order.verb == DRIVER_HISTORY ||
                 driver->order.verb == DRIVER_PLAN || driver->order.verb == DRIVER_VERIFY ||
-                driver->order.verb == DRIVER_DIFF;
+                driver->order.verb == DRIVER_DIFF || driver->order.verb == DRIVER_FREEZE ||
+                driver->order.verb == DRIVER_UNFREEZE;
     if (view || !host->glance.moving || host->glance.holder ||
         took(host) > 2 * driver->ready_timeout_ms + DRIVER_QUICK_MS)
         return false;
@@ -252,6 +253,7 @@ static void start_upload(struct driver_host *host)
     jsonx_set_text(stage, "links", deploy->links == RECIPE_LINKS_ANY ? "any" : "inside");
     jsonx_set_text(stage, "modes", deploy->modes == RECIPE_MODES_KEEP ? "keep" : "normal");
     json_object_set_new(stage, "about", driver_about(driver));
+    driver_freeze_put(driver, stage);
     struct upload_order order = { .session = host->session,
                                   .source = driver->source,
                                   .turns = driver->turns,
@@ -400,6 +402,7 @@ static void ask_switch(struct driver_host *host, const char *id, bool stay)
     jsonx_set_int(params, "ready_timeout_s", (driver->ready_timeout_ms + 999) / 1000);
     jsonx_set_text(params, "on_fail", stay ? "stay" : "revert");
     jsonx_set_bool(params, "undo", strcmp(id, driver->id) != 0);
+    driver_freeze_put(driver, params);
     driver_drain_put(host, params, environment(host, "drain"));
     ask(host, "switch", params, switch_deadline(driver));
 }

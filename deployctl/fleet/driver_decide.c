@@ -263,6 +263,8 @@ static void decide_release(struct driver *driver)
         driver_stop(driver, ROLLOUT_NOTHING);
         return;
     }
+    if (driver_freeze_stands(driver))
+        return;
     if (refused_as_bad(driver)) {
         driver_stop(driver, ROLLOUT_BAD);
         return;
@@ -328,6 +330,10 @@ void driver_decide(struct driver *driver)
         return;
     case DRIVER_DIFF:
         driver_inspect_diff(driver);
+        return;
+    case DRIVER_FREEZE:
+    case DRIVER_UNFREEZE:
+        driver_freeze_order(driver);
         return;
     case DRIVER_STATUS:
         driver_resume_find(driver, NULL);

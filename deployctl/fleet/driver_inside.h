@@ -244,6 +244,12 @@ void driver_inspect_verify(struct driver *driver);
 void driver_inspect_diff(struct driver *driver);
 void driver_inspect_room(struct driver_host *host); /* its queue has drained */
 
+/* driver_freeze.c: hosts on which nothing new is released */
+void driver_freeze_order(struct driver *driver);
+bool driver_freeze_stands(struct driver *driver); /* it was told, and is the end of the order */
+/* Tells the agent what it needs to judge a `stage` or `switch`. */
+void driver_freeze_put(const struct driver *driver, json_t *params);
+
 /* driver_verdict.c: counts of canary and rest, while the canary bakes */
 void driver_verdict_stage(struct driver *driver); /* the stage has changed */
 void driver_verdict_round(void *context);         /* the driver's timer */

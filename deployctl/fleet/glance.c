@@ -34,6 +34,7 @@ void glance_take(struct glance *glance, const json_t *answer)
     glance->moving = strcmp(phase, "switching") == 0 || strcmp(phase, "reverting") == 0;
     glance->rollout = object_or_null(glance->answer, "rollout");
     glance->holder = object_or_null(glance->answer, "holder");
+    glance->freeze = object_or_null(glance->answer, "freeze");
     glance->left_out = jsonx_bool(json_object_get(glance->answer, "drained"), "left", false);
     const json_t *instances = json_object_get(glance->answer, "instances");
     const json_t *instance;
@@ -73,6 +74,11 @@ const char *glance_digest_of(const struct glance *glance, const char *id)
     const json_t *release = find(glance, "id", id);
     return release && jsonx_bool(release, "complete", false) ? jsonx_text(release, "digest", NULL)
                                                              : NULL;
+}
+
+bool glance_frozen(const struct glance *glance)
+{
+    return glance->freeze && !jsonx_bool(glance->freeze, "over", false);
 }
 
 const char *glance_bad(const struct glance *glance, const char *digest)

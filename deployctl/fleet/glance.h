@@ -18,6 +18,7 @@ struct glance {
     bool moving;                             /* a switch or its undoing is under way */
     size_t instances, ready;
     const json_t *rollout, *holder; /* NULL = none */
+    const json_t *freeze;           /* NULL = none; it may be over */
 };
 
 void glance_take(struct glance *glance, const json_t *answer); /* replaces what was there */
@@ -26,6 +27,8 @@ void glance_done(struct glance *glance);
 const char *glance_id_of(const struct glance *glance, const char *digest);
 /* The complete release with this id: its digest, or NULL. */
 const char *glance_digest_of(const struct glance *glance, const char *id);
+/* Nothing new is released there just now. */
+bool glance_frozen(const struct glance *glance);
 /* Why the digest was marked bad on this host, or NULL. */
 const char *glance_bad(const struct glance *glance, const char *digest);
 bool glance_good(const struct glance *glance, const char *id);

@@ -38,6 +38,8 @@
  *              "warnings": [TEXT...]    what does not
  *              "drained": null|{"since","left": bool}   out of the traffic; left: nobody is at
  *                        it.  Absent: this agent does not know "drain" (below).
+ *              "freeze": null|{"reason","who","since","until": TEXT|null,"over": bool}  nothing
+ *                        new is released here (agent/freeze.h).  Absent: an older agent.
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
  *           holder and "epoch".  flock; lost with the connection.
@@ -125,11 +127,17 @@
  *           holder, who gets the event {"event": "request","what","who"} within a second; null
  *           when nobody is there to see it.  No lock needed.  What was meant for another rollout
  *           is removed by `fence`.
+ * freeze    {"freeze": {"reason","who","until": TEXT|null}|null} -> {"was","freeze"} as in `look`:
+ *           writes or removes .deploy/freeze durably.  No lock needed, so that it works while
+ *           others are at it.  `stage` and `switch` are refused then ("state") unless the release
+ *           was good here before, has begun, is undone, or the request has "new": false (a
+ *           rollback, a resume; absent: true) or "despite_freeze": true.  An older agent refuses
+ *           the verb ("protocol") and knows no freeze.
  * history   {"limit": N} -> {"lines": [{journal line}...]} newest first, {"damaged": N}
  * unlock    {} -> {}
  *
- * Requests are acts in order, but `ping`, `look`, `request`, `history` and `sample` are answered at
- * once even while a long act (switch, hook, seal) is under way.
+ * Requests are acts in order, but `ping`, `look`, `request`, `history`, `sample` and `freeze` are
+ * answered at once even while a long act (switch, hook, seal) is under way.
  */
 #ifndef DEPLOYCTL_WIRE_PROTO_H
 #define DEPLOYCTL_WIRE_PROTO_H

@@ -11,6 +11,7 @@
 #include "base/auto.h"
 #include "base/clock.h"
 #include "base/unit.h"
+#include "base/when.h"
 #include "io/jsonx.h"
 #include "supervisor/cli/client.h"
 #include "supervisor/cli/commands.h"
@@ -18,7 +19,6 @@
 #include "supervisor/cli/logs_told.h"
 #include "supervisor/core/table.h"
 #include "supervisor/cli/tail.h"
-#include "supervisor/cli/when.h"
 
 enum {
     LINES_DEFAULT = 10,

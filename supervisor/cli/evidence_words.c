@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "base/when.h"
 #include "io/jsonx.h"
-#include "supervisor/cli/when.h"
 
 static void put_list(const json_t *list, const char *between, struct buf *out)
 {

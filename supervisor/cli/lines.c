@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "supervisor/cli/when.h"
+#include "base/when.h"
 
 enum { REGEX_TEXT_MAX = 256 };
 

@@ -5,13 +5,13 @@
 #include <string.h>
 
 #include "base/unit.h"
+#include "base/when.h"
 #include "io/jsonx.h"
 #include "supervisor/cli/evidence_words.h"
 #include "supervisor/cli/lines.h"
 #include "supervisor/cli/story_past.h"
 #include "supervisor/core/status.h"
 #include "supervisor/core/table.h"
-#include "supervisor/cli/when.h"
 #include "supervisor/cli/words.h"
 #include "supervisor/core/status.h"
 

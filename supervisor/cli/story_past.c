@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/unit.h"
+#include "base/when.h"
 #include "io/jsonx.h"
-#include "supervisor/cli/when.h"
 #include "supervisor/cli/words.h"
 
 enum { LINES_SHOWN = 12, TEXT_MAX = 512, INDENT_COLUMNS = 14, DETAILS_MAX = 400 };

@@ -940,3 +940,36 @@ def test_silence_ends_the_agent(program, app):
     assert agent.process.wait(30) == 0
     assert 18 < time.monotonic() - began < 25
     agent.close()
+
+
+# --- freeze
+
+
+def test_a_freeze_stops_what_is_new(agent, app):
+    """Also of a deployctl that knows nothing of freezes, or had looked before."""
+    old, new, third = (Release({"index.html": text}, number) for number, text in
+                       enumerate((b"old", b"new", b"third"), 1))
+    agent.hold()
+    agent.bring(old)
+    agent.ask("switch", id=old.id, on_fail="stay")
+    agent.ask("confirm", id=old.id)
+    agent.bring(new)
+    frozen = agent.ask("freeze", freeze={"reason": "disk swap", "who": "ann@laptop"})
+    assert frozen["was"] is None and frozen["freeze"]["over"] is False
+    for refused in (lambda: agent.ask("switch", id=new.id, on_fail="revert"),
+                    lambda: agent.stage(third)):
+        with pytest.raises(Refused) as told:
+            refused()
+        assert told.value.kind == "state"
+        assert "ann@laptop" in str(told.value) and "disk swap" in str(told.value)
+    agent.ask("switch", id=new.id, despite_freeze=True)
+    agent.ask("switch", id=old.id, on_fail="stay")  # it was good here
+    agent.ask("switch", id=new.id, new=False)
+    agent.ask("switch", id=old.id, undo=True)
+    agent.ask("record", record={"rollout": "r1", "release": new.id})  # it was begun
+    agent.ask("switch", id=new.id)
+    agent.ask("freeze", freeze={"reason": "x", "who": "ann", "until": "2026-01-01T00:00:00+00:00"})
+    assert agent.ask("look", services=[])["freeze"]["over"] is True
+    agent.bring(third)
+    assert agent.ask("freeze", freeze=None)["freeze"] is None
+    assert not (app / ".deploy" / "freeze").exists()

@@ -144,7 +144,7 @@ def test_another_size_is_used_at_once(fleet):
     os.kill(live.pid, signal.SIGWINCH)  # the kernel sends it to a terminal's foreground
     live.screen.y = 20  # what stands there is not ours to check
     live.screen.lines = [""] * 21
-    live.until("h1 switched")
+    live.until("switched")
     assert all(len(line) < 30 for line in live.screen.lines)
     os.kill(live.pid, signal.SIGTERM)
     assert live.end() == 6

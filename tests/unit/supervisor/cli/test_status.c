@@ -12,7 +12,7 @@
 
 #include "io/jsonx.h"
 #include "supervisor/cli/story.h"
-#include "supervisor/cli/when.h"
+#include "base/when.h"
 #include "supervisor/core/status.h"
 
 static json_t *parse(const char *text)

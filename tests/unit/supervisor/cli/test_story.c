@@ -12,7 +12,7 @@
 
 #include "io/jsonx.h"
 #include "supervisor/cli/story.h"
-#include "supervisor/cli/when.h"
+#include "base/when.h"
 
 static const char down[] =
     "{\"id\":\"bad:0\",\"service\":\"bad\",\"group\":\"g\",\"state\":\"backoff\","

@@ -1,5 +1,5 @@
 /* when.c - the contract is in when.h. */
-#include "supervisor/cli/when.h"
+#include "base/when.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,8 +49,9 @@ bool when_parse(const char *text, int64_t *ret_wall_us)
     return true;
 }
 
-/* Local date and time; what is not given is 0, a missing date is today or yesterday. */
-static bool parse_local(const char *text, int64_t now_us, int64_t *ret_wall_us)
+/* Local date and time; what is not given is 0, a missing date makes it the last such moment, or
+ * (with `ahead`) the next. */
+static bool parse_local(const char *text, int64_t now_us, bool ahead, int64_t *ret_wall_us)
 {
     static const char *const forms[] = { "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M",
                                          "%Y-%m-%dT%H:%M", "%Y-%m-%d" };
@@ -75,10 +76,10 @@ static bool parse_local(const char *text, int64_t now_us, int64_t *ret_wall_us)
         tm.tm_year = today.tm_year;
         tm.tm_mon = today.tm_mon;
         tm.tm_mday = today.tm_mday;
-        struct tm before = tm;
-        before.tm_mday--;
+        struct tm other = tm;
+        other.tm_mday += ahead ? 1 : -1;
         time_t at = mktime(&tm);
-        *ret_wall_us = (int64_t)(at > now ? mktime(&before) : at) * SECOND_US;
+        *ret_wall_us = (int64_t)((at > now) == ahead ? at : mktime(&other)) * SECOND_US;
         return true;
     }
     return false;
@@ -93,7 +94,21 @@ bool when_since(const char *text, int64_t now_us, int64_t *ret_wall_us)
         *ret_wall_us = ms > now_us / 1000 ? 0 : now_us - ms * 1000;
         return true;
     }
-    return when_parse(text, ret_wall_us) || parse_local(text, now_us, ret_wall_us);
+    return when_parse(text, ret_wall_us) || parse_local(text, now_us, false, ret_wall_us);
+}
+
+bool when_until(const char *text, int64_t now_us, int64_t *ret_wall_us)
+{
+    struct err err = { 0 };
+    int64_t ms, at;
+
+    if (unit_duration(text, &ms, &err) == 0)
+        at = ms > (INT64_MAX - now_us) / 1000 ? INT64_MAX : now_us + ms * 1000;
+    else if (!when_parse(text, &at) && !parse_local(text, now_us, true, &at))
+        return false;
+    if (at > now_us)
+        *ret_wall_us = at;
+    return at > now_us;
 }
 
 const char *when_clock(int64_t wall_us, int64_t now_us, char text[static WHEN_TEXT_MAX])

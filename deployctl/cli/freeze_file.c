@@ -1,5 +1,5 @@
-/* freeze.c - the contract is in freeze.h. */
-#include "deployctl/cli/freeze.h"
+/* freeze_file.c - the contract is in freeze_file.h. */
+#include "deployctl/cli/freeze_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ static const char *owner_of(const struct stat *st, char text[static REASON_MAX])
     return text;
 }
 
-bool freeze_allows(const struct app *app, bool despite)
+bool freeze_file_allows(const struct app *app, bool despite)
 {
     const char *path = app->recipe.deploy.freeze_file;
     struct stat st;

@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "supervisor/cli/when.h"
+#include "base/when.h"
 
 static const int64_t second_us = 1000 * 1000;
 
@@ -78,6 +78,36 @@ static void reads_what_people_type(void **state)
     assert_true(when_since("99999999d", now, &at) && at == 0);
 }
 
+static void reads_moments_to_come(void **state)
+{
+    int64_t now = 0, at = 0, wanted = 0;
+    static const struct {
+        const char *typed, *means;
+    } cases[] = {
+        { "10m", "2026-11-24T12:10:00Z" },
+        { "11:59", "2026-11-25T11:59:00Z" },
+        { "12:00", "2026-11-25T12:00:00Z" }, /* now is over */
+        { "12:00:01", "2026-11-24T12:00:01Z" },
+        { "2026-12-01", "2026-12-01T00:00:00Z" },
+        { "2026-12-01 14:05", "2026-12-01T14:05:00Z" },
+        { "2026-12-01T14:05:30+01:00", "2026-12-01T13:05:30Z" },
+    };
+    static const char *const wrong[] = { "0",        "2026-11-24", "2026-11-24 12:00",
+                                         "tomorrow", "",           "25:00" };
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    tzset();
+    assert_true(when_parse("2026-11-24T12:00:00Z", &now));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(when_until(cases[i].typed, now, &at));
+        assert_true(when_parse(cases[i].means, &wanted));
+        assert_int_equal(at, wanted);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(when_until(wrong[i], now, &at));
+}
+
 static void says_it_for_people(void **state)
 {
     char text[WHEN_TEXT_MAX];
@@ -99,9 +129,8 @@ static void says_it_for_people(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_the_clock_writes),
-        cmocka_unit_test(refuses_the_rest),
-        cmocka_unit_test(reads_what_people_type),
+        cmocka_unit_test(reads_what_the_clock_writes), cmocka_unit_test(refuses_the_rest),
+        cmocka_unit_test(reads_what_people_type),      cmocka_unit_test(reads_moments_to_come),
         cmocka_unit_test(says_it_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
