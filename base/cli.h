@@ -48,6 +48,9 @@ struct cli_program {
     const struct cli_command *commands;
     size_t ncommands;
     const char *default_command; /* run when no word is given; NULL = help */
+    /* Offers what the value of an option may be; `cli` has what stands before it.  May be NULL. */
+    void (*complete_value)(struct cli *cli, const struct cli_option *option,
+                           struct cli_offers *offers);
 };
 enum { CLI_VALUES_MAX = 64 };
 struct cli {

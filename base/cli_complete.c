@@ -59,6 +59,8 @@ static void offer(struct cli *cli, int argc, char **argv, struct cli_offers *off
 
     if (argc > 1 && option) {
         offer_value(option, offers);
+        if (program->complete_value)
+            program->complete_value(cli, option, offers);
     } else if (offers->word[0] == '-') {
         offer_options(cli->command ? cli->command->options : NULL, offers);
         offer_options(program->globals, offers);

@@ -16,6 +16,7 @@
 #include "deployctl/agent/hook.h"
 #include "deployctl/agent/host_verbs.h"
 #include "deployctl/agent/inspect.h"
+#include "deployctl/agent/logs.h"
 #include "deployctl/agent/look.h"
 #include "deployctl/agent/release_verbs.h"
 #include "deployctl/agent/sample.h"
@@ -42,6 +43,7 @@ static const struct verb verbs[] = {
     { .name = "history", .run = host_verbs_history,    .at_once = true },
     { .name = "sample",  .run = sample_verb,           .at_once = true },
     { .name = "freeze",  .run = freeze_verb,           .at_once = true },
+    { .name = "logs",    .run = logs_verb,             .at_once = true },
     { .name = "verify",  .run = inspect_verify_verb },
     { .name = "diff",    .run = inspect_diff_verb },
     { .name = "lock",    .run = host_verbs_lock },
@@ -254,6 +256,7 @@ static void close_session(struct talk *talk)
     super_free(talk->super); /* ends what waits for it */
     drain_free(talk->drain);
     sample_stop(talk);
+    logs_stop(talk);
     act_drop_queue(talk);
     loop_timer_free(talk->silence);
     children_free(talk->children);

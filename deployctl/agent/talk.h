@@ -21,6 +21,7 @@
 enum { TALK_TOKEN_MAX = 160, TALK_QUEUE_MAX = 256 };
 
 struct drain;
+struct logs;
 struct sample;
 struct watch;
 struct talk {
@@ -44,6 +45,7 @@ struct talk {
     struct watch *watch;
     struct drain *drain;   /* the present act has taken the host out of the traffic; NULL = not */
     struct sample *sample; /* NULL until the first `sample` */
+    struct logs *logs;     /* NULL: nobody follows them */
 
     struct act *present, *first, *last; /* under way; queued */
     size_t nqueued, nloose;             /* nloose: at-once acts that are not answered yet */

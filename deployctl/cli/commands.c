@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "deployctl/cli/app.h"
+#include "deployctl/cli/complete.h"
 
 static void complete_keys(struct cli *cli, struct cli_offers *offers)
 {
@@ -25,7 +26,7 @@ static const struct cli_command commands[] = {
     { .name = "init", .words = "", .run = cmd_init_run,
       .help = "Write a commented deploy.ini.\n\nExisting files are kept." },
     { .name = "bootstrap", .words = "[HOST...]",
-      .run = cmd_bootstrap_run, .options = cmd_bootstrap_options,
+      .run = cmd_bootstrap_run, .complete = complete_hosts, .options = cmd_bootstrap_options,
       .help = "Make hosts ready for releases, over ssh.\n\nBoth programs, the user and group that "
               "deploy, the folder of the app, a configuration of the supervisor (and "
               "`service_file`), its service for systemd or init, and the start of it: whatever a "
@@ -90,10 +91,19 @@ static const struct cli_command commands[] = {
       .options = cmd_view_history_options,
       .help = "What happened, from the journals of all hosts." },
     { .name = "why", .words = "[RELEASE]", .max_words = 1, .run = cmd_why_run,
+      .complete = complete_releases,
       .help = "Why a release went as it did: its verdict, with every number.\n\nOf the last "
               "rollout, or of the release that is named. From the journals of the hosts, so "
               "from any machine. The method: doc/verdict.md." },
+    { .name = "logs", .words = "[SERVICE...]", .run = cmd_logs_run, .options = cmd_logs_options,
+      .complete = complete_services,
+      .help = "What the services print, on all hosts together, in the order of time.\n\nOf the services "
+              "of deploy.ini, or those that are named. The order is that of the times that log_format "
+              "= plain and json write. With -f a host that is lost is told and connected to again, and "
+              "goes on where it was; a slow one holds up nobody. Who has the supervisor's right to logs "
+              "sees them. Exit codes: 0 done, 4 hosts could not be asked, 130 ended by Ctrl-C." },
     { .name = "verify", .words = "[RELEASE]", .max_words = 1, .run = cmd_verify_run,
+      .complete = complete_releases,
       .options = cmd_verify_options,
       .help = "Whether what lies on the hosts is still what was released.\n\nReads every file "
               "of the release that each host runs (or the one that is named) and compares it "
@@ -101,6 +111,7 @@ static const struct cli_command commands[] = {
               "0 nothing differs, 1 files are missing, changed or were added, 4 hosts could "
               "not be asked." },
     { .name = "diff", .words = "[A [B]]", .max_words = 2, .run = cmd_diff_run,
+      .complete = complete_releases,
       .options = cmd_diff_options,
       .help = "What changes from release A to release B, file by file.\n\nA and B are ids, "
               "numbers or digests; without B it is SOURCE of deploy.ini, without A what the "
@@ -147,6 +158,7 @@ int commands_main(int argc, char **argv)
         .globals = app_globals,
         .commands = commands,
         .ncommands = sizeof commands / sizeof commands[0],
+        .complete_value = complete_value,
     };
     signal(SIGPIPE, SIG_IGN);
     return cli_main(&program, argc, argv, NULL);

@@ -22,6 +22,7 @@ int cmd_verify_run(struct cli *cli);
 int cmd_diff_run(struct cli *cli);
 int cmd_freeze_run(struct cli *cli);
 int cmd_unfreeze_run(struct cli *cli);
+int cmd_logs_run(struct cli *cli);
 int cmd_keygen_run(struct cli *cli);
 int cmd_agent_run(struct cli *cli);
 int cmd_agent_check_run(struct cli *cli);
@@ -31,7 +32,7 @@ int cmd_manual_run(struct cli *cli);
 extern const struct cli_option cmd_release_options[], cmd_simulate_options[],
     cmd_rollback_options[], cmd_agent_options[], cmd_agent_check_options[],
     cmd_view_history_options[], cmd_verify_options[], cmd_bootstrap_options[], cmd_diff_options[],
-    cmd_order_resume_options[], cmd_freeze_options[];
+    cmd_order_resume_options[], cmd_freeze_options[], cmd_logs_options[];
 
 int commands_main(int argc, char **argv);
 

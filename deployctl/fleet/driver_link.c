@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "deployctl/fleet/driver_inside.h"
+#include "deployctl/fleet/reach.h"
 #include "io/jsonx.h"
 
 static void begin_waiting_hosts(struct driver *driver);
@@ -217,25 +218,9 @@ static void open_session(struct driver_host *host)
 {
     static const struct session_events events = { on_ready, on_event, on_drain, on_close };
     struct driver *driver = host->driver;
-    const struct recipe_host *spec = host->spec;
-    const struct recipe_fleet *fleet = &driver->recipe->fleet;
     struct err err;
-    if (spec->port > 0)
-        snprintf(host->port, sizeof host->port, "%u", (unsigned)(spec->port & 0xffff));
-    struct transport_target target = {
-        .children = driver->children,
-        .host = spec->name,
-        .local = spec->local,
-        .local_socket = spec->local_socket,
-        .address = spec->address,
-        .user = spec->user,
-        .port = spec->port > 0 ? host->port : NULL,
-        .ssh_config = fleet->ssh_config,
-        .ssh_options = driver->recipe->ssh_options,
-        .connect_timeout_ms = fleet->connect_timeout_ms,
-        .remote_path = fleet->remote_path,
-        .path = spec->path,
-    };
+    struct transport_target target =
+        reach_target(driver->recipe, host->spec, driver->children, host->port);
     host->link = DRIVER_LINK_OPENING;
     host->knocking = true;
     window_begin(&driver->window);

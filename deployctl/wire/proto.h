@@ -133,11 +133,18 @@
  *           was good here before, has begun, is undone, or the request has "new": false (a
  *           rollback, a resume; absent: true) or "despite_freeze": true.  An older agent refuses
  *           the verb ("protocol") and knows no freeze.
+ * logs      {"names": [SERVICE...],"lines": N,"follow": bool,"stderr": bool,"socket": PATH|null,
+ *            "cursors": {INSTANCE: TEXT}} -> {}, then events, until the connection ends or (without
+ *           follow) {"event": "log-end","message": TEXT|null}:
+ *            {"event": "log","instance","text": whole lines,"cursor": TEXT,"missed": bool
+ *             lines before these are lost,"elsewhere": TEXT  they are in no file; absent: they are}
+ *            {"event": "log-trouble","message"}   the supervisor does not tell; it is asked again.
+ *           Cursors of earlier events go on where they were.  No lock; one at a time ("state").
  * history   {"limit": N} -> {"lines": [{journal line}...]} newest first, {"damaged": N}
  * unlock    {} -> {}
  *
- * Requests are acts in order, but `ping`, `look`, `request`, `history`, `sample` and `freeze` are
- * answered at once even while a long act (switch, hook, seal) is under way.
+ * Requests are acts in order, but `ping`, `look`, `request`, `history`, `sample`, `freeze` and
+ * `logs` are answered at once even while a long act (switch, hook, seal) is under way.
  */
 #ifndef DEPLOYCTL_WIRE_PROTO_H
 #define DEPLOYCTL_WIRE_PROTO_H

@@ -216,6 +216,7 @@ static void do_tail(struct control *control, struct rpc_call *call, json_t *para
     enum { TAIL_INSTANCES_MAX = 50, TAIL_LINES_MAX = 10000, TAIL_BYTES_MAX = 32 * 1024 };
     int64_t lines = jsonx_int(params, "lines", 10);
     bool on_err = jsonx_bool(params, "stderr", false);
+    const json_t *cursors = json_object_get(params, "cursors");
     struct err err = { 0 };
     struct slot **slots;
     size_t count;
@@ -229,7 +230,8 @@ static void do_tail(struct control *control, struct rpc_call *call, json_t *para
     lines = lines < 0 ? 0 : lines > TAIL_LINES_MAX ? TAIL_LINES_MAX : lines;
     for (size_t i = 0; i < count && i < TAIL_INSTANCES_MAX; i++)
         json_array_append_new(
-            rows, view_tail(control->core, slots[i], on_err, (size_t)lines, TAIL_BYTES_MAX));
+            rows, view_tail(control->core, slots[i], on_err, (size_t)lines,
+                            jsonx_text(cursors, slots[i]->name, NULL), TAIL_BYTES_MAX));
     free(slots);
     json_object_set_new(result, "logs", rows);
     jsonx_set_int(result, "left_out",

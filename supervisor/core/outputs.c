@@ -443,3 +443,60 @@ char *outputs_tail(const char *path, size_t lines, size_t max)
     text[len - begin] = '\0';
     return text;
 }
+
+static int open_log(const char *path, struct stat *st)
+{
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    return fd < 0 || fstat(fd, st) != 0 || !S_ISREG(st->st_mode) ? -1 : take_fd(&fd);
+}
+
+void outputs_end(const char *path, struct outputs_cursor *ret)
+{
+    struct stat st;
+    AUTO_CLOSE int fd = path && path[0] == '/' ? open_log(path, &st) : -1;
+
+    *ret = (struct outputs_cursor){ 0 };
+    if (fd >= 0)
+        *ret = (struct outputs_cursor){ st.st_ino, (uint64_t)st.st_size };
+}
+
+/* From the cursor on, without a line that is not over yet; it moves behind what was read. */
+static char *read_more(int fd, struct outputs_cursor *cursor, size_t max)
+{
+    char *text = malloc(max + 1), *end;
+
+    if (!text)
+        return NULL;
+    ssize_t got = pread(fd, text, max, (off_t)cursor->at);
+    size_t len = got > 0 ? (size_t)got : 0;
+    end = memrchr(text, '\n', len);
+    if (end || len < max)
+        len = end ? (size_t)(end - text) + 1 : 0;
+    text[len] = '\0';
+    cursor->at += len;
+    return text;
+}
+
+char *outputs_more(const char *path, struct outputs_cursor *cursor, size_t max, bool *missed)
+{
+    char before[STREAMS_PATH_MAX + 4];
+    struct stat st = { 0 }, old;
+    AUTO_CLOSE int fd = path && path[0] == '/' ? open_log(path, &st) : -1;
+
+    *missed = false;
+    if (fd < 0)
+        return strdup("");
+    if (st.st_ino == cursor->ino && (uint64_t)st.st_size >= cursor->at)
+        return read_more(fd, cursor, max);
+    snprintf(before, sizeof before, "%.*s.1", STREAMS_PATH_MAX, path);
+    AUTO_CLOSE int rest = cursor->ino ? open_log(before, &old) : -1;
+    bool found = rest >= 0 && old.st_ino == cursor->ino;
+    char *text = found ? read_more(rest, cursor, max) : NULL;
+    if (text && *text)
+        return text;
+    free(text);
+    *missed = cursor->ino && !found;
+    *cursor = (struct outputs_cursor){ .ino = st.st_ino };
+    return read_more(fd, cursor, max);
+}

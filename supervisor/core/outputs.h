@@ -33,5 +33,15 @@ void outputs_ask(struct core *core, const char *instance);
 /* The last lines of an instance's output from its file: at most `lines` lines and `max` bytes.
  * malloc'ed, "" when there is none, NULL without memory. */
 char *outputs_tail(const char *path, size_t lines, size_t max);
+/* Where somebody has read to in a log: the file (of which the name changes when it is rotated) and
+ * the bytes in it. */
+struct outputs_cursor {
+    uint64_t ino, at; /* ino 0: nothing was read yet */
+};
+/* The cursor behind what outputs_tail() would read now. */
+void outputs_end(const char *path, struct outputs_cursor *ret);
+/* What came since, at most `max` bytes of whole lines, also the rest of a file that was rotated
+ * away once; *missed: it cannot be found any more.  malloc'ed, NULL without memory. */
+char *outputs_more(const char *path, struct outputs_cursor *cursor, size_t max, bool *missed);
 
 #endif

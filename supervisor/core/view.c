@@ -1,6 +1,7 @@
 /* view.c - the contract is in view.h. */
 #include "supervisor/core/view.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,20 +352,30 @@ json_t *view_logs(const struct core *core, const struct slot *slot)
 }
 
 json_t *view_tail(const struct core *core, const struct slot *slot, bool err, size_t lines,
-                  size_t max)
+                  const char *cursor, size_t max)
 {
     json_t *row = json_object();
     struct arena arena;
+    struct outputs_cursor at = { 0 };
+    bool missed = false;
+    char next[64];
 
     arena_init(&arena);
     const struct instance *made = spawn_look(core, slot->main, &arena);
     const char *path = made ? made->stdout_log : NULL;
     if (made && err && made->stderr_log && strcmp(made->stderr_log, "stdout") != 0)
         path = made->stderr_log;
-    char *text = outputs_tail(path, lines, max);
-    arena_done(&arena);
+    bool more = cursor && sscanf(cursor, "%" SCNu64 ":%" SCNu64, &at.ino, &at.at) == 2;
+    if (!more)
+        outputs_end(path, &at);
+    char *text = more ? outputs_more(path, &at, max, &missed) : outputs_tail(path, lines, max);
+    snprintf(next, sizeof next, "%" PRIu64 ":%" PRIu64, at.ino, at.at);
     jsonx_set_text(row, "instance", slot->name);
+    jsonx_set_text(row, "path", path);
+    jsonx_set_text(row, "cursor", next);
+    jsonx_set_bool(row, "missed", missed);
     jsonx_set_text(row, "text", text ? text : "");
+    arena_done(&arena);
     free(text);
     return row;
 }

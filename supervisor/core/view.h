@@ -18,9 +18,11 @@ json_t *view_instance(const struct keeper *keeper, const struct slot *slot);
  * it, who ordered what, the last lines of output. */
 json_t *view_why(const struct core *core, const struct slot *slot);
 /* Where its output goes: {"instance", "stdout", "stderr"}. */
-/* {"instance", "text"}: its last lines, of standard error if it has a file of its own. */
+/* {"instance", "text", "cursor", "missed", "path"}: its last lines, of standard error if it has a
+ * file of its own; with the cursor of an earlier answer what came since ("missed": some of it is
+ * lost). "path": where it goes, also when that is no file. */
 json_t *view_tail(const struct core *core, const struct slot *slot, bool err, size_t lines,
-                  size_t max);
+                  const char *cursor, size_t max);
 json_t *view_logs(const struct core *core, const struct slot *slot);
 /* Which promises hold on this host, by name: text values for people. */
 json_t *view_guarantees(const struct core *core);
