@@ -229,9 +229,9 @@ static void do_tail(struct control *control, struct rpc_call *call, json_t *para
     json_t *rows = json_array(), *result = json_object();
     lines = lines < 0 ? 0 : lines > TAIL_LINES_MAX ? TAIL_LINES_MAX : lines;
     for (size_t i = 0; i < count && i < TAIL_INSTANCES_MAX; i++)
-        json_array_append_new(
-            rows, view_tail(control->core, slots[i], on_err, (size_t)lines,
-                            jsonx_text(cursors, slots[i]->name, NULL), TAIL_BYTES_MAX));
+        json_array_append_new(rows,
+                              view_tail(control->core, slots[i], on_err, (size_t)lines,
+                                        jsonx_text(cursors, slots[i]->name, NULL), TAIL_BYTES_MAX));
     free(slots);
     json_object_set_new(result, "logs", rows);
     jsonx_set_int(result, "left_out",

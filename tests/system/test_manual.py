@@ -91,6 +91,74 @@ def test_offers(site):
     assert ask(site, "-s", "/nowhere", "status", "fr") == []
 
 
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "h1/releases/000007-0a1b2c3d").mkdir(parents=True)
+    (tmp_path / "deploy.ini").write_text(
+        "[deploy]\napp = web\nservice = frontend worker\n[fleet]\n"
+        "hosts = web[1-2].example.net db1 here\n[host:db1]\nlabels = zone=a\n"
+        f"[host:here]\ntransport = local:\npath = {tmp_path}/h1\n")
+    return dict(os.environ, HOME=str(tmp_path), PATH=FOLDER + ":" + os.environ["PATH"],
+                TERM="dumb", PS1="ready> ")
+
+
+def offered(tmp_path, recipe, *words):
+    return [line.split("\t")[0] for line in output("deployctl", "complete", "--", *words,
+                                                   env=recipe, cwd=tmp_path).splitlines()]
+
+
+def test_deployctl_offers_what_deploy_ini_names(tmp_path, recipe):
+    ask_here = lambda *words: offered(tmp_path, recipe, *words)  # noqa: E731
+    assert ask_here("unfr") == ["unfreeze"]
+    assert ask_here("status", "--hosts", "web") == ["web1.example.net", "web2.example.net"]
+    assert ask_here("status", "--hosts", "zone") == ["zone=a"]
+    assert ask_here("release", "--canary", "d") == ["db1"]
+    assert ask_here("rollback", "--to", "0") == ["000007-0a1b2c3d"]
+    assert ask_here("why", "") == ask_here("verify", "") == ["000007-0a1b2c3d"]
+    assert ask_here("logs", "") == ["frontend", "worker"]
+    assert ask_here("bootstrap", "db") == ["db1"]
+    assert ask_here("release", "--file", "") == [":files"]
+    assert ask_here("status", "--hosts", "nobody") == []
+    os.unlink(tmp_path / "deploy.ini")
+    assert ask_here("status", "--hosts", "") == []
+
+
+def test_deployctl_in_bash(tmp_path, recipe):
+    shell = Terminal("bash", "--norc", "--noprofile", "-i", environment=recipe)
+    try:
+        shell.type(f"cd {tmp_path}; eval \"$(deployctl completion bash)\"; echo re''ady\n")
+        shell.until("ready\r\n")
+        shell.type("echo deployctl; deployctl status --hosts d\t")
+        shell.until("deployctl status --hosts db1 ")
+        shell.type("\x15deployctl rollback --to 0\t")
+        shell.until("deployctl rollback --to 000007-0a1b2c3d")
+        shell.type("\x15exit\n")
+    finally:
+        shell.close()
+
+
+def test_deployctl_in_zsh(tmp_path, recipe):
+    (tmp_path / "_deployctl").write_text(output("deployctl", "completion", "zsh", env=recipe))
+    shell = Terminal("zsh", "-f", "-i", environment=recipe)
+    try:
+        shell.type(f"cd {tmp_path}; fpath=({tmp_path} $fpath); autoload -U compinit; "
+                   "compinit -u -D; echo re''ady\n")
+        shell.until("ready\r\n")
+        shell.type("deployctl status --hosts d\t")
+        shell.until("deployctl status --hosts db1")
+        shell.type("\x15exit\n")
+    finally:
+        shell.close()
+
+
+def test_deployctl_in_fish(tmp_path, recipe):
+    script = output("deployctl", "completion", "fish", env=recipe)
+    lines = output("fish", "--no-config", "-c",
+                   f"{script}\ncomplete -C 'deployctl status --hosts web1'", env=recipe,
+                   cwd=tmp_path).splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["web1.example.net"]
+
+
 def test_bash(site):
     shell = Terminal("bash", "--norc", "--noprofile", "-i", environment=site)
     try:
