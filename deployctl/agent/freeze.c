@@ -114,7 +114,7 @@ bool freeze_blocks(const struct freeze_facts *facts)
 static bool is_begun(int meta, const char *id)
 {
     json_t *record = record_read(meta);
-    bool begun = strcmp(jsonx_text(record, "release", ""), id) == 0;
+    bool begun = strcmp(jsonx_text(record, "id", ""), id) == 0;
     json_decref(record);
     return begun;
 }

@@ -231,7 +231,7 @@ void host_verbs_record(struct act *act)
         rc = record_write(talk->host.meta, record, &err);
     if (rc == 0) {
         json_t *line = json_object();
-        jsonx_set_text(line, "release", jsonx_text(record, "release", NULL));
+        jsonx_set_text(line, "release", jsonx_text(record, "id", NULL));
         rc = talk_note(talk, "record", line, false, &err);
     }
     end(act, rc, &err);

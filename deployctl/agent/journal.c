@@ -29,6 +29,8 @@ void journal_done(struct journal *journal)
 {
     auto_close_(&journal->fd);
     free(journal->marks);
+    json_decref(journal->moved);
+    json_decref(journal->closed);
     journal_init(journal);
 }
 
@@ -72,6 +74,23 @@ static void remember(struct journal *journal, const json_t *mark, uint64_t n)
     known->n = n;
 }
 
+static void keep(json_t **kept, const json_t *line)
+{
+    json_decref(*kept);
+    *kept = json_copy((json_t *)line);
+}
+
+/* What the host runs since when, and how the last rollout ended. */
+static void learn_moves(struct journal *journal, const char *act, const json_t *line)
+{
+    bool switched =
+        strcmp(act, "switch") == 0 && strcmp(jsonx_text(line, "result", ""), "switched") == 0;
+    if (switched || strcmp(act, "revert") == 0)
+        keep(&journal->moved, line);
+    else if (strcmp(act, "close") == 0)
+        keep(&journal->closed, line);
+}
+
 static void learn(struct journal *journal, const json_t *line)
 {
     uint64_t n = (uint64_t)jsonx_int(line, "n", 0);
@@ -80,6 +99,7 @@ static void learn(struct journal *journal, const json_t *line)
         journal->next = n + 1;
     if (strcmp(act, "mark") == 0)
         remember(journal, line, n);
+    learn_moves(journal, act, line);
     if (strcmp(act, "snapshot") == 0) {
         size_t i;
         json_t *mark;

@@ -35,6 +35,7 @@ struct journal {
     uint64_t next; /* number of the next line */
     size_t bytes, damaged;
     size_t torn;                /* bytes of a torn last line, seen or cut */
+    json_t *moved, *closed;     /* owned; the last lines that say so, NULL = none in this file */
     struct journal_mark *marks; /* owned; one per digest */
     size_t nmarks;
 };

@@ -276,6 +276,29 @@ static void put_rollout(struct look *look)
     json_object_set_new(look->answer, "freeze", frozen != NULL ? frozen : json_null());
 }
 
+/* Since when it runs what it runs; how the last rollout here ended, and why. */
+static void put_past(struct look *look)
+{
+    const struct journal *journal = &look->act->talk->journal;
+    json_t *last = json_null();
+    const char *reason = NULL;
+    if (journal->closed != NULL) {
+        const char *id = jsonx_text(journal->closed, "release", "");
+        last = json_object();
+        jsonx_set_text(last, "at", jsonx_text(journal->closed, "at", NULL));
+        jsonx_set_text(last, "who", jsonx_text(journal->closed, "who", NULL));
+        jsonx_set_text(last, "outcome", jsonx_text(journal->closed, "outcome", NULL));
+        jsonx_set_text(last, "release", id);
+        for (size_t i = 0; i < journal->nmarks && reason == NULL; i++)
+            if (journal->marks[i].bad && strcmp(journal->marks[i].id, id) == 0)
+                reason = journal->marks[i].reason;
+        if (reason != NULL)
+            jsonx_set_text(last, "reason", reason);
+    }
+    jsonx_set_text(look->answer, "since", jsonx_text(journal->moved, "at", NULL));
+    json_object_set_new(look->answer, "last", last);
+}
+
 static void put_journal(struct look *look)
 {
     struct talk *talk = look->act->talk;
@@ -322,6 +345,7 @@ static void finish(struct look *look)
     put_current(look, &list);
     put_services(look);
     put_rollout(look);
+    put_past(look);
     put_disk(look);
     put_drained(look);
     put_agent(look);

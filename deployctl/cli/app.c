@@ -14,9 +14,10 @@
 #include "base/buf.h"
 #include "base/unit.h"
 #include "deployctl/cli/progress.h"
+#include "io/jsonx.h"
 #include "deployctl/plan/pace.h"
 
-enum { FILE_MAX = 4 * 1024 * 1024, HOSTNAME_MAX = 256 };
+enum { FILE_MAX = 4 * 1024 * 1024, HOSTNAME_MAX = 256, ERROR_JSON_MAX = 64 * 1024 };
 
 const struct cli_option app_globals[] = {
     { "file", 'f', "FILE", "The recipe; default ./deploy.ini." },
@@ -35,6 +36,33 @@ void app_error(const char *fmt, ...)
     vfprintf(stderr, fmt, args);
     fputc('\n', stderr);
     va_end(args);
+}
+
+static void put_json_error(const char *text)
+{
+    struct buf out;
+    json_t *line = json_object();
+    jsonx_set_text(line, "event", "error");
+    jsonx_set_text(line, "text", text);
+    buf_init(&out, ERROR_JSON_MAX);
+    if (jsonx_put(line, &out))
+        printf("%s\n", buf_text(&out));
+    buf_done(&out);
+    json_decref(line);
+}
+
+void app_fail(const struct app *app, const char *fmt, ...)
+{
+    va_list args;
+    char *text = NULL;
+    va_start(args, fmt);
+    int len = vasprintf(&text, fmt, args);
+    va_end(args);
+    fprintf(stderr, "error: %s\n", len < 0 ? fmt : text);
+    if (app->json && len >= 0)
+        put_json_error(text);
+    if (len >= 0)
+        free(text);
 }
 
 char *app_beside(const char *file, const char *path)
@@ -64,10 +92,13 @@ static char *name_operator(void)
     return text;
 }
 
-static void print_errors(const struct err_list *errors)
+static void print_errors(const struct app *app, const struct err_list *errors)
 {
-    for (size_t i = 0; i < errors->count; i++)
+    for (size_t i = 0; i < errors->count; i++) {
         fprintf(stderr, "%s\n", errors->lines[i]);
+        if (app->json)
+            put_json_error(errors->lines[i]);
+    }
     if (errors->total > errors->count)
         fprintf(stderr, "... and %zu more\n", errors->total - errors->count);
 }
@@ -81,12 +112,13 @@ static bool read_recipe(struct app *app)
     int rc = buf_read_file(&text, AT_FDCWD, app->file);
     bool ok = false;
     if (rc == -ENOENT)
-        app_error("%s does not exist; `deployctl init` writes one, -f names another", app->file);
+        app_fail(app, "%s does not exist; `deployctl init` writes one, -f names another",
+                 app->file);
     else if (rc < 0)
-        app_error("%s: %s", app->file, strerror(-rc));
+        app_fail(app, "%s: %s", app->file, strerror(-rc));
     else
         ok = recipe_parse(&app->recipe, app->file, buf_text(&text), text.len, &errors) == 0;
-    print_errors(&errors);
+    print_errors(app, &errors);
     err_list_done(&errors);
     buf_done(&text);
     return ok;
@@ -123,10 +155,10 @@ static bool take_rate(struct app *app, const char *text)
     struct err err;
     int64_t rate = 0;
     if (unit_size(text, &rate, &err) < 0)
-        app_error("--rate-limit: %s", err.text);
+        app_fail(app, "--rate-limit: %s", err.text);
     else if (rate < PACE_RATE_MIN)
-        app_error("--rate-limit %s: less than %d KB a second is too slow", text,
-                  PACE_RATE_MIN / 1024);
+        app_fail(app, "--rate-limit %s: less than %d KB a second is too slow", text,
+                 PACE_RATE_MIN / 1024);
     else
         app->recipe.rollout.rate_limit = rate;
     return rate >= PACE_RATE_MIN;
@@ -156,7 +188,7 @@ bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_
         AUTO_FREE char *path = app_beside(app->file, app->recipe.deploy.freeze_file);
         app->recipe.deploy.freeze_file = path ? arena_strdup(&app->recipe.arena, path) : NULL;
         if (!app->recipe.deploy.freeze_file) { /* not known is not the same as not frozen */
-            app_error("no memory for the path of freeze_file");
+            app_fail(app, "no memory for the path of freeze_file");
             return false;
         }
     }
@@ -165,7 +197,7 @@ bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_
         return false;
     }
     if (hosts && recipe_select(&app->recipe, hosts, &err) < 0) {
-        app_error("%s", err.text);
+        app_fail(app, "%s", err.text);
         *ret_code = APP_USAGE;
         return false;
     }
@@ -187,13 +219,13 @@ int app_run(struct app *app, bool quiet, struct driver **ret_driver)
     struct err err;
     enum progress_style style = progress_choose(app->json);
     if (quiet)
-        style = PROGRESS_QUIET;
+        style = app->json ? PROGRESS_QUIET_JSON : PROGRESS_QUIET;
     *ret_driver = NULL;
     struct progress *progress = progress_new(style, &app->recipe, app->verbose, &err);
     struct driver *driver =
         progress ? driver_new(&app->recipe, &app->order, progress_news, progress, &err) : NULL;
     if (!driver) {
-        app_error("%s", err.text);
+        app_fail(app, "%s", err.text);
         progress_free(progress);
         return APP_CONFIG;
     }

@@ -39,6 +39,8 @@ char *app_beside(const char *file, const char *path);
 char *app_source(const struct app *app);
 /* One run; what happens is told unless `quiet`.  *ret_driver is for the caller to free. */
 int app_run(struct app *app, bool quiet, struct driver **ret_driver);
+/* An error for people, and with --json for programs: {"event":"error","text"} on stdout. */
+void app_fail(const struct app *app, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void app_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -107,9 +107,10 @@ static json_t *names_of(const struct app *app)
         json_array_append_new(names, json_string(services->names[i]));
     if (json_array_size(names) > 0)
         return names;
-    app_error("%s names no service in [deploy]: there is no output to show; or name one, as the "
-              "supervisor of the hosts knows it",
-              app->file);
+    app_fail(app,
+             "%s names no service in [deploy]: there is no output to show; or name one, as the "
+             "supervisor of the hosts knows it",
+             app->file);
     json_decref(names);
     return NULL;
 }
@@ -129,7 +130,7 @@ static int show(const struct app *app, int64_t lines)
     int rc = follow_run(&app->recipe, &order, print, &printer, &result, &err);
     json_decref(names);
     if (rc < 0)
-        app_error("%s", err.text);
+        app_fail(app, "%s", err.text);
     if (rc < 0)
         return APP_CONFIG;
     return result.interrupted ? APP_INTERRUPTED : result.silent > 0 ? APP_UNREACHABLE : APP_DONE;

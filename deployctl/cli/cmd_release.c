@@ -33,7 +33,8 @@ static bool canary_is_there(const struct app *app, const char *canary)
     for (size_t i = 0; i < app->recipe.count; i++)
         if (recipe_host_matches(&app->recipe.hosts[i], canary))
             return true;
-    app_error(
+    app_fail(
+        app,
         "--canary %s is neither a share (10%%, 2, 0) nor among the %zu hosts (the first is %s)",
         canary, app->recipe.count, app->recipe.count ? app->recipe.hosts[0].name : "none");
     return false;
@@ -55,17 +56,17 @@ bool cmd_release_limits(struct app *app)
     if (canary && order->canary_hosts && !canary_is_there(app, canary))
         return false;
     if (batch && unit_share(batch, &order->batch, &err) < 0) {
-        app_error("--batch: %s", err.text);
+        app_fail(app, "--batch: %s", err.text);
         return false;
     }
     if (bake && unit_duration(bake, &order->bake_ms, &err) < 0) {
-        app_error("--bake: %s", err.text);
+        app_fail(app, "--bake: %s", err.text);
         return false;
     }
     order->hold = cli_flag(cli, "hold");
     struct limits_asked asked = { .canary_hosts = order->canary_hosts };
     if (limits_check(&app->recipe, &asked, &err) < 0) {
-        app_error("%s: %s", canary ? "--canary" : "[canary] hosts", err.text);
+        app_fail(app, "%s: %s", canary ? "--canary" : "[canary] hosts", err.text);
         return false;
     }
     return true;
@@ -84,7 +85,8 @@ bool cmd_release_apply(struct app *app)
     order->irreversible = cli_value(cli, "irreversible");
     if (order->source)
         return true;
-    app_error("no SOURCE: name the folder to release, or set source in [deploy] of %s", app->file);
+    app_fail(app, "no SOURCE: name the folder to release, or set source in [deploy] of %s",
+             app->file);
     return false;
 }
 
@@ -95,7 +97,7 @@ static int release(struct app *app)
     if (!freeze_file_allows(app, cli_flag(app->cli, "despite-freeze")))
         return APP_OPEN;
     if (!hook_run(app, "before_release", hooks->before_release, NULL)) {
-        app_error("nothing was changed");
+        app_fail(app, "nothing was changed");
         return APP_CONFIG;
     }
     int code = app_run(app, false, &driver);

@@ -149,6 +149,17 @@ static void print_json(const struct driver *driver, int code)
     report_json(all);
 }
 
+/* All answered, and none of them has the release that is named. */
+static bool nobody_has_it(const struct driver *driver)
+{
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        if (view.found || *view.error || !view.glance->answer)
+            return false;
+    }
+    return true;
+}
+
 int cmd_verify_run(struct cli *cli)
 {
     struct app app;
@@ -159,7 +170,12 @@ int cmd_verify_run(struct cli *cli)
         app.order.to = cli->nwords > 0 ? cli->words[0] : NULL;
         code = app_run(&app, true, &driver);
     }
-    if (driver) {
+    if (driver && app.order.to && nobody_has_it(driver)) {
+        app_fail(&app,
+                 "no host has a release %s; `deployctl status` and `history` show what there is",
+                 app.order.to);
+        code = APP_CONFIG;
+    } else if (driver) {
         code = code_of(&app, driver, code);
         if (app.json)
             print_json(driver, code);

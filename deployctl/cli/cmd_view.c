@@ -54,8 +54,8 @@ int cmd_view_history(struct cli *cli)
     int code;
     int64_t lines = LINES_DEFAULT;
     const char *given = cli_value(cli, "lines");
-    if (given && unit_integer(given, 10, &lines, &err) < 0) {
-        app_error("--lines: %s", err.text);
+    if (given && (unit_integer(given, 10, &lines, &err) < 0 || lines < 1 || lines > LINES_MAX)) {
+        app_error("--lines wants a number from 1 to %d, not \"%s\"", LINES_MAX, given);
         return APP_USAGE;
     }
     struct driver *driver = look(&app, cli, DRIVER_HISTORY, &code);

@@ -99,7 +99,11 @@ static void add_reason(json_t *why, const char *host, const json_t *line)
 
 static void add_line(json_t *why, const char *host, const json_t *line)
 {
-    const char *act = act_of(line);
+    const char *act = act_of(line), *at = jsonx_text(line, "at", NULL);
+    if (at && strcmp(at, jsonx_text(why, "began", "~")) < 0)
+        jsonx_set_text(why, "began", at);
+    if (at && strcmp(at, jsonx_text(why, "ended", "")) > 0)
+        jsonx_set_text(why, "ended", at);
     keep_text(why, "who", jsonx_text(line, "who", NULL));
     if (strcmp(act, "verdict") == 0)
         add_verdict(why, line);
@@ -209,6 +213,18 @@ static void put_verdict(const json_t *verdict)
     put_hosts(numbers);
 }
 
+/* What was printed there says more than any gate. */
+static void put_next(const json_t *why)
+{
+    const json_t *reason = json_array_get(json_object_get(why, "reasons"), 0);
+    if (!jsonx_text(why, "bad", NULL))
+        return;
+    printf("%-*s ", LABEL_WIDTH, "Next");
+    if (reason)
+        printf("`deployctl logs -n 50 --hosts %s`; ", jsonx_text(reason, "host", "HOST"));
+    printf("other contents can be released at once, the same ones with --despite\n");
+}
+
 static void put_why(const json_t *why)
 {
     const json_t *verdicts = json_object_get(why, "verdicts"), *one;
@@ -216,6 +232,8 @@ static void put_why(const json_t *why)
     size_t i;
     printf("%-*s %s by %s (rollout %s)\n", LABEL_WIDTH, "Release", jsonx_text(why, "release", "?"),
            jsonx_text(why, "who", "somebody"), jsonx_text(why, "rollout", "?"));
+    printf("%-*s %.19s to %.19s\n", LABEL_WIDTH, "When", jsonx_text(why, "began", "?"),
+           jsonx_text(why, "ended", "?"));
     json_array_foreach((json_t *)verdicts, i, one) { put_verdict(one); }
     if (json_array_size(verdicts) == 0)
         put("Verdict", "by the hard gates alone (exits, restarts, probes, readiness)");
@@ -228,6 +246,7 @@ static void put_why(const json_t *why)
                jsonx_text(one, "reason", ""));
     }
     put("Outcome", jsonx_text(why, "outcome", "open: `deployctl promote`, `resume` or `abort`"));
+    put_next(why);
 }
 
 int cmd_why_run(struct cli *cli)
@@ -249,11 +268,14 @@ int cmd_why_run(struct cli *cli)
     } else if (why) {
         put_why(why);
     } else if (driver && code == APP_DONE && wanted) {
-        app_error("no host remembers a release %s; `deployctl history` shows what there was",
-                  wanted);
+        app_fail(&app, "no host remembers a release %s; `deployctl history` shows what there was",
+                 wanted);
         code = APP_CONFIG;
     } else if (driver && code == APP_DONE) {
-        printf("No host remembers a release.\n");
+        if (app.json)
+            report_json(json_null());
+        else
+            printf("No host remembers a release.\n");
     }
     json_decref(why);
     driver_free(driver);

@@ -100,7 +100,8 @@ static const struct cli_command commands[] = {
       .help = "What the services print, on all hosts together, in the order of time.\n\nOf the services "
               "of deploy.ini, or those that are named. The order is that of the times that log_format "
               "= plain and json write. With -f a host that is lost is told and connected to again, and "
-              "goes on where it was; a slow one holds up nobody. Who has the supervisor's right to logs "
+              "goes on where it was; a slow one holds up nobody. (-f is --follow here: another recipe is "
+              "named with --file.) Who has the supervisor's right to logs "
               "sees them. Exit codes: 0 done, 4 hosts could not be asked, 130 ended by Ctrl-C." },
     { .name = "verify", .words = "[RELEASE]", .max_words = 1, .run = cmd_verify_run,
       .complete = complete_releases,
@@ -108,7 +109,7 @@ static const struct cli_command commands[] = {
       .help = "Whether what lies on the hosts is still what was released.\n\nReads every file "
               "of the release that each host runs (or the one that is named) and compares it "
               "with its manifest. Links to shared folders and files belong to it. Exit codes: "
-              "0 nothing differs, 1 files are missing, changed or were added, 4 hosts could "
+              "0 nothing differs, 1 files are missing, changed or were added, 3 no host has it, 4 hosts could "
               "not be asked." },
     { .name = "diff", .words = "[A [B]]", .max_words = 2, .run = cmd_diff_run,
       .complete = complete_releases,

@@ -51,15 +51,15 @@ bool freeze_file_allows(const struct app *app, bool despite)
     if (!path || (stat(path, &st) < 0 && errno == ENOENT))
         return true;
     if (stat(path, &st) < 0) {
-        app_error("%s (freeze_file): %s; whether releases are frozen is not known", path,
-                  strerror(errno));
+        app_fail(app, "%s (freeze_file): %s; whether releases are frozen is not known", path,
+                 strerror(errno));
         return despite;
     }
     read_reason(path, reason);
     clock_text((int64_t)st.st_mtim.tv_sec * 1000000, since);
-    app_error("releases of %s are frozen by %s since %.*s: %s (%s)%s", app->recipe.deploy.app,
-              owner_of(&st, owner), SINCE_MAX - 1, since, reason, path,
-              despite ? "; released despite that, as asked"
-                      : "; wait until the file is gone, or release with --despite-freeze");
+    app_fail(app, "releases of %s are frozen by %s since %.*s: %s (%s)%s", app->recipe.deploy.app,
+             owner_of(&st, owner), SINCE_MAX - 1, since, reason, path,
+             despite ? "; released despite that, as asked"
+                     : "; wait until the file is gone, or release with --despite-freeze");
     return despite;
 }

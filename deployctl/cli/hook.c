@@ -84,13 +84,13 @@ bool hook_run(const struct app *app, const char *name, const char *command,
     if (wait.loop)
         loop_free(wait.loop);
     if (!ok)
-        app_error("hook %s: %s", name, err.text);
+        app_fail(app, "hook %s: %s", name, err.text);
     else if (!wait.ended)
-        app_error("hook %s: did not end within %s", name,
-                  unit_duration_text(app->recipe.hooks.timeout_ms, time));
+        app_fail(app, "hook %s: did not end within %s", name,
+                 unit_duration_text(app->recipe.hooks.timeout_ms, time));
     else if (wait.exit.code != CLD_EXITED || wait.exit.status != 0)
-        app_error("hook %s: `%s` ended with %s %d", name, command,
-                  wait.exit.code == CLD_EXITED ? "code" : "signal", wait.exit.status);
+        app_fail(app, "hook %s: `%s` ended with %s %d", name, command,
+                 wait.exit.code == CLD_EXITED ? "code" : "signal", wait.exit.status);
     else
         return true;
     return false;

@@ -29,6 +29,7 @@ struct progress {
     struct screen screen;
     size_t width;      /* of the names, in plain lines */
     struct buf frame;  /* what stands on the screen; empty = nothing of ours */
+    bool refused;      /* an error has ended it: what stood there before says nothing more */
     bool asking;       /* a question stands there: nothing is drawn until it is answered */
     int64_t counts_ms; /* when the verdict's counts were printed, in plain lines */
 };
@@ -240,7 +241,7 @@ static void aside(struct progress *p, const struct driver_news *news)
                          : news->kind == DRIVER_NEWS_WARNING ? "\033[33m"
                                                              : "";
     bool loud = *label || news->kind == DRIVER_NEWS_QUESTION;
-    if (p->style == PROGRESS_QUIET && !loud)
+    if ((p->style == PROGRESS_QUIET || p->style == PROGRESS_QUIET_JSON) && !loud)
         return;
     if (p->style == PROGRESS_LIVE && news->kind == DRIVER_NEWS_QUESTION) {
         draw(p); /* what the question is about stays readable above it */
@@ -269,16 +270,21 @@ void progress_news(void *progress, const struct driver_news *news)
     bool side = news->kind == DRIVER_NEWS_NOTE || news->kind == DRIVER_NEWS_WARNING ||
                 news->kind == DRIVER_NEWS_ERROR || news->kind == DRIVER_NEWS_QUESTION;
     screen_take(&p->screen, news);
+    if (p->style == PROGRESS_QUIET_JSON && news->kind == DRIVER_NEWS_ERROR)
+        json_line(news);
     if (p->style == PROGRESS_JSON) {
         if (!is_tick(news))
             json_line(news);
         return;
     }
     if (news->kind == DRIVER_NEWS_STAGE) /* answered: it goes on */
-        p->asking = false;
+        p->asking = p->refused = false;
+    if (news->kind == DRIVER_NEWS_ERROR)
+        p->refused = true;
     if (side)
         aside(p, news);
-    else if (p->style == PROGRESS_LIVE && news->kind == DRIVER_NEWS_TICK && !p->asking)
+    else if (p->style == PROGRESS_LIVE && news->kind == DRIVER_NEWS_TICK && !p->asking &&
+             !p->refused)
         draw(p);
     else if (p->style == PROGRESS_PLAIN)
         plain(p, news);
@@ -288,7 +294,7 @@ void progress_free(struct progress *p)
 {
     if (!p)
         return;
-    if (p->style == PROGRESS_LIVE && !p->asking)
+    if (p->style == PROGRESS_LIVE && !p->asking && !p->refused)
         draw(p);
     fflush(stdout);
     buf_done(&p->frame);

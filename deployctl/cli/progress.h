@@ -14,10 +14,17 @@
 
 #include "deployctl/fleet/driver.h"
 
-enum progress_style { PROGRESS_LIVE, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_QUIET };
+enum progress_style {
+    PROGRESS_LIVE,
+    PROGRESS_PLAIN,
+    PROGRESS_JSON,
+    PROGRESS_QUIET,
+    PROGRESS_QUIET_JSON,
+};
 
 struct progress;
-/* QUIET tells only warnings, errors and questions (for views). */
+/* QUIET tells only warnings, errors and questions (for views); with JSON errors are lines of it,
+ * too. */
 struct progress *progress_new(enum progress_style style, const struct recipe *recipe, bool verbose,
                               struct err *err);
 void progress_free(struct progress *progress); /* leaves the last state on the screen */

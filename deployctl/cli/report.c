@@ -5,20 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/unit.h"
+#include "base/when.h"
 #include "deployctl/cli/report_order.h"
 #include "deployctl/cli/report_freeze.h"
 #include "deployctl/cli/table.h"
 #include "deployctl/plan/rollout_name.h"
 #include "io/jsonx.h"
 
-enum {
-    NAMES_MAX = 1024,
-    NAMES_SHOWN = 5,
-    SWITCH_GUESS_MS = 3000,
-    DIGEST_SHOWN = 8,
-    VALUE_SHOWN = 160
-};
+enum { NAMES_MAX = 1024, NAMES_SHOWN = 5, SWITCH_GUESS_MS = 3000 };
 
 void report_text(const char *text)
 {
@@ -180,7 +176,7 @@ static void where_to_look(const struct driver *driver)
 {
     size_t at = driver_rollout(driver)->culprit;
     if (at < driver_count(driver))
-        printf("What it printed: `supervisor logs SERVICE` on %s; every number: `deployctl why`; "
+        printf("What it printed: `deployctl logs -n 50 --hosts %s`; every number: `deployctl why`; "
                "earlier verdicts: `deployctl history`.\n",
                driver_view(driver, at).spec->name);
 }
@@ -573,14 +569,25 @@ static const char *lease_text(const struct glance *glance, char *text, size_t si
     return text;
 }
 
+/* When it was switched to what it runs: a clock for today, else with the day. */
+static const char *since_text(const struct glance *glance, char text[static WHEN_TEXT_MAX])
+{
+    int64_t at_us;
+    const char *since = jsonx_text(glance->answer, "since", NULL);
+    if (!glance->current || !since || !when_parse(since, &at_us))
+        return "-";
+    return when_clock(at_us, clock_wall_us(), text);
+}
+
 static void status_table(const struct driver *driver)
 {
     const char *fleet = fleets_release(driver);
     struct table table;
-    char health[80], lease[80];
-    table_init(&table, 4);
+    char health[80], lease[80], since[WHEN_TEXT_MAX];
+    table_init(&table, 5);
     table_put(&table, "HOST");
     table_put(&table, "RELEASE");
+    table_put(&table, "SINCE");
     table_put(&table, "BEFORE");
     table_put(&table, "STATE");
     for (size_t i = 0; i < driver_count(driver); i++) {
@@ -590,11 +597,13 @@ static void status_table(const struct driver *driver)
         if (!glance->answer) {
             table_put(&table, "?");
             table_put(&table, "?");
+            table_put(&table, "?");
             table_put(&table, "unreachable: %s", view.error);
             continue;
         }
         bool stale = fleet && (!glance->current || strcmp(glance->current, fleet) != 0);
         table_put(&table, "%s", glance->current ? glance->current : "-");
+        table_put(&table, "%s", since_text(glance, since));
         table_put(&table, "%s", glance->previous ? glance->previous : "-");
         table_put(&table, "%s%s%s%s%s", glance_health(glance, health, sizeof health),
                   lease_text(glance, lease, sizeof lease), stale ? ", not the fleet's release" : "",
@@ -611,14 +620,73 @@ static void status_rollout(const struct driver *driver)
     for (size_t i = 0; i < driver_count(driver) && !holder; i++)
         holder = driver_view(driver, i).glance->holder;
     if (opened)
-        printf("\nA rollout of %s by %s is open since %s%s%s%s.\n", opened->id, opened->who,
+        printf("Rollout   %s by %s is open since %s%s%s%s\n", opened->id, opened->who,
                opened->started, opened->message ? " (" : "", opened->message ? opened->message : "",
                opened->message ? ")" : "");
     if (holder)
-        printf("%s is at work: step %s, since %s.\n", jsonx_text(holder, "who", "Somebody"),
-               jsonx_text(holder, "step", "?"), jsonx_text(holder, "since", "?"));
+        printf("          %s is at work: step %s, since %s\n",
+               jsonx_text(holder, "who", "Somebody"), jsonx_text(holder, "step", "?"),
+               jsonx_text(holder, "since", "?"));
     else if (opened)
-        printf("Nobody is at work on it. Next: `deployctl promote`, `resume` or `abort`.\n");
+        printf(
+            "          Nobody is at work on it. Next: `deployctl promote`, `resume` or `abort`.\n");
+}
+
+/* The whole in a line: with many hosts the table has scrolled away. */
+static void status_fleet(const struct app *app, const struct driver *driver)
+{
+    const char *fleet = fleets_release(driver);
+    size_t total = driver_count(driver), same = 0, unhealthy = 0, away = 0;
+    for (size_t i = 0; i < total; i++) {
+        const struct glance *glance = driver_view(driver, i).glance;
+        same += fleet && glance->current && strcmp(glance->current, fleet) == 0;
+        unhealthy += glance->answer && glance->current && !glance->healthy;
+        away += !glance->answer;
+    }
+    printf("\nFleet     %s: ", app->recipe.deploy.app);
+    if (fleet)
+        printf("%s on %zu of %zu host%s", fleet, same, total, total == 1 ? "" : "s");
+    else
+        printf("no release yet");
+    if (unhealthy > 0)
+        printf(", %zu unhealthy", unhealthy);
+    if (away > 0)
+        printf(", %zu unreachable", away);
+    printf("\n");
+}
+
+/* The end of the last rollout that any host knows of. */
+static const json_t *newest_last(const struct driver *driver)
+{
+    const json_t *newest = NULL;
+    int64_t newest_us = 0, at_us;
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        const json_t *last = json_object_get(driver_view(driver, i).glance->answer, "last");
+        if (!when_parse(jsonx_text(last, "at", ""), &at_us) || at_us <= newest_us)
+            continue;
+        newest = last;
+        newest_us = at_us;
+    }
+    return newest;
+}
+
+/* How it ended and why, for whoever comes to a fleet that is not as expected. */
+static void status_last(const struct driver *driver)
+{
+    const json_t *last = newest_last(driver);
+    const char *reason = jsonx_text(last, "reason", NULL);
+    const char *outcome = jsonx_text(last, "outcome", "?");
+    char ago[WHEN_TEXT_MAX];
+    int64_t at_us = 0;
+    if (!last)
+        return;
+    when_parse(jsonx_text(last, "at", ""), &at_us);
+    printf("Last      %s by ", jsonx_text(last, "release", "a release"));
+    report_text(jsonx_text(last, "who", "somebody"));
+    printf(": %s, %s%s", outcome, when_ago(at_us, clock_wall_us(), ago), reason ? " (" : "");
+    report_text(reason ? reason : "");
+    printf("%s%s\n", reason ? ")" : "",
+           strcmp(outcome, "done") == 0 ? "" : "; `deployctl why` has the reasons");
 }
 
 json_t *report_status_json(const struct driver *driver, int code)
@@ -653,111 +721,10 @@ int report_status(const struct app *app, const struct driver *driver)
         return code;
     }
     status_table(driver);
+    status_fleet(app, driver);
     status_rollout(driver);
+    if (!driver_opened(driver))
+        status_last(driver);
     report_freeze(driver);
     return code;
-}
-
-/* --- history -----------------------------------------------------------------------------------
- */
-
-struct entry {
-    const char *host;
-    const json_t *line;
-};
-
-static int newer(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int order = strcmp(jsonx_text(y->line, "at", ""), jsonx_text(x->line, "at", ""));
-    if (order == 0) {
-        int64_t left = jsonx_int(y->line, "n", 0), right = jsonx_int(x->line, "n", 0);
-        order = (left > right) - (left < right);
-    }
-    return order;
-}
-
-/* Everything of a line that has no column of its own. */
-static const char *rest_of(const json_t *line, char *text, size_t size)
-{
-    static const char *const shown[] = {
-        "n", "at", "act", "id", "release", "crc32", "token", NULL
-    };
-    const char *key;
-    const json_t *value;
-    size_t len = 0;
-    text[0] = '\0';
-    json_object_foreach((json_t *)line, key, value)
-    {
-        bool skip = !json_is_string(value) && !json_is_integer(value) && !json_is_true(value);
-        for (size_t i = 0; shown[i]; i++)
-            skip = skip || strcmp(shown[i], key) == 0;
-        if (skip || len >= size)
-            continue;
-        if (json_is_string(value))
-            len += (size_t)snprintf(text + len, size - len, "%s%s=%.*s", len ? " " : "", key,
-                                    strcmp(key, "digest") == 0 ? DIGEST_SHOWN : VALUE_SHOWN,
-                                    json_string_value(value));
-        else if (json_is_integer(value))
-            len += (size_t)snprintf(text + len, size - len, "%s%s=%lld", len ? " " : "", key,
-                                    (long long)json_integer_value(value));
-        else
-            len += (size_t)snprintf(text + len, size - len, "%s%s", len ? " " : "", key);
-    }
-    return text;
-}
-
-static void history_line(const struct app *app, struct table *table, const struct entry *entry)
-{
-    char rest[600];
-    if (app->json) {
-        json_t *line = json_copy((json_t *)entry->line);
-        jsonx_set_text(line, "host", entry->host);
-        report_json(line);
-        return;
-    }
-    const char *id = jsonx_text(entry->line, "id", jsonx_text(entry->line, "release", "-"));
-    table_put(table, "%.19s", jsonx_text(entry->line, "at", "?"));
-    table_put(table, "%s", entry->host);
-    table_put(table, "%s", jsonx_text(entry->line, "act", "?"));
-    table_put(table, "%s", id);
-    table_put(table, "%s", rest_of(entry->line, rest, sizeof rest));
-}
-
-void report_absent(const struct driver *driver)
-{
-    for (size_t i = 0; i < driver_count(driver); i++) {
-        struct driver_view view = driver_view(driver, i);
-        if (!view.glance->answer)
-            fprintf(stderr, "warning: %s is left out: %s\n", view.spec->name, view.error);
-    }
-}
-
-void report_history(const struct app *app, const struct driver *driver, size_t limit)
-{
-    size_t total = 0, count = 0;
-    struct table table;
-    for (size_t i = 0; i < driver_count(driver); i++)
-        total += json_array_size(driver_view(driver, i).history);
-    struct entry *entries = calloc(total + 1, sizeof *entries);
-    for (size_t i = 0; entries && i < driver_count(driver); i++) {
-        struct driver_view view = driver_view(driver, i);
-        for (size_t k = 0; k < json_array_size(view.history); k++)
-            entries[count++] = (struct entry){ view.spec->name, json_array_get(view.history, k) };
-        if (view.damaged > 0)
-            fprintf(stderr, "warning: %s: %lld damaged journal lines were skipped\n",
-                    view.spec->name, (long long)view.damaged);
-    }
-    if (entries)
-        qsort(entries, count, sizeof *entries, newer);
-    const char *const heads[] = { "WHEN", "HOST", "ACT", "RELEASE", "DETAILS" };
-    table_init(&table, 5);
-    for (size_t i = 0; i < 5; i++)
-        table_put(&table, "%s", heads[i]);
-    for (size_t i = 0; i < count && i < limit; i++)
-        history_line(app, &table, &entries[i]);
-    if (!app->json)
-        table_print(&table);
-    table_done(&table);
-    free(entries);
 }

@@ -176,7 +176,7 @@ int report_hosts(const struct app *app, const struct driver *driver)
     struct row *rows = calloc(count + 1, sizeof *rows);
     int code = APP_DONE;
     if (rows == NULL) {
-        app_error("no memory for %zu hosts", count);
+        app_fail(app, "no memory for %zu hosts", count);
         return APP_CONFIG;
     }
     for (size_t i = 0; i < count; i++) {

@@ -472,8 +472,8 @@ static int host_share(const struct screen *screen, const struct screen_host *hos
         return host->total ? (int)(THOUSAND * host->done / host->total) : 0;
     if (strcmp(screen->stage, "stage") == 0)
         return settled || is(host, "staged") ? THOUSAND : 0;
-    if (strcmp(screen->stage, "pause") == 0)
-        return find_word(host->word)->rank < SCREEN_AT_WORK ? THOUSAND : 0;
+    if (strcmp(screen->stage, "pause") == 0 || strcmp(screen->stage, "close") == 0)
+        return settled || find_word(host->word)->rank < SCREEN_AT_WORK ? THOUSAND : 0;
     if (strcmp(screen->stage, "unwind") != 0)
         return settled ? THOUSAND : 0;
     if (is(host, "back"))

@@ -40,6 +40,9 @@
  *                        it.  Absent: this agent does not know "drain" (below).
  *              "freeze": null|{"reason","who","since","until": TEXT|null,"over": bool}  nothing
  *                        new is released here (agent/freeze.h).  Absent: an older agent.
+ *              "since": TEXT|null       when it was switched to what it runs
+ *              "last": null|{"at","who","outcome","release","reason"}  how the last rollout ended;
+ *                        reason: why its release is bad
  *              "request": null|"pause"|"abort" }
  * lock      {"who","rollout","steal": false} -> {"epoch": highest here} or kind "exists" with the
  *           holder and "epoch".  flock; lost with the connection.

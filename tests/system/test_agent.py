@@ -966,7 +966,7 @@ def test_a_freeze_stops_what_is_new(agent, app):
     agent.ask("switch", id=old.id, on_fail="stay")  # it was good here
     agent.ask("switch", id=new.id, new=False)
     agent.ask("switch", id=old.id, undo=True)
-    agent.ask("record", record={"rollout": "r1", "release": new.id})  # it was begun
+    agent.ask("record", record={"rollout": "r1", "id": new.id})  # it was begun
     agent.ask("switch", id=new.id)
     agent.ask("freeze", freeze={"reason": "x", "who": "ann", "until": "2026-01-01T00:00:00+00:00"})
     assert agent.ask("look", services=[])["freeze"]["over"] is True

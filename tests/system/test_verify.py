@@ -107,7 +107,7 @@ def test_other_releases_and_hosts_without_any(fleet):
     fleet.run("verify")
     text = fleet.run("verify", "1", code=1)
     assert first in text and "h2: page has other contents" in text
-    assert "has no release 77" in fleet.run("verify", "77")
+    assert "no host has a release 77" in fleet.run("verify", "77", code=3)
 
 
 def test_a_manifest_that_does_not_fit_is_told(fleet):
