@@ -342,7 +342,7 @@ PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansso
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist python3-grpcio zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \
   mandoc zsh fish tzdata haproxy
-PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap
+PACKAGES_BOOT  := qemu-system-x86 busybox-static cpio kmod e2fsprogs openssh-client debootstrap kexec-tools
 PACKAGES_DEB   := $(PACKAGES_BUILD) libcmocka-dev dpkg-dev debhelper lintian
 PACKAGES_PEERS := tini runit s6 daemontools supervisor
 PACKAGES_FLEET_PEERS := rsync pssh ansible capistrano git zstd

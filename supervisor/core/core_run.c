@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "io/child.h"
 #include "io/durable.h"
@@ -43,7 +44,6 @@
 enum {
     CONTROL_BACKLOG = 128,
     LAG_MS = 50, /* how soon a subscriber that was full is tried again */
-    HURRY_AGAIN_MS = 1000,
 };
 
 /* The parts that only this file wires together. */
@@ -55,86 +55,14 @@ struct run {
     struct upgrade *upgrade;
     struct announce *announce;
     struct loop_watch *poke_watch, *channel_watch;
-    struct loop_timer *lag_timer, *shutdown_timer;
+    struct loop_timer *lag_timer;
+    struct core_leave *leave;
     struct core_store *store;
-    bool adopted;  /* a core before us left something */
-    bool hurried;  /* a second order to shut down has come, or the time is over */
-    bool finished; /* leave the loop */
-    int exit_code; /* of the core */
-    bool shutting_down;
+    bool adopted;             /* a core before us left something */
+    bool finished;            /* leave the loop */
+    int exit_code;            /* of the core */
     char recalled[64 * 1024]; /* text of a pin, until the next one is recalled */
 };
-
-/* --- shutting down --- */
-
-/* The order is in the ledger before anything is stopped: a core that is killed in the middle leaves
- * the rest of the shutdown to the next one (go_on_shutting_down). */
-static void begin_shutdown(struct run *run, int code, const char *why)
-{
-    struct core *core = &run->core;
-    struct ledger_header *header = core->ledger.header;
-
-    if (run->shutting_down) {
-        run->hurried = true;
-        keeper_shutdown(core->keeper, true);
-        return;
-    }
-    run->shutting_down = true;
-    if (header->shutdown_orders == 0) { /* not by a signal, which the guardian has counted */
-        header->finish_code = code;
-        header->shutdown_orders = header->shutdown_seen = 1;
-    }
-    log_info("shutting down", "why", why, NULL);
-    events_publish(core->events, "shutdown", json_pack("{s:s}", "why", why));
-    announce_stopping(run->announce, core->plan->supervisor.shutdown_timeout_ms);
-    keeper_shutdown(core->keeper, false);
-    loop_timer_arm(run->shutdown_timer, core->plan->supervisor.shutdown_timeout_ms);
-}
-
-static void go_on_shutting_down(struct run *run)
-{
-    struct ledger_header *header = run->core.ledger.header;
-
-    if (header->shutdown_orders == 0 || run->shutting_down)
-        return;
-    header->shutdown_seen = header->shutdown_orders;
-    begin_shutdown(run, header->finish_code, "it was ordered before the core was replaced");
-}
-
-static void on_shutdown_timeout(void *context)
-{
-    struct run *run = context;
-
-    if (!run->hurried)
-        log_warn("shutdown_timeout is over, killing what is left", NULL);
-    run->hurried = true;
-    keeper_shutdown(run->core.keeper, true);
-    loop_timer_arm(run->shutdown_timer, HURRY_AGAIN_MS);
-}
-
-static void finish(struct run *run)
-{
-    struct core *core = &run->core;
-
-    if (run->finished || !run->shutting_down || !keeper_all_down(core->keeper))
-        return;
-    bool settled = jobs_settle(core->jobs) && audit_settled(core->audit);
-    if (!settled && !run->hurried)
-        return; /* how the last runs ended, and who ordered this, is being kept */
-    audit_let_go(core->audit);
-    log_info("all services are down", NULL);
-    core_cgroup_end(core);
-    streams_order_finish(core->streams);
-    core_wake_logger(core);
-    if (core->socket[0] == '/') {
-        unlink(core->socket);
-        if (core->notify_name && core->notify_name[0] == '/')
-            unlink(core->notify_name);
-    }
-    core->ledger.header->finished = 1;
-    run->finished = true;
-    loop_stop(core->loop);
-}
 
 /* --- hands for the keeper and the releases --- */
 
@@ -153,8 +81,9 @@ static void on_changed(void *context, struct slot *slot)
 
     announce_changed(run->announce);
     jobs_changed(run->core.jobs, slot);
-    if (slot->main->body.ended_all && !run->shutting_down)
-        begin_shutdown(run, exit_code_of(slot->main), "a service with on_exit = shutdown ended");
+    if (slot->main->body.ended_all && !core_leave_begun(run->leave))
+        core_leave_begin(run->leave, exit_code_of(slot->main),
+                         "a service with on_exit = shutdown ended");
 }
 
 /* Of a core that was killed when it had written the end down, and done nothing about it yet. */
@@ -162,7 +91,7 @@ static void answer_ends(struct run *run)
 {
     struct keeper *keeper = run->core.keeper;
 
-    for (size_t i = 0; i < keeper->nslots && !run->shutting_down; i++)
+    for (size_t i = 0; i < keeper->nslots && !core_leave_begun(run->leave); i++)
         on_changed(run, keeper->slots[i]);
 }
 
@@ -189,7 +118,7 @@ static void on_replaced(void *context, struct slot *slot, const char *release, b
 
     orders_replaced(run->orders, slot, ok, reason);
     /* A switch that a shutdown cuts short is neither good nor bad: the next start undoes it. */
-    if (slot->removed || !slot->spec->release || run->shutting_down)
+    if (slot->removed || !slot->spec->release || core_leave_begun(run->leave))
         return;
     const char *id = release[0] ? release : slot->main->body.release;
     if (ok || stopped_by_order(slot))
@@ -218,7 +147,7 @@ static void releases_replace_hand(void *context, size_t service, size_t instance
     struct unit *unit = slot->main;
     enum lifecycle_state state = keeper_state(slot);
     bool same = strcmp(unit->body.release, id) == 0;
-    if (run->shutting_down)
+    if (core_leave_begun(run->leave))
         return;
     if (jobs_is(slot)) { /* its next run takes what is pinned then */
         if (lifecycle_settled(state))
@@ -341,7 +270,7 @@ static void on_shutdown(void *context, struct rpc_call *call, json_t *params)
     snprintf(why, sizeof why, "ordered by uid %u (%s, pid %d)", (unsigned)peer->uid, peer->command,
              (int)peer->pid);
     rpc_reply(call, NULL);
-    begin_shutdown(run, 0, why);
+    core_leave_begin(run->leave, 0, why);
 }
 
 /* --- what comes from outside --- */
@@ -353,7 +282,7 @@ static void take_signal_orders(struct run *run)
     while (header->shutdown_seen != header->shutdown_orders) {
         header->shutdown_seen++;
         audit_note(run->core.audit, "shutdown", "a signal to the supervisor");
-        begin_shutdown(run, 0, "a signal to the supervisor");
+        core_leave_begin(run->leave, 0, "a signal to the supervisor");
     }
     if (header->reload_seen != header->reload_orders) {
         header->reload_seen = header->reload_orders;
@@ -430,16 +359,16 @@ static void on_turn(void *context)
     keeper_turn(run->core.keeper);
     orders_turn(run->orders);
     jobs_turn(run->core.jobs);
-    if (!run->shutting_down)
+    if (!core_leave_begun(run->leave))
         release_config_follow(&run->core);
     if (keeper_pending(run->core.keeper)) /* the turn was cut short: come back at once */
         loop_timer_arm(run->lag_timer, 0);
     else if (events_lagging(run->core.events) && !loop_timer_armed(run->lag_timer))
         loop_timer_arm(run->lag_timer, LAG_MS);
-    finish(run);
+    core_leave_turn(run->leave);
 }
 
-static void leave_for_upgrade(void *context)
+static void leave_loop(void *context)
 {
     struct run *run = context;
 
@@ -567,14 +496,14 @@ static int make_parts(struct run *run, struct err *err)
     core->keeper = core->events ? keeper_new(core, &hands, err) : NULL;
     core->jobs = core->keeper ? jobs_new(core, err) : NULL;
     run->orders = core->jobs ? orders_new(core, err) : NULL;
-    run->upgrade = upgrade_new(core, leave_for_upgrade, run);
+    run->upgrade = upgrade_new(core, leave_loop, run);
     run->notify = notify_new(core->loop, store_get(&core->store, "notify"), on_notify, run, err);
     run->lag_timer = loop_timer_new(core->loop, on_lag, run);
-    run->shutdown_timer = loop_timer_new(core->loop, on_shutdown_timeout, run);
     run->store = core_store_new(core);
     run->announce = announce_new(core);
+    run->leave = core_leave_new(core, run->announce, leave_loop, run);
     if (!run->orders || !run->announce || !run->upgrade || !run->notify || !run->lag_timer ||
-        !run->shutdown_timer || !run->store)
+        !run->leave || !run->store)
         return err_set(err, ERR_MEMORY, "no memory for the core");
     return make_releases(run, err);
 }
@@ -710,7 +639,7 @@ static void run_free(struct run *run)
     loop_watch_free(run->poke_watch);
     loop_watch_free(run->channel_watch);
     loop_timer_free(run->lag_timer);
-    loop_timer_free(run->shutdown_timer);
+    core_leave_free(run->leave);
     core_store_free(run->store);
     audit_free(core->audit); /* after all that may still answer a call */
     rights_free(core->rights);
@@ -743,7 +672,7 @@ static int run_core(struct run *run)
     announce(run);
     core->ledger.header->core_loading = 0;
     core->ledger.header->core_strikes = 0;
-    go_on_shutting_down(run);
+    core_leave_go_on(run->leave);
     answer_ends(run);
     take_signal_orders(run);
     announce_changed(run->announce);

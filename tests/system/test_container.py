@@ -358,3 +358,28 @@ def test_a_runtime_runs_services(bundle, uid):
     bundle.kill("TERM")  # as `docker stop` does
     said += process.communicate(timeout=DEADLINE)[0]
     assert process.returncode == 0 and "web leaves" in said, said
+
+
+@SLOW
+def test_podman_stops_it_in_order(tmp_path):
+    if os.geteuid() != 0 or not shutil.which("podman") or not shutil.which("runc"):
+        pytest.skip("NOT TESTED: it needs root, podman and runc")
+    root = os.path.join(Bundle("runc", tmp_path).folder, "rootfs")
+    words = ["podman", "run", "--rm", "--network", "none", "--runtime", shutil.which("runc"),
+             "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
+    tried = subprocess.run([*words, "--rootfs", root, "/bin/supervisor", "version"],
+                           capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"NOT TESTED: podman does not work here: {tried.stderr.strip()}")
+    name = f"supervisor-test-{os.getpid()}"
+    process = subprocess.Popen([*words, "--name", name, "--rootfs", root, "/bin/supervisor"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    said = ""
+    while "doctor" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    subprocess.run(["podman", "stop", "-t", "30", name], check=True, capture_output=True)
+    said += process.communicate(timeout=DEADLINE)[0]
+    assert process.returncode == 0 and "web leaves" in said, said
