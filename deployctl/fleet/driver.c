@@ -123,8 +123,6 @@ void driver_answered(struct driver_host *host, enum rollout_answer answer)
     driver_fact(driver,
                 &(struct rollout_event){
                     .kind = ROLLOUT_EV_ANSWER, .host = host->index, .act = act, .answer = answer });
-    if (act == ROLLOUT_ACT_STAGE)
-        driver_acts_next_stage(driver);
 }
 
 static void decided(struct driver *driver, enum rollout_answer answer, enum rollout_outcome outcome)
@@ -252,6 +250,7 @@ static void turn(void *context)
         memmove(driver->queue, driver->queue + 1, --driver->nqueue * sizeof *driver->queue);
         step(driver, &event);
     }
+    driver_reserve_check(driver);
     if (driver->left) {
         loop_stop(driver->loop);
     } else if (driver->rollout.stage == ROLLOUT_OVER) {

@@ -260,10 +260,11 @@ static void start_upload(struct driver_host *host)
                                   .id = driver->id,
                                   .token = driver->token,
                                   .stage = stage,
+                                  .on_reserved = driver_reserve_told,
                                   .behind_seal =
                                       driver->recipe->hooks.after_install ? NULL : on_sealing };
     upload_free(host->upload);
-    host->uploaded = false;
+    host->uploaded = host->reserved = false;
     host->upload = upload_start(driver->loop, &order, on_uploaded, host, &err);
     if (!host->upload)
         on_uploaded(host, NULL, &err);
@@ -369,6 +370,7 @@ static void on_uploaded(void *context, const struct upload_result *result, const
 {
     struct driver_host *host = context;
     host->uploaded = true;
+    host->reserved = true; /* or it has no need to */
     host->upload_result = result ? *result : (struct upload_result){ 0 };
     host->upload_err = err ? *err : (struct err){ 0 };
     upload_free(host->upload);
@@ -687,29 +689,6 @@ static void run(struct driver_host *host, const json_t *answer, const struct err
         acts[host->act](host, answer, err);
 }
 
-static size_t staging(const struct driver *driver)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < driver->count; i++)
-        n += driver->hosts[i].act == ROLLOUT_ACT_STAGE && !driver->hosts[i].waits;
-    return n;
-}
-
-void driver_acts_next_stage(struct driver *driver)
-{
-    for (size_t i = 0; i < driver->count; i++) {
-        struct driver_host *host = &driver->hosts[i];
-        if (host->act != ROLLOUT_ACT_STAGE || !host->waits)
-            continue;
-        if (staging(driver) >= (size_t)driver->recipe->fleet.parallel)
-            return;
-        host->waits = false;
-        host->act_ms = loop_now_ms(driver->loop);
-        if (host->link == DRIVER_LINK_OPEN)
-            run(host, NULL, NULL);
-    }
-}
-
 void driver_acts_early(struct driver_host *host)
 {
     if (host->act != ROLLOUT_ACT_LOOK)
@@ -734,7 +713,7 @@ void driver_acts_again(struct driver_host *host)
     host->uploaded = false;
     if (host->watching)
         watch(host);
-    if (host->act != ROLLOUT_ACT_NONE && !host->waits)
+    if (host->act != ROLLOUT_ACT_NONE)
         run(host, NULL, NULL);
 }
 
@@ -748,11 +727,6 @@ void driver_acts_begin(struct driver_host *host, enum rollout_act act)
     host->act = act;
     host->step = 0;
     host->act_ms = loop_now_ms(driver->loop);
-    host->waits = act == ROLLOUT_ACT_STAGE;
-    if (host->waits) {
-        driver_acts_next_stage(driver);
-        return;
-    }
     if (host->link == DRIVER_LINK_OPEN)
         run(host, NULL, NULL);
     else if (host->link == DRIVER_LINK_NONE || host->link == DRIVER_LINK_GONE)

@@ -76,7 +76,7 @@ struct driver_host {
     bool request_told;
     bool parked;         /* its connection was closed because it is not needed now */
     bool refused;        /* a step of the act failed, it goes on to clean up */
-    bool waits;          /* STAGE: for a free place among `parallel` */
+    bool reserved;       /* STAGE: it has taken the room for what it lacks */
     const char *from;    /* in the arena; NULL = first release */
     const char *metrics; /* where its counts are; NULL = nowhere */
     const char *zone;    /* in the arena; NULL = it is in none, or there are none */
@@ -117,6 +117,7 @@ struct driver {
     struct loop_watch *input;  /* while a question is open */
     struct sign_key *sign_key; /* NULL = releases are not signed */
     struct source *source;
+    bool all_reserved;   /* every host has been asked: bytes may travel */
     struct turns *turns; /* [rollout] rate_limit; NULL = none */
     bool source_done, source_failed;
     struct err source_err;
@@ -182,7 +183,6 @@ void driver_acts_again(struct driver_host *host);      /* after a broken connect
 void driver_acts_look_again(struct driver_host *host); /* it was moving when it was looked at */
 void driver_acts_event(struct driver_host *host, const char *name, const json_t *event);
 json_t *driver_look_params(const struct driver_host *host); /* of the verb look; new reference */
-void driver_acts_next_stage(struct driver *driver);         /* a place among `parallel` is free */
 void driver_acts_ask(struct driver_host *host, const char *verb, json_t *params,
                      int64_t deadline_ms, session_answer_fn *fn);
 
@@ -210,6 +210,10 @@ int64_t driver_drain_most_ms(const struct driver *driver); /* on top of a restar
 /* "drain" of switch and revert, when there is anything to do.  Steals env, of the commands. */
 void driver_drain_put(const struct driver_host *host, json_t *params, json_t *env);
 void driver_drain_told(struct driver_host *host, const json_t *answer); /* their answers */
+
+/* driver_reserve.c: room on all hosts first */
+void driver_reserve_told(void *host);             /* it has room for what it lacks */
+void driver_reserve_check(struct driver *driver); /* at the end of each turn */
 
 /* driver_decide.c: what an order means for the fleet as it was found */
 void driver_decide(struct driver *driver);

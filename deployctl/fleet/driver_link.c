@@ -46,7 +46,6 @@ static void give_up(struct driver_host *host)
     host->upload = NULL;
     driver_fact(host->driver,
                 &(struct rollout_event){ .kind = ROLLOUT_EV_LOST, .host = host->index });
-    driver_acts_next_stage(host->driver);
 }
 
 /* While the rollout may still need the host, a lost connection is tried again for a while; a lost
@@ -67,6 +66,7 @@ static void lost(struct driver_host *host, const struct err *err)
     host->session = NULL;
     upload_free(host->upload);
     host->upload = NULL;
+    host->reserved = false;
     host->uploaded = host->looked_early = host->unlocked = false;
     driver_lock_forget(host);
     driver_record_forget(host);

@@ -27,6 +27,7 @@ struct upload {
     void (*fn)(void *context, const struct upload_result *result, const struct err *err);
     void (*behind_seal)(void *context);
     void *context;
+    void (*on_reserved)(void *context);
     struct loop_timer *timer; /* to go on from the loop, not from a callback */
     struct ticket *ticket;    /* of the request under way */
     struct upload_result result;
@@ -37,6 +38,7 @@ struct upload {
     uint64_t offset, done, total;
     bool asked, answered; /* about chunks */
     bool again;           /* what programs did not make right is sent whole */
+    bool held;            /* until upload_go */
     bool sealing, over;
     struct err failure; /* to be told from the timer */
 };
@@ -301,6 +303,8 @@ static void go_on(void *context)
         return;
     if (!u->asked)
         ask_chunks(u);
+    if (u->held)
+        return;
     while (u->at < u->nitems && session_has_room(u->session))
         if (!send_piece(u))
             return;
@@ -362,6 +366,9 @@ static void on_staged(void *context, const json_t *answer, const struct err *err
     } else if (read_missing(u, answer, &own) < 0) {
         finish(u, &own);
     } else {
+        u->held = u->on_reserved != NULL;
+        if (u->held)
+            u->on_reserved(u->context);
         go_on(u);
     }
 }
@@ -400,6 +407,7 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
     u->token = order->token;
     u->fn = fn;
     u->behind_seal = order->behind_seal;
+    u->on_reserved = order->on_reserved;
     u->context = context;
     jsonx_set_text(params, "id", order->id);
     jsonx_set_text(params, "digest", source_digest(order->source));
@@ -410,6 +418,14 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
     ask(u, "stage", params, UPLOAD_STAGE_MS, on_staged);
     loop_timer_arm(u->timer, 0);
     return u;
+}
+
+bool upload_held(const struct upload *u) { return u->held; }
+
+void upload_go(struct upload *u)
+{
+    u->held = false;
+    loop_timer_arm(u->timer, 0);
 }
 
 void upload_room(struct upload *u) { loop_timer_arm(u->timer, 0); }

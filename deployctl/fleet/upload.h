@@ -26,6 +26,9 @@ struct upload_order {
     struct source *source;
     struct turns *turns; /* NULL = as fast as it goes */
     const char *id, *token;
+    /* Called once when the host has taken the room for what it lacks (not when it lacks nothing);
+     * no content is sent before upload_go.  NULL: nobody wants to know. */
+    void (*on_reserved)(void *context);
     json_t *stage; /* stolen: {"shared_dirs","shared_files","durability","owner","links","modes"} */
     void (*behind_seal)(void *context); /* NULL, or called once, when `seal` has been asked for */
 };
@@ -35,6 +38,8 @@ struct upload *upload_start(struct loop *loop, const struct upload_order *order,
                             void (*fn)(void *context, const struct upload_result *result,
                                        const struct err *err),
                             void *context, struct err *err);
+bool upload_held(const struct upload *upload); /* it waits for upload_go */
+void upload_go(struct upload *upload);
 void upload_room(struct upload *upload); /* the session's queue has drained */
 void upload_progress(const struct upload *upload, uint64_t *ret_done, uint64_t *ret_total);
 void upload_free(struct upload *upload); /* NULL is fine; requests under way are forgotten */
