@@ -211,11 +211,11 @@ static int cut_runs(const struct stage *stage, struct base *base, const json_t *
                 count = json_integer_value(json_array_get(runs, i + 1));
         if (first < next || count < 1 || first > (int64_t)base->ncoarse ||
             count > (int64_t)base->ncoarse - first)
-            rc = err_set(err, ERR_PROTOCOL, "there are no chunks %lld to %lld of content %u",
-                         (long long)first, (long long)(first + count - 1), (unsigned)base->entry);
+            rc = err_set(err, ERR_PROTOCOL, "there are no %lld chunks from %lld of content %u",
+                         (long long)count, (long long)first, (unsigned)base->entry);
         else
             rc = cut_run(stage, base, (size_t)first, (size_t)count, average, sums, digest, err);
-        next = first + count;
+        next = rc == 0 ? first + count : next;
     }
     digest_free(digest);
     return rc;

@@ -618,6 +618,25 @@ def test_a_release_goes_on_after_an_agent_is_killed(fleet):
     assert sealed(fleet.hosts[1]) > SIZE
 
 
+@pytest.mark.parametrize("budget,code", [(0, (1, 3, 4)), (1, 0)])
+def test_every_host_has_room_before_any_is_sent_bytes(fleet, budget, code):
+    first, small = fleet.hosts
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "none", small.root],
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    try:
+        fleet.write(extra=f"max_failed = {budget}")
+        big(fleet, noise(16 * MB))
+        text = fleet.run("release", code=code)
+        assert "are kept free" in text
+        releases = [name for name in os.listdir(first.path("releases")) if name[0] != "."]
+        assert len(releases) == budget and first.incoming() == []
+        assert ("2 files" in text or "3 files" in text) == bool(budget)
+    finally:
+        fleet.quiet()
+        subprocess.run(["umount", "-l", small.root], check=True)
+
+
 def test_the_rate_limit_says_what_is_wrong(fleet):
     for wrong, says in (("fast", "not a size"), ("1", "too slow"), ("-5MB", "not a size")):
         text = fleet.run("release", "--rate-limit", wrong, code=2)
