@@ -44,7 +44,7 @@ struct deltas {
     struct pack *pack;
     struct own *owns;
     struct delta *all;
-    size_t count;
+    size_t count, sums;
     struct waiter *waiters;
     struct job *jobs;
 };
@@ -268,7 +268,9 @@ struct delta *deltas_find(struct deltas *deltas, size_t entry, const char *sums)
     for (struct delta *delta = deltas->all; delta; delta = delta->next)
         if (delta->own == own && strcmp(delta->sums, sums) == 0)
             return delta;
-    struct delta *delta = own && deltas->count < DELTAS_MAX ? calloc(1, sizeof *delta) : NULL;
+    struct delta *delta = own && deltas->count < DELTAS_MAX && deltas->sums < DELTAS_ALL_SUMS_MAX
+                              ? calloc(1, sizeof *delta)
+                              : NULL;
     if (!delta)
         return NULL;
     delta->own = own;
@@ -283,6 +285,7 @@ struct delta *deltas_find(struct deltas *deltas, size_t entry, const char *sums)
     delta->next = deltas->all;
     deltas->all = delta;
     deltas->count++;
+    deltas->sums += delta->old.count;
     return delta;
 }
 
@@ -316,7 +319,7 @@ json_t *deltas_question(const struct delta *delta)
     return question;
 }
 
-bool deltas_answer(struct delta *delta, const char *sums)
+bool deltas_answer(struct deltas *deltas, struct delta *delta, const char *sums)
 {
     if (delta->answer)
         return strcmp(delta->answer, sums) == 0;
@@ -324,6 +327,7 @@ bool deltas_answer(struct delta *delta, const char *sums)
         delta_list_done(&delta->old_fine);
         return false;
     }
+    deltas->sums += delta->old_fine.count;
     delta->answer = strdup(sums);
     return delta->answer != NULL;
 }

@@ -18,8 +18,9 @@
 #include "io/loop.h"
 
 enum {
-    DELTAS_MAX = 4096, /* different old contents; beyond, new ones travel whole */
-    DELTAS_SUMS_MAX = 512 * 1024,
+    DELTAS_MAX = 4096,            /* different old contents; beyond, new ones travel whole */
+    DELTAS_SUMS_MAX = 512 * 1024, /* of one */
+    DELTAS_ALL_SUMS_MAX = 8 * 1024 * 1024, /* of all; beyond, likewise */
 };
 
 struct deltas;
@@ -42,7 +43,7 @@ void deltas_forget(struct deltas *deltas, void *context); /* its fn is not calle
 /* Once planned: what to ask of a host, a member of "bases"; NULL = nothing.  New reference. */
 json_t *deltas_question(const struct delta *delta);
 /* The host's answer; false: it is not what another host said, so this one needs all of it. */
-bool deltas_answer(struct delta *delta, const char *sums);
+bool deltas_answer(struct deltas *deltas, struct delta *delta, const char *sums);
 
 /* Of a program that is made. */
 int deltas_piece(const struct deltas *deltas, const struct delta *delta, uint64_t offset,

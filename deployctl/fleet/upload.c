@@ -154,7 +154,7 @@ static void on_chunks(void *context, const json_t *answer, const struct err *err
         for (size_t k = 0; !known && k < json_array_size(list); k++) {
             const json_t *one = json_array_get(list, k);
             known = jsonx_int(one, "entry", -1) == (int64_t)u->items[i].entry &&
-                    deltas_answer(u->items[i].delta, jsonx_text(one, "sums", ""));
+                    deltas_answer(u->deltas, u->items[i].delta, jsonx_text(one, "sums", ""));
         }
         if (!known)
             u->items[i].delta = NULL;
