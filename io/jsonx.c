@@ -5,8 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 enum { DEPTH_MAX = 64, REAL_DIGITS = 15, INDENT = 2 };
+
+void jsonx_seed(void)
+{
+    const void *chance = (const void *)getauxval(AT_RANDOM);
+    size_t seed = 0;
+
+    if (chance)
+        memcpy(&seed, chance, sizeof seed);
+    json_object_seed(seed);
+}
 
 /* jansson allows 2048 levels, each of which is a call of itself. */
 static bool is_too_deep(const char *text, size_t len)

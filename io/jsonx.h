@@ -10,6 +10,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* For a program that talks to its own kind only: jansson seeds its tables with what the kernel gave
+ * the process, instead of opening /dev/urandom. */
+void jsonx_seed(void);
 /* Parses exactly one JSON object or array (new reference); NULL with err (ERR_PROTOCOL: where and
  * what).  Duplicate keys and deep nesting (over 64) are refused. */
 json_t *jsonx_parse(const char *text, size_t len, struct err *err);

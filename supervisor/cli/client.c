@@ -73,6 +73,7 @@ struct rpc_client *client_connect(const struct places *places,
     struct buf tried;
     int count = places_sockets(places, sockets, err);
 
+    jsonx_seed();
     buf_init(&tried, TRIED_MAX);
     for (int i = 0; i < count; i++) {
         const char *path = sockets[i].path;

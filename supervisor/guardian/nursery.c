@@ -3,7 +3,7 @@
 
 #include <malloc.h>
 
-enum { STACK_BYTES = 64 * 1024 };
+enum { STACK_BYTES = 128 * 1024 };
 
 void nursery_init(struct nursery *nursery)
 {
