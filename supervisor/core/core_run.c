@@ -527,13 +527,16 @@ static int take_up(struct run *run, struct err *err)
     struct core *core = &run->core;
     struct err_list problems;
 
-    run->adopted = keeper_adopt(core->keeper) > 0 || core->ledger.header->core_restarts > 0;
+    int rc = keeper_adopt(core->keeper, err);
+    if (rc != 0)
+        return rc;
+    run->adopted = core->keeper->nslots > 0 || core->ledger.header->core_restarts > 0;
     core_cgroup_begin(core);
     err_list_init(&problems);
     sockets_configure(core, core->plan, &problems);
     err_list_done(&problems);
     struct keeper_next *next = keeper_prepare(core->keeper, core->plan, err);
-    int rc = next ? 0 : err->code;
+    rc = next ? 0 : err->code;
     if (rc == 0)
         keeper_configure(core->keeper, next, NULL, NULL);
     if (rc == 0)

@@ -50,10 +50,12 @@ static bool make_job(struct slot *slot)
     return true;
 }
 
-void jobs_adopt(struct slot *slot, const struct schedule *schedule)
+bool jobs_adopt(struct slot *slot, const struct schedule *schedule)
 {
-    if (make_job(slot))
-        slot->job->s = *schedule;
+    if (!make_job(slot))
+        return false;
+    slot->job->s = *schedule;
+    return true;
 }
 
 /* --- the timer --- */

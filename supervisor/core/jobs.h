@@ -31,8 +31,8 @@ bool jobs_is(const struct slot *slot); /* it is a scheduled one */
 bool jobs_may_begin(const struct slot *slot);
 /* How far it has come; all zeros of one that never was one. */
 const struct schedule *jobs_schedule(const struct slot *slot);
-/* From the ledger, before anything else. */
-void jobs_adopt(struct slot *slot, const struct schedule *schedule);
+/* From the ledger, before anything else; false without memory. */
+bool jobs_adopt(struct slot *slot, const struct schedule *schedule);
 
 /* The slots have new settings (keeper_configure): their schedules follow. */
 void jobs_configure(struct jobs *jobs);

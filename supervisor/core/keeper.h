@@ -108,9 +108,9 @@ void keeper_configure(struct keeper *keeper, struct keeper_next *next, struct pl
                       struct err_list *problems);
 
 /* At the start of a core: adopt() makes slots of what the ledger knows (before keeper_configure;
- * returns how many), tell_releases() says which releases run, resume() takes every unit up where it
- * was, autostart() starts what never had an order. */
-size_t keeper_adopt(struct keeper *keeper);
+ * without memory it fails, and the next core tries again), tell_releases() says which releases run,
+ * resume() takes every unit up where it was, autostart() starts what never had an order. */
+int keeper_adopt(struct keeper *keeper, struct err *err);
 void keeper_tell_releases(struct keeper *keeper);
 void keeper_resume(struct keeper *keeper);
 void keeper_autostart(struct keeper *keeper);

@@ -79,22 +79,21 @@ static void place(struct keeper *keeper, struct slot *slot, struct unit *unit)
     slot->twin = lead ? other : unit;
 }
 
-static void adopt_record(struct keeper *keeper, size_t index)
+/* Whoever is not taken up would be started beside itself. */
+static int adopt_record(struct keeper *keeper, size_t index, struct err *err)
 {
     struct ledger_record *record = &keeper->core->ledger.records[index];
-    struct err err = { 0 };
 
     struct slot *slot = adopt_slot(keeper, record->instance);
-    if (slot && slot->main && slot->twin) {
+    if (!slot)
+        return err_set(err, ERR_MEMORY, "no memory for %s", record->instance);
+    if (slot->main && slot->twin) {
         log_error("a third process of one instance in the ledger", "instance", slot->name, NULL);
-        return;
+        return 0;
     }
-    struct unit *unit =
-        slot ? keeper_unit_new(keeper, slot, LEDGER_SERVICE, (ssize_t)index, &err) : NULL;
-    if (!unit) {
-        log_error("cannot adopt", "instance", record->instance, "error", err.text, NULL);
-        return;
-    }
+    struct unit *unit = keeper_unit_new(keeper, slot, LEDGER_SERVICE, (ssize_t)index, err);
+    if (!unit)
+        return (int)err->code;
     struct unit_saved saved;
     bool known = ledger_body_get(&keeper->core->ledger, index, &saved, sizeof saved);
     if (known) {
@@ -110,8 +109,9 @@ static void adopt_record(struct keeper *keeper, size_t index)
     }
     slot->number = unit->body.number;
     place(keeper, slot, unit);
-    if (known && saved.schedule.until_ms != 0)
-        jobs_adopt(slot, &saved.schedule);
+    if (known && saved.schedule.until_ms != 0 && !jobs_adopt(slot, &saved.schedule))
+        return err_set(err, ERR_MEMORY, "no memory for the schedule of %s", slot->name);
+    return 0;
 }
 
 /* Hooks go on and are waited for; checks are begun anew, so an old attempt is of no use. */
@@ -158,15 +158,18 @@ static void settle_roles(struct keeper *keeper, struct slot *slot)
                      !lifecycle_settled((enum lifecycle_state)slot->twin->body.lc.state);
 }
 
-size_t keeper_adopt(struct keeper *keeper)
+int keeper_adopt(struct keeper *keeper, struct err *err)
 {
     struct ledger *ledger = &keeper->core->ledger;
+    int rc = 0;
 
-    for (size_t i = 0; i < ledger->used; i++) {
+    for (size_t i = 0; i < ledger->used && rc == 0; i++) {
         enum ledger_kind kind = (enum ledger_kind)ledger->records[i].kind;
         if (kind == LEDGER_SERVICE || kind == LEDGER_TWIN)
-            adopt_record(keeper, i);
+            rc = adopt_record(keeper, i, err);
     }
+    if (rc != 0)
+        return err_wrap(err, "taking up what runs");
     for (size_t i = 0; i < ledger->used; i++) {
         enum ledger_kind kind = (enum ledger_kind)ledger->records[i].kind;
         if (kind == LEDGER_HOOK || kind == LEDGER_PROBE)
@@ -174,7 +177,7 @@ size_t keeper_adopt(struct keeper *keeper)
     }
     for (size_t i = 0; i < keeper->nslots; i++)
         settle_roles(keeper, keeper->slots[i]);
-    return keeper->nslots;
+    return 0;
 }
 
 void keeper_tell_releases(struct keeper *keeper)
