@@ -7,6 +7,7 @@ many lines it has written, how it ended).  So what the supervisor says can be co
 import json
 import mmap
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import threading
 import time
 
 from faults import Injector, Memory, program
-from harness import BINARY, Failed, Supervisor, children_of, wait_for
+from harness import BINARY, MAY_MOUNT, Failed, Supervisor, children_of, wait_for
 
 PATIENCE = 15.0  # nothing that is meant to happen takes so long
 ROW = struct.Struct("40siiIiii")
@@ -85,6 +86,25 @@ exitcodes = 5
 backoff_min = 300ms
 backoff_max = 300ms
 
+[service:boxed]
+COMMON
+BACKOFF
+command = WITNESS TABLE
+startsecs = 0
+WALLS
+
+[service:timed]
+COMMON
+command = WITNESS TABLE fail
+type = scheduled
+every = 250ms
+exitcodes = 5
+
+[access:lookers]
+users = LOOKER
+verbs = read restart
+services = plain timed
+
 [service:site]
 COMMON
 BACKOFF
@@ -103,10 +123,23 @@ command = WITNESS TABLE
 startsecs = 0
 """
 
+# Sandboxes as far as this machine lets us make them; what is left out is named by MISSING_WALLS.
+WALLS = "no_new_privs = true\n" + ("seccomp = service\ncapabilities = none\n"
+                                   if os.geteuid() == 0 else "")
+MISSING_WALLS = []
+if os.geteuid() != 0:
+    MISSING_WALLS.append("seccomp and capabilities (not root)")
+if os.geteuid() == 0 and MAY_MOUNT:
+    WALLS += "private_devices = true\nread_only = /etc\nhidden_paths = /mnt\n"
+else:
+    MISSING_WALLS.append("private_devices, read_only and hidden_paths (no mounts of one's own)")
+
 COMMON = "log_format = raw\nstopwaitsecs = 3s"
 BACKOFF = "backoff_min = 10ms\nbackoff_max = 50ms"
 
-STEADY = ("rock:0", "rock:1", "plain:0", "web:0", "probed:0", "hooked:0", "after:0", "site:0")
+STEADY = ("rock:0", "rock:1", "plain:0", "web:0", "probed:0", "hooked:0", "after:0", "site:0",
+          "boxed:0")
+RESTLESS = ("flap:0", "timed:0")  # they come and go by themselves
 ROCKS = ("rock:0", "rock:1")
 
 
@@ -141,10 +174,11 @@ class Herd:
         text = SERVICES + (EXTRA if extra else "")
         for word, value in (("COMMON", COMMON), ("BACKOFF", BACKOFF), ("USER", USER),
                             ("WITNESS", program("witness")), ("TABLE", self.table),
+                            ("WALLS", WALLS), ("LOOKER", pwd.getpwuid(65534).pw_name),
                             ("FOLDER", self.folder)):
             text = text.replace(word, value)
         with self.writing:
-            self.supervisor.write(text, self.settings)
+            self.supervisor.write(text, "audit_log = %(here)s/audit\n" + self.settings)
 
     def start(self):
         s = self.supervisor
@@ -286,13 +320,17 @@ class Herd:
             row = rows.get(name)
             if not row or row["state"] != "running" or not row["ready"] or row.get("twin_pid"):
                 raise Broken(f"{name}: {json.dumps(row)}")
-        extra = [name for name in rows if name not in STEADY + ("flap:0",)]
+        extra = [name for name in rows if name not in STEADY + RESTLESS]
         if extra:
             raise Broken(f"nobody wants {extra}")
-        known = {row["pid"] for name, row in rows.items() if name != "flap:0"}
+        if rows["timed:0"]["state"] not in ("scheduled", "failed") and not rows["timed:0"]["pid"]:
+            raise Broken(f"timed:0: {json.dumps(rows['timed:0'])}")
+        if not rows["timed:0"]["next_run"]:
+            raise Broken("timed:0 has no next time")
+        known = {row["pid"] for name, row in rows.items() if name not in RESTLESS}
         newest = {row.pid: row.instance for row in self.rows()}  # numbers are used again
-        living = {pid for pid in self.children() if newest.get(pid) != "flap:0"}
-        if living - {rows["flap:0"]["pid"]} != known:
+        living = {pid for pid in self.children() if newest.get(pid) not in RESTLESS}
+        if living - {rows[name]["pid"] for name in RESTLESS} != known:
             raise Broken(f"living {living} but known {known}")
         return status
 
@@ -370,11 +408,28 @@ class Herd:
                 raise Broken(f"{row.instance}: row {row.index} wrote {row.lines} lines, "
                              f"{seen.get(row.index, 0)} are on file")
 
+    def check_audit(self):
+        """Each order has a number of its own; what heal() has ordered last is there, and its end."""
+        orders, results = {}, {}
+        for line in self.supervisor.text_of("audit").splitlines():
+            try:
+                line = json.loads(line)
+            except ValueError:
+                continue  # torn, while writing failed
+            kind = {"order": orders, "result": results}.get(line["audit"], {})
+            if line.get("id") in kind:
+                raise Broken(f"two lines of {line['id']} in the audit")
+            kind[line.get("id")] = line
+        last = [order for order in orders.values() if order.get("verb") == "start"][-1:]
+        if not last or not results.get(last[0]["id"], {}).get("ok"):
+            raise Broken(f"the audit ends with {last}")
+
     def check(self):
         status = self.heal()
         self.patient(self.check_rocks, "untouched services")
         self.patient(self.check_exits, "exits")
         self.patient(self.check_lines, "lines")
+        self.patient(self.check_audit, "audit")
         if self.unanswered:
             raise Broken(f"no answer to {self.unanswered}")
         return status

@@ -72,6 +72,16 @@ def probes(herd):
     herd.order("restart", "probed")
 
 
+def sandbox(herd):
+    herd.order("restart", "boxed")
+
+
+def timed(herd):
+    """The next times come while calls fail."""
+    runs = len([r for r in herd.rows() if r.instance == "timed:0"])
+    herd.soon(lambda: len([r for r in herd.rows() if r.instance == "timed:0"]) > runs + 1)
+
+
 def output(herd):
     herd.say(1)
 
@@ -113,8 +123,8 @@ def upgrade(herd):
 
 SCENARIOS = {f.__name__: f for f in (
     stop_and_start, restart, crash, crash_by_signal, overlap, scale, add_by_reload,
-    reload_by_signal, switch, hooks, probes, output, rotation, questions, new_core, new_logger,
-    upgrade)}
+    reload_by_signal, switch, hooks, sandbox, timed, probes, output, rotation, questions,
+    new_core, new_logger, upgrade)}
 # Whose calls are of interest there.
 ROLES = {name: ("core", "guardian", "child") for name in SCENARIOS}
 ROLES |= {name: ("logger",) for name in ("output", "rotation")}

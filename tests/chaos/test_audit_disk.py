@@ -11,7 +11,7 @@ from herd import Herd
 
 @pytest.fixture
 def herd():
-    made = Herd("calls", settings="audit_log = %(here)s/audit\n")
+    made = Herd("calls")
     yield made
     made.close()
 
