@@ -66,7 +66,7 @@ static int64_t batches_ms(const struct rollout_limits *limits, struct rollout_gr
 int64_t driver_predict_ms(const struct driver *driver, int64_t switch_ms)
 {
     const struct rollout_limits *limits = &driver->rollout.limits;
-    size_t left[ROLLOUT_GROUPS_MAX] = { 0 }, first = ROLLOUT_GROUPS_MAX;
+    size_t left[ROLLOUT_GROUPS_MAX] = { 0 }, first = ROLLOUT_GROUPS_MAX - 1;
     struct rollout_group all = { NULL, limits->batch, limits->unavailable, 0 };
     for (size_t i = 0; i < driver->count; i++) {
         size_t group = driver->rollout.hosts[i].group;

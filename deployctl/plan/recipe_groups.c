@@ -81,13 +81,13 @@ static void sort(struct placing *p)
     struct recipe *recipe = p->recipe;
     struct graph_edge edges[RECIPE_GROUPS_MAX * RECIPE_GROUPS_MAX];
     size_t order[RECIPE_GROUPS_MAX], cycle[RECIPE_GROUPS_MAX], nedges = 0, len = 0;
-    struct recipe_group sorted[RECIPE_GROUPS_MAX];
+    struct recipe_group written[RECIPE_GROUPS_MAX];
+    memcpy(written, recipe->groups, sizeof written);
     for (size_t i = 0; i < recipe->ngroups; i++)
         nedges += edges_of(p, i, edges + nedges, RECIPE_GROUPS_MAX);
     if (graph_order(recipe->ngroups, edges, nedges, NULL, &recipe->arena, order, cycle, &len)) {
         for (size_t i = 0; i < recipe->ngroups; i++)
-            sorted[i] = recipe->groups[order[i]];
-        memcpy(recipe->groups, sorted, recipe->ngroups * sizeof *sorted);
+            recipe->groups[i] = written[order[i]];
     } else if (len > 0) {
         tell_cycle(p, cycle, len);
     }
