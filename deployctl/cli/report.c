@@ -623,6 +623,7 @@ static void status_rollout(const struct driver *driver)
         printf("Rollout   %s by %s is open since %s%s%s%s\n", opened->id, opened->who,
                opened->started, opened->message ? " (" : "", opened->message ? opened->message : "",
                opened->message ? ")" : "");
+    report_order_open(driver);
     if (holder)
         printf("          %s is at work: step %s, since %s\n",
                jsonx_text(holder, "who", "Somebody"), jsonx_text(holder, "step", "?"),

@@ -89,6 +89,33 @@ json_t *report_order_json(const struct rollout *rollout)
     return groups;
 }
 
+/* A host as the record names it; NULL = it is not in deploy.ini. */
+static const struct glance *glance_of(const struct driver *driver, const char *name)
+{
+    for (size_t i = 0; i < driver_count(driver); i++) {
+        struct driver_view view = driver_view(driver, i);
+        if (strcmp(view.spec->name, name) == 0)
+            return view.glance;
+    }
+    return NULL;
+}
+
+void report_order_open(const struct driver *driver)
+{
+    const struct opened *opened = driver_opened(driver);
+    for (size_t g = 0; opened && g < opened->limits.ngroups; g++) {
+        size_t hosts = 0, on = 0;
+        for (size_t i = 0; i < opened->count; i++) {
+            if (opened->hosts[i].group != g)
+                continue;
+            const struct glance *glance = glance_of(driver, opened->hosts[i].name);
+            hosts++;
+            on += glance && glance->current && strcmp(glance->current, opened->id) == 0;
+        }
+        printf("Group %s: %zu of %zu on it.\n", opened->limits.groups[g].name, on, hosts);
+    }
+}
+
 const char *report_order_part(const struct rollout_host *host, char text[static 32])
 {
     if (host->canary)

@@ -206,6 +206,8 @@ def test_killed_between_the_groups_and_resumed_elsewhere(fleet):
     rollout = fleet.status(code=6)["rollout"]
     assert [g["name"] for g in rollout["groups"]] == ["api", "web"]
     assert [h["group"] for h in rollout["hosts"]] == [0, 1, 1]
+    text = fleet.run("status", code=6)
+    assert "Group api: 1 of 1 on it.\nGroup web: " in text
     fleet.run_elsewhere("resume")
     after = number(fleet.one_release())
     asked = [m for m in fleet.moves(since) if m.endswith(f"switch {after}")]
