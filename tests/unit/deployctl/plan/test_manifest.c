@@ -262,6 +262,28 @@ static void ids_have_number_and_digest(void **unused)
     assert_false(manifest_unhex(HASH_PREFIX, digest));
 }
 
+static void paths_are_found_and_compared(void **unused)
+{
+    (void)unused;
+    static const char text[] = "d 755 a\nd 755 b-1\nd 755 c\n";
+    struct manifest manifest;
+    manifest_init(&manifest);
+    assert_int_equal(manifest_parse(text, sizeof text - 1, false, &manifest, NULL), 0);
+    assert_ptr_equal(manifest_find(&manifest, "a"), &manifest.entries[0]);
+    assert_ptr_equal(manifest_find(&manifest, "b-1"), &manifest.entries[1]);
+    assert_ptr_equal(manifest_find(&manifest, "c"), &manifest.entries[2]);
+    assert_null(manifest_find(&manifest, "b"));
+    assert_null(manifest_find(&manifest, ""));
+    manifest_done(&manifest);
+    assert_true(manifest_alike("lib/app-1.9.jar", "lib/app-1.10.jar"));
+    assert_true(manifest_alike("a1", "a1"));
+    assert_true(manifest_alike("", ""));
+    assert_false(manifest_alike("a1", "a")); /* a number is not nothing */
+    assert_false(manifest_alike("a", "a1"));
+    assert_false(manifest_alike("a1b", "a1c"));
+    assert_false(manifest_alike("lib/a-1", "lib2/a-1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +295,7 @@ int main(void)
         cmocka_unit_test(malformed_lines_are_refused),
         cmocka_unit_test(sealing_sorts_and_checks),
         cmocka_unit_test(ids_have_number_and_digest),
+        cmocka_unit_test(paths_are_found_and_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
