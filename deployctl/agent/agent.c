@@ -262,6 +262,7 @@ static void close_session(struct talk *talk)
     children_free(talk->children);
     host_done(&talk->host);
     json_decref(talk->services);
+    json_decref(talk->configs);
     json_decref(talk->base);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "deployctl/agent/release_verbs.h"
+#include "deployctl/agent/settings.h"
 #include "deployctl/agent/talk.h"
 #include "deployctl/agent/verify.h"
 #include "deployctl/plan/manifest_diff.h"
@@ -85,7 +86,8 @@ struct diff {
     const struct host *host;
     const char *from, *to; /* to NULL: `text` is its short form */
     struct buf text;
-    json_t *rows;
+    const json_t *configs; /* a reference of ours */
+    json_t *rows, *settings;
     int64_t limit, added, removed, changed;
 };
 
@@ -154,6 +156,8 @@ static int compare(struct act *act, struct err *err)
         rc = read_second(diff, &to, err);
     if (rc == 0)
         manifest_diff(&from, &to, on_change, diff);
+    if (rc == 0 && diff->to != NULL)
+        settings_diff(diff->host, diff->from, diff->to, diff->configs, diff->settings);
     manifest_done(&from);
     manifest_done(&to);
     return rc;
@@ -170,6 +174,10 @@ static void compared(struct act *act, int rc, const struct err *err)
     jsonx_set_int(answer, "removed", diff->removed);
     jsonx_set_int(answer, "changed", diff->changed);
     json_object_set_new(answer, "rows", diff->rows);
+    if (json_array_size(diff->settings) > 0)
+        json_object_set(answer, "settings", diff->settings);
+    json_decref(diff->settings);
+    json_decref((json_t *)diff->configs);
     buf_done(&diff->text);
     free(diff);
     if (rc == 0) {
@@ -212,6 +220,8 @@ void inspect_diff_verb(struct act *act)
     diff->host = &act->talk->host;
     diff->limit = limit < 0 || limit > ROWS_MAX ? ROWS_MAX : limit;
     diff->rows = json_array();
+    diff->settings = json_array();
+    diff->configs = json_incref(act->talk->configs);
     act->data = diff;
     act_work(act, compare, compared);
 }

@@ -137,6 +137,11 @@ static void put_current(struct look *look, const struct host_releases *list)
     jsonx_set_text(look->answer, "previous", previous[0] != '\0' ? previous : NULL);
     jsonx_set_bool(look->answer, "confirmed", confirmed);
     jsonx_set_text(look->answer, "phase", jsonx_text(look->state, "phase", NULL));
+    json_t *configs = json_object_get(look->state, "configs");
+    if (json_array_size(configs) > 0)
+        json_object_set(look->answer, "configs", configs);
+    json_decref(talk->configs);
+    talk->configs = json_incref(configs);
     json_object_set_new(look->answer, "deadline_s", gate_deadline(look->state));
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "deployctl/agent/bases.h"
+#include "deployctl/agent/config_check.h"
 #include "deployctl/agent/freeze.h"
 #include "deployctl/agent/look.h"
 #include "deployctl/agent/parts.h"
@@ -59,6 +60,7 @@ static void begun(struct act *act, int rc, const struct err *err)
     struct stage *stage = talk->stage;
     talk->stage_busy = false;
     json_t *answer = json_object(), *missing = json_array();
+    char id[MANIFEST_ID_MAX];
     if (rc == 0 && stage->have) {
         jsonx_set_bool(answer, "have", true);
     } else if (rc == 0) {
@@ -74,9 +76,15 @@ static void begun(struct act *act, int rc, const struct err *err)
             json_object_set_new(answer, "bases", bases_answer(stage->bases));
     }
     json_decref(missing);
-    if (rc < 0 || stage->have) {
+    bool have = rc == 0 && stage->have;
+    snprintf(id, sizeof id, "%s", stage->want.id);
+    if (rc < 0 || have) {
         stage_free(stage);
         talk->stage = NULL;
+    }
+    if (have) { /* the host's own files may be others than when it was staged */
+        config_check(act, id, answer);
+        return;
     }
     if (rc == 0) {
         act_ok(act, answer);
@@ -191,6 +199,7 @@ static void sealed(struct act *act, int rc, const struct err *err)
     struct talk *talk = act->talk;
     struct stage *stage = talk->stage;
     struct err told;
+    char id[MANIFEST_ID_MAX];
     talk->stage_busy = false;
     if (rc == 0 && asked_again(act, stage))
         return;
@@ -213,9 +222,10 @@ static void sealed(struct act *act, int rc, const struct err *err)
     json_t *answer = json_object();
     jsonx_set_int(answer, "bytes_received", (int64_t)stage->received_bytes);
     jsonx_set_real(answer, "seconds", stage->seconds);
+    snprintf(id, sizeof id, "%s", stage->want.id);
     stage_free(stage);
     if (rc == 0) {
-        act_ok(act, answer);
+        config_check(act, id, answer);
         return;
     }
     json_decref(answer);

@@ -37,6 +37,7 @@ struct talk {
     struct record_watch *requests;
     json_t *holder;            /* what .deploy/lock says while we hold it */
     json_t *services;          /* names, from `look`; NULL = not known yet */
+    json_t *configs;           /* service files of releases, by the supervisor; NULL likewise */
     struct record_epoch fence; /* epoch 0 = not fenced */
     struct stage *stage;
     bool stage_busy;              /* a thread works on it */

@@ -80,6 +80,30 @@ static void print_hooks(const json_t *from, const json_t *to)
     }
 }
 
+/* Of variables only whether they differ: the digests mean something within this answer only. */
+static void print_settings(const json_t *settings)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach((json_t *)settings, i, row)
+    {
+        const char *from = jsonx_text(row, "from", NULL), *to = jsonx_text(row, "to", NULL);
+        const char *variable = jsonx_text(row, "variable", NULL), *mark = variable ? "#" : "";
+        printf("%s [", !from ? "+" : !to ? "-" : "~");
+        report_text(jsonx_text(row, "section", "?"));
+        printf("] %s", variable ? "environment " : "");
+        report_text(variable ? variable : jsonx_text(row, "key", "?"));
+        printf("  %s", mark);
+        report_text(from ? from : to);
+        printf("%s", from && to ? " -> " : "");
+        printf("%s", from && to ? mark : "");
+        report_text(from && to ? to : "");
+        printf("  (");
+        report_text(jsonx_text(row, "file", "?"));
+        printf(")\n");
+    }
+}
+
 static bool hooks_differ(const json_t *from, const json_t *to)
 {
     const json_t *was = json_object_get(from, "hooks"), *is = json_object_get(to, "hooks");
@@ -103,6 +127,7 @@ static void print(const struct app *app, const struct driver *driver, const char
     json_array_foreach((json_t *)rows, i, row) print_row(row);
     if (total > (long long)json_array_size(rows))
         printf("... and %lld more; -n shows more\n", total - (long long)json_array_size(rows));
+    print_settings(json_object_get(diff, "settings"));
     print_hooks(about_from, about_to);
     if ((irreversible = jsonx_text(about_to, "irreversible", NULL)) != NULL)
         printf("! irreversible: "), report_text(irreversible), printf("\n");

@@ -157,10 +157,25 @@ static void join(char text[static WHERE_MAX], const char *name)
         snprintf(text + len, WHERE_MAX - len, "%s%s", len > 0 ? ", " : "", name);
 }
 
+/* The first host's answer counts: they run the same services. */
+static void join_configs(const struct driver *driver, char text[static WHERE_MAX])
+{
+    size_t k;
+    json_t *name;
+    for (size_t i = 0; i < driver->count && text[0] == '\0'; i++)
+        json_array_foreach(json_object_get(driver->hosts[i].glance.answer, "configs"), k, name)
+        {
+            if (json_is_string(name))
+                join(text, json_string_value(name));
+        }
+}
+
 void driver_about_rollback(struct driver *driver)
 {
     const struct recipe_deploy *deploy = &driver->recipe->deploy;
     char hosts[WHERE_MAX] = "", away[WHERE_MAX] = "", shared[WHERE_MAX] = "";
+    char configs[WHERE_MAX] = "";
+    join_configs(driver, configs);
     for (size_t i = 0; i < driver->count; i++) {
         if (!driver_decide_reached(driver, i))
             join(away, driver->hosts[i].spec->name);
@@ -172,8 +187,8 @@ void driver_about_rollback(struct driver *driver)
     for (size_t i = 0; i < deploy->shared_files.count; i++)
         join(shared, deploy->shared_files.names[i]);
     driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
-                "brings back everything in release %s (code, files, links, permissions) on %s",
-                driver->id, hosts);
+                "brings back everything in release %s (code, files, links, permissions%s%s) on %s",
+                driver->id, *configs ? ", and the settings of its services: " : "", configs, hosts);
     driver_tell(driver, DRIVER_NEWS_NOTE, NULL, NULL,
                 "does not bring back: what is shared%s%s%s, databases and what else services and "
                 "hooks have changed, environment files and the supervisor's own files%s%s",

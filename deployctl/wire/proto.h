@@ -30,6 +30,8 @@
  *              "healthy": bool          all instances running and ready (true without services)
  *              "confirmed": bool, "deadline_s": N|null,
  *              "phase": TEXT|null       the supervisor's: "switching" and "reverting" pass by
+ *              "configs": [NAME...]     files of a release that say something about its services
+ *                                       (release_config); absent: there are none
  *              "supervisor_kind": TEXT  of the error, when it did not answer: "denied", ...
  *              "free_bytes","free_inodes": N, "writable": bool,
  *              "folder": "ok"|"not writable"|"unusable",
@@ -77,7 +79,9 @@
  * seal*     {"id","token"} -> {"bytes_received","seconds"} when every content is verified, the tree
  *           is complete and durable, and renamed to releases/ID.  With programs also
  *           {"again": [entry index ...]}: these did not come out right (what they were made from
- *           has changed); send them whole, and seal again.
+ *           has changed); send them whole, and seal again.  "invalid" with "errors": [TEXT...]
+ *           (also of a stage that has it): the supervisor here does not take what the release says
+ *           of its services (release_config); it counts as not sealed.
  * unstage*  {"id","token"} -> {} removes an unfinished staging.  One that was cut by a lost
  *           connection or a kill is taken up by the next `stage` instead (agent/parts.h).
  * record*   {"record": {...},"sealed": ID,"token"} -> {}: .deploy/rollout written durably
@@ -118,6 +122,7 @@
  *           `stage` -> {"added","removed","changed": N,
  *            "rows": [{"path","from": ENTRY,"to": ENTRY}...]}, at most `limit` of them, with ENTRY
  *           {"kind": "file"|"folder"|"link","mode","size","target"}; changes nothing, no lock.
+ *           With "to" also "settings", what the service files say differently (settings.h).
  * verdict*  {"id","kind": "good"|"bad"|"inconclusive","text","numbers": {},"token"} -> {}: a line
  *            of the journal, for `why`.
  * confirm*  {"id","token"} -> {};   extend* {"id","confirm_within_s","token"} -> {"deadline_s"}

@@ -136,6 +136,24 @@ static void add_once(json_t *ids, const char *id)
     json_array_append_new(ids, json_string(id));
 }
 
+/* The files of its releases that say something about its services; each name once. */
+static json_t *configs_of(const struct core *core, const char *path)
+{
+    json_t *names = json_object(), *list = json_array();
+    const char *name;
+    json_t *unused;
+
+    for (size_t i = 0; i < core->plan->nservices; i++) {
+        const struct spec_service *spec = &core->plan->services[i];
+        if (spec->release_config && spec->release && strcmp(spec->release, path) == 0)
+            json_object_set_new(names, spec->release_config + (*spec->release_config == '-'),
+                                json_true());
+    }
+    json_object_foreach(names, name, unused) json_array_append_new(list, json_string(name));
+    json_decref(names);
+    return list;
+}
+
 static void do_state(struct core *core, const char *path, struct rpc_call *call)
 {
     struct err err = { 0 };
@@ -157,6 +175,7 @@ static void do_state(struct core *core, const char *path, struct rpc_call *call)
     }
     json_object_set_new(state, "in_use", in_use);
     json_object_set_new(state, "instances", instances_of(core, path));
+    json_object_set_new(state, "configs", configs_of(core, path));
     rpc_reply(call, state);
 }
 

@@ -154,7 +154,7 @@ void releases_rollback(struct releases *releases, const struct releases_order *o
 bool releases_rollback_id(struct releases *releases, const struct releases_order *order,
                           char id[static RELEASE_ID_MAX]);
 /* New reference {pinned, from, good[], confirmed, deadline_s, token, phase, reason, problem}; the
- * caller adds in_use[].  ERR_NOT_FOUND. */
+ * caller adds in_use[] and the rest.  ERR_NOT_FOUND. */
 int releases_state(struct releases *releases, const char *path, json_t **ret, struct err *err);
 
 #endif
