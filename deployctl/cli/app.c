@@ -13,6 +13,7 @@
 #include "base/auto.h"
 #include "base/buf.h"
 #include "base/unit.h"
+#include "deployctl/cli/inventory.h"
 #include "deployctl/cli/progress.h"
 #include "io/jsonx.h"
 #include "deployctl/plan/pace.h"
@@ -171,9 +172,11 @@ bool app_open(struct app *app, struct cli *cli, enum driver_verb verb, int *ret_
     const char *file = cli_value(cli, "file"), *rate = cli_value(cli, "rate-limit");
     *app = (struct app){ .cli = cli };
     recipe_init(&app->recipe);
+    app->recipe.ask = inventory_ask;
     app->json = cli_flag(cli, "json");
     app->verbose = cli_flag(cli, "verbose");
     app->file = strdup(file ? file : "deploy.ini");
+    app->recipe.ask_context = app->file;
     app->who = name_operator();
     *ret_code = APP_CONFIG;
     if (!app->file || !app->who || !read_recipe(app))

@@ -474,6 +474,7 @@ static void plan_json(const struct app *app, const struct driver *driver)
         json_object_set_new(host, "freeze",
                             view.glance->freeze ? json_deep_copy(view.glance->freeze)
                                                 : json_null());
+        jsonx_set_text(host, "named_by", report_origin_of(view.spec));
         if (view.spec->group_name)
             jsonx_set_text(host, "group", view.spec->group_name);
         json_array_append_new(hosts, host);
@@ -503,6 +504,7 @@ void report_plan(const struct app *app, const struct driver *driver)
            "host lacks travel, compressed)\n",
            driver_release_id(driver), app->source, manifest->count,
            manifest->count == 1 ? "y" : "ies", bytes);
+    report_origin(&app->recipe);
     report_order(&app->recipe, rollout);
     printf("Capacity  at most %zu of %zu hosts out at the same time%s\n",
            rollout->limits.unavailable, total,

@@ -22,6 +22,9 @@ json_t *report_status_json(const struct driver *driver, int code);
 int report_hosts(const struct app *app, const struct driver *driver);
 /* To stderr: those that said nothing, so what is shown is without them. */
 void report_absent(const struct driver *driver);
+/* Where hosts come from: a line, if hosts_command names some; of one host. */
+void report_origin(const struct recipe *recipe);
+const char *report_origin_of(const struct recipe_host *host);
 void report_history(const struct app *app, const struct driver *driver, size_t limit);
 
 #endif

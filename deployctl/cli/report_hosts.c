@@ -158,6 +158,7 @@ static void put_json(const struct driver *driver, const struct row *rows, size_t
         if (rows[i].helps && is_ssh(&rows[i]))
             snprintf(remedy, sizeof remedy, "deployctl bootstrap %s", rows[i].view.spec->name);
         jsonx_set_text(host, "login", rows[i].login);
+        jsonx_set_text(host, "named_by", report_origin_of(rows[i].view.spec));
         jsonx_set_text(host, "state",
                        rows[i].unreachable ? "unreachable"
                        : rows[i].lacking   ? "not ready"
@@ -168,6 +169,21 @@ static void put_json(const struct driver *driver, const struct row *rows, size_t
             jsonx_set_int(host, "skew_ms", rows[i].view.skew_ms);
     }
     report_json(status);
+}
+
+const char *report_origin_of(const struct recipe_host *host)
+{
+    return host->from_command ? "hosts_command" : "hosts";
+}
+
+void report_origin(const struct recipe *recipe)
+{
+    size_t told = 0;
+    for (size_t i = 0; i < recipe->count; i++)
+        told += recipe->hosts[i].from_command;
+    if (told > 0)
+        printf("Hosts     %zu of them by hosts_command (`%s`), %zu by %s\n", told,
+               recipe->fleet.hosts_command, recipe->count - told, recipe->file);
 }
 
 int report_hosts(const struct app *app, const struct driver *driver)
@@ -190,6 +206,8 @@ int report_hosts(const struct app *app, const struct driver *driver)
         put_json(driver, rows, count, code);
     else
         put_table(rows, count);
+    if (!app->json)
+        report_origin(&app->recipe);
     free(rows);
     return code;
 }

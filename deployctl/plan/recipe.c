@@ -114,10 +114,6 @@ static void unknown_section(struct reader *reader, const struct ini_entry *entry
     struct err err;
     while (recipe_tables[count])
         count++;
-    if (recipe_options_not_yet(entry->section, NULL)) {
-        complain(reader, entry, "not supported by this version yet");
-        return;
-    }
     char text[HOSTS_NAME_MAX + 8];
     const char *colon = strchr(entry->section, ':'); /* [hots:web1] is near to [host:NAME] */
     if (colon)
@@ -153,9 +149,7 @@ static void set_key(struct reader *reader, const struct ini_entry *entry,
     struct err err;
     if (repeated(reader, entry))
         return;
-    if (recipe_options_not_yet(entry->section, entry->key))
-        complain(reader, entry, "not supported by this version yet");
-    else if (opt_set(table, entry->key, entry->value, &reader->recipe->arena, target, &err) < 0)
+    if (opt_set(table, entry->key, entry->value, &reader->recipe->arena, target, &err) < 0)
         complain(reader, entry, err.text);
 }
 
@@ -180,7 +174,10 @@ static void read_entries(struct reader *reader, bool hosts)
             complain(reader, entry, "more than 32 groups");
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a recipe is there, always */
         else if (!target && !entry->key && reader->recipe->count > 0)
-            complain(reader, entry, "no such host in [fleet] hosts");
+            complain(reader, entry,
+                     reader->recipe->fleet.hosts_command
+                         ? "no such host in [fleet] hosts, nor does hosts_command name it"
+                         : "no such host in [fleet] hosts");
     }
 }
 
@@ -231,21 +228,69 @@ static const char *hosts_of_sections(struct reader *reader)
     return names;
 }
 
+/* What hosts_command tells; false after an error. */
+static bool ask_inventory(struct reader *reader, struct inventory *inventory)
+{
+    struct recipe *recipe = reader->recipe;
+    const char *command = recipe->fleet.hosts_command;
+    struct err err;
+    *inventory = (struct inventory){ .arena = &recipe->arena };
+    if (!command || !recipe->ask)
+        return true;
+    int rc = recipe->ask(recipe->ask_context, command, inventory, &err);
+    for (size_t i = 0; rc == 0 && i < inventory->count; i++) {
+        const struct inventory_host *host = &inventory->hosts[i];
+        if (hosts_find(&reader->names, host->name) < reader->names.count)
+            rc = err_set(&err, ERR_EXISTS, "%s %zu: host %s is named twice%s", inventory->place_is,
+                         host->place, host->name,
+                         hosts_match(recipe->fleet.hosts ? recipe->fleet.hosts : "", host->name)
+                             ? ", first in hosts"
+                             : "");
+        else
+            rc = hosts_add(&reader->names, host->name, &recipe->arena, &err);
+    }
+    if (rc == 0 && reader->names.count == 0)
+        rc = err_set(&err, ERR_NOT_FOUND, "it names no host");
+    if (rc < 0)
+        wrong(reader, "fleet", "hosts_command", err.text);
+    return rc == 0;
+}
+
+static void take_inventory(struct reader *reader, const struct inventory *inventory)
+{
+    struct recipe *recipe = reader->recipe;
+    size_t before = recipe->count - inventory->count;
+    struct err err;
+    for (size_t i = 0; i < inventory->count; i++) {
+        const struct inventory_host *host = &inventory->hosts[i];
+        recipe->hosts[before + i].from_command = true;
+        if (inventory_apply(host, &recipe->hosts[before + i], &recipe->arena, &err) == 0)
+            continue;
+        err_wrap(&err, "%s %zu: %s", inventory->place_is, host->place, host->name);
+        wrong(reader, "fleet", "hosts_command", err.text);
+        return;
+    }
+}
+
 static void make_hosts(struct reader *reader)
 {
     struct recipe *recipe = reader->recipe;
+    struct inventory inventory;
     struct err err;
-    if (!recipe->fleet.hosts)
+    if (!recipe->fleet.hosts && !recipe->fleet.hosts_command)
         recipe->fleet.hosts = hosts_of_sections(reader);
-    if (!recipe->fleet.hosts) {
+    if (!recipe->fleet.hosts && !recipe->fleet.hosts_command) {
         wrong(reader, "fleet", "hosts", "missing; name at least one host");
         return;
     }
-    if (hosts_add_all(&reader->names, recipe->fleet.hosts, false, &recipe->arena, &err) < 0) {
+    const char *hosts = recipe->fleet.hosts ? recipe->fleet.hosts : "";
+    if (*hosts && hosts_add_all(&reader->names, hosts, false, &recipe->arena, &err) < 0) {
         wrong(reader, "fleet", "hosts", err.text);
         return;
     }
-    recipe->hosts = arena_array(&recipe->arena, reader->names.count, sizeof *recipe->hosts);
+    if (!ask_inventory(reader, &inventory))
+        return;
+    recipe->hosts = arena_array(&recipe->arena, reader->names.count + 1, sizeof *recipe->hosts);
     if (!recipe->hosts)
         return;
     recipe->count = reader->names.count;
@@ -253,6 +298,7 @@ static void make_hosts(struct reader *reader)
         recipe->hosts[i].name = reader->names.names[i];
         opt_defaults(&recipe_options_host, &recipe->arena, &recipe->hosts[i], NULL);
     }
+    take_inventory(reader, &inventory);
 }
 
 static bool plain_word(const char *text)

@@ -16,6 +16,7 @@
 #include "base/opt.h"
 #include "base/unit.h"
 #include "deployctl/plan/evidence.h"
+#include "deployctl/plan/inventory.h"
 
 enum recipe_links { RECIPE_LINKS_INSIDE, RECIPE_LINKS_ANY };
 enum recipe_modes { RECIPE_MODES_NORMAL, RECIPE_MODES_KEEP };
@@ -32,7 +33,7 @@ struct recipe_deploy {
     int links, modes, durability;
 };
 struct recipe_fleet {
-    const char *hosts, *user, *transport, *ssh_config, *ssh_options, *remote_path;
+    const char *hosts, *hosts_command, *user, *transport, *ssh_config, *ssh_options, *remote_path;
     int64_t port; /* 0 = ssh's own */
     int64_t parallel, connect_timeout_ms;
 };
@@ -77,6 +78,7 @@ struct recipe_host {
     const char *name;
     const char *address, *user, *transport, *path, *labels; /* NULL = as the fleet's */
     int64_t port;
+    bool from_command;        /* hosts_command has named it */
     bool local;               /* transport is local: */
     const char *local_socket; /* "" = the supervisor's usual places */
     const char *metrics;      /* NULL = none, also not the fleet's */
@@ -88,6 +90,9 @@ struct recipe_host {
 struct recipe {
     struct arena arena;
     const char *file;
+    /* Runs hosts_command; set before recipe_parse().  NULL = it names nobody. */
+    int (*ask)(void *context, const char *command, struct inventory *ret, struct err *err);
+    void *ask_context;
     struct recipe_deploy deploy;
     struct recipe_fleet fleet;
     struct recipe_canary canary;

@@ -53,7 +53,11 @@ static const struct opt deploy_rows[] = {
 };
 static const struct opt fleet_rows[] = {
     { .key = "hosts", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, hosts), .example = "web[01-20].example.net",
-      .help = "The hosts, in rollout order: names and patterns separated by blanks or lines. Required." },
+      .help = "The hosts, in rollout order: names and patterns separated by blanks or lines. Required, "
+              "unless there is a hosts_command, or [host:] sections alone." },
+    { .key = "hosts_command", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, hosts_command), .example = "./hosts --env production",
+      .help = "A command whose output names further hosts, run here by sh in the folder of this file: one a line, with KEY=VALUE "
+              "as in [host:NAME] (other keys are labels), or a JSON list of names and objects. When it fails nothing is done." },
     { .key = "user", .type = OPT_TEXT, OPT_FIELD(struct recipe_fleet, user), .example = "deploy",
       .help = "User name for ssh; the default is ssh's own." },
     { .key = "port", .type = OPT_INTEGER, OPT_FIELD(struct recipe_fleet, port), .min = 1, .max = 65535, .example = "22",
@@ -256,18 +260,3 @@ const struct opt_table *const recipe_tables[] = {
     &recipe_options_rollback, &recipe_options_hooks,
     &recipe_options_drain,    NULL,
 };
-
-static const struct {
-    const char *section, *key; /* key NULL = the whole section */
-} later[] = {
-    { "fleet", "hosts_command" },
-};
-
-bool recipe_options_not_yet(const char *section, const char *key)
-{
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-        if (strcmp(later[i].section, section) == 0 &&
-            (later[i].key == NULL || (key != NULL && strcmp(later[i].key, key) == 0)))
-            return true;
-    return false;
-}

@@ -10,7 +10,4 @@ extern const struct opt_table recipe_options_deploy, recipe_options_fleet, recip
     recipe_options_rollout, recipe_options_rollback, recipe_options_hooks, recipe_options_drain,
     recipe_options_host, recipe_options_group;
 
-/* True for a section (key NULL) or key that is described but belongs to a later version. */
-bool recipe_options_not_yet(const char *section, const char *key);
-
 #endif

@@ -64,7 +64,7 @@ static void all_errors_are_told_at_once(void **unused)
     assert_int_equal(parse(&recipe,
                            "[deploy]\napp = web\napp = api\nservise = web\n"
                            "path = /srv/a b\n"
-                           "[fleet]\nhosts = a a\ntransport = rsh\nhosts_command = x\n"
+                           "[fleet]\nhosts = a a\ntransport = rsh\nport = no\n"
                            "[canry]\nsize = 10%\n"
                            "[rollout]\nbatch = many\nready_timeout = 5 parsecs\n"
                            "[drain]\ncomand = x\n",
@@ -74,7 +74,6 @@ static void all_errors_are_told_at_once(void **unused)
     expect_line(&errors, "deploy.ini:4: [deploy] servise: ");
     expect_line(&errors, "\"service\"");
     expect_line(&errors, "deploy.ini:5: [deploy] path: must be an absolute path");
-    expect_line(&errors, "deploy.ini:9: [fleet] hosts_command: not supported by this version yet");
     expect_line(&errors, "deploy.ini:7: [fleet] hosts: host a is named twice");
     expect_line(&errors, "deploy.ini:10: [canry] unknown section, did you mean [canary]?");
     expect_line(&errors, "deploy.ini:13: [rollout] batch: ");
