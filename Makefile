@@ -51,11 +51,11 @@ below_deployctl/cli       := deployctl/cli deployctl/fleet deployctl/agent deplo
                              deployctl/plan $(below_io)
 
 # libuv, jansson and inih are linked from their archives, so that commands start fast.
-PKGS        := libuv jansson inih libzstd libcrypto
+PKGS        := libuv jansson inih libzstd zlib libcrypto
 PKG_CFLAGS  := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 LIBS_BASE   := -l:libinih.a
 LIBS_IO     := -l:libjansson.a -l:libuv_a.a $(LIBS_BASE) -lpthread -ldl
-LIBS_DEPLOY := -l:libzstd.a -lcrypto -lm
+LIBS_DEPLOY := -l:libzstd.a -l:libz.a -lcrypto -lm
 # Optional: without it seccomp = is refused, and supervisor doctor says so.  SECCOMP= leaves it out.
 SECCOMP     ?= $(shell $(PKG_CONFIG) --exists libseccomp 2>/dev/null && echo yes)
 ifneq ($(SECCOMP),)
@@ -337,7 +337,7 @@ image: deps-build stripped
 ## deps          install what is missing to build and test (apt), or print the one command
 .PHONY: deps deps-build deps-check deps-lint
 deps: deps-check
-PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev libssl-dev \
+PACKAGES_BUILD := gcc libc6-dev make pkg-config libuv1-dev libinih-dev libjansson-dev libzstd-dev zlib1g-dev libssl-dev \
   libseccomp-dev
 PACKAGES_CHECK := $(PACKAGES_BUILD) libcmocka-dev python3-pytest python3-pytest-xdist python3-grpcio zstd \
   openssh-server openssh-client iproute2 procps nginx-light redis-server supervisor \

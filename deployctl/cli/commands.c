@@ -43,7 +43,8 @@ static const struct cli_command commands[] = {
     { .name = "release", .words = "[SOURCE]", .max_words = 1,
       .run = cmd_release_run, .complete = complete_source,
       .options = cmd_release_options,
-      .help = "Release a folder: stage everywhere, canary, bake, batches.\n\nA release that a "
+      .help = "Release a folder or an archive: stage everywhere, canary, bake, batches.\n\nAn archive (.tar, "
+              ".tar.gz, .tar.zst) is the same release as the folder it was made from. One that a "
               "gate judges bad is brought back everywhere. Exit codes: 0 done, 1 bad and "
               "rolled back, 3 configuration, 4 hosts unreachable or not able to take part, 5 "
               "somebody else is at work, 6 held, frozen, paused or inconclusive, 7 hosts need attention." },

@@ -13,6 +13,7 @@
 #include "deployctl/fleet/deltas.h"
 #include "deployctl/fleet/pack.h"
 #include "deployctl/fleet/scan.h"
+#include "deployctl/fleet/unpack.h"
 #include "deployctl/wire/digest.h"
 #include "deployctl/wire/squeeze.h"
 
@@ -33,9 +34,12 @@ struct waiter {
 struct shared {
     atomic_int references;
     int dirfd;
+    int archive;    /* to be unpacked into dirfd; -1 = SOURCE is a folder */
+    char *unpacked; /* that folder, ours; NULL likewise */
     char *path;
     struct scan_options scan;
     const char **patterns; /* owned, with the texts */
+    size_t npatterns;
     struct manifest manifest;
     struct err_list secrets;
     struct pack *pack;
@@ -82,22 +86,28 @@ static void shared_drop(struct shared *shared)
     pack_free(shared->pack);
     if (shared->dirfd >= 0)
         close(shared->dirfd);
+    if (shared->archive >= 0)
+        close(shared->archive);
+    if (shared->unpacked)
+        unpack_remove(shared->unpacked);
+    free(shared->unpacked);
     free(shared->path);
     free(shared);
 }
 
-static bool add_pattern(struct shared *shared, size_t *count, const char *text, size_t len)
+static bool add_pattern(struct shared *shared, const char *text, size_t len)
 {
-    const char **more = realloc(shared->patterns, (*count + 2) * sizeof *more);
+    size_t count = shared->npatterns;
+    const char **more = realloc(shared->patterns, (count + 2) * sizeof *more);
     if (!more)
         return false;
     shared->patterns = more;
-    more[*count] = strndup(text, len);
-    more[*count + 1] = NULL;
-    return more[(*count)++] != NULL;
+    more[count] = strndup(text, len);
+    more[count + 1] = NULL;
+    return more[shared->npatterns++] != NULL;
 }
 
-static int read_ignore(struct shared *shared, size_t *count, struct err *err)
+static int read_ignore(struct shared *shared, struct err *err)
 {
     struct buf text;
     buf_init(&text, SOURCE_IGNORE_MAX);
@@ -110,7 +120,7 @@ static int read_ignore(struct shared *shared, size_t *count, struct err *err)
         while (kept > 0 && (at[kept - 1] == ' ' || at[kept - 1] == '\t'))
             kept--;
         if (kept > 0 && at[0] != '#')
-            ok = ok && add_pattern(shared, count, at, kept);
+            ok = ok && add_pattern(shared, at, kept);
         at += len;
         at += strspn(at, "\r\n");
     }
@@ -118,6 +128,16 @@ static int read_ignore(struct shared *shared, size_t *count, struct err *err)
     if (rc < 0 && rc != -ENOENT)
         return err_sys(err, -rc, "%s/.deployignore", shared->path);
     return ok ? 0 : err_set(err, ERR_MEMORY, "no memory for .deployignore");
+}
+
+/* It is unpacked by the thread that scans it. */
+static int open_archive(struct shared *shared, struct err *err)
+{
+    shared->archive = open(shared->path, O_RDONLY | O_CLOEXEC);
+    if (shared->archive < 0)
+        return err_sys(err, errno, "SOURCE %s", shared->path);
+    shared->dirfd = unpack_folder(&shared->unpacked, err);
+    return shared->dirfd < 0 ? shared->dirfd : 0;
 }
 
 static int open_folder(struct shared *shared, struct err *err)
@@ -130,11 +150,10 @@ static int open_folder(struct shared *shared, struct err *err)
                                          "name another folder",
                                          path)
                                : err_sys(err, errno, "SOURCE %s", path);
+    if (S_ISREG(st.st_mode))
+        return open_archive(shared, err);
     if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_INVALID,
-                       "SOURCE %s is not a folder; archives are not supported by this version "
-                       "yet, unpack it and name the folder",
-                       path);
+        return err_set(err, ERR_INVALID, "SOURCE %s is neither a folder nor an archive", path);
     shared->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return shared->dirfd < 0 ? err_sys(err, errno, "SOURCE %s", path) : 0;
 }
@@ -142,33 +161,29 @@ static int open_folder(struct shared *shared, struct err *err)
 static struct shared *shared_new(const struct source_options *options, struct err *err)
 {
     struct shared *shared = calloc(1, sizeof *shared);
-    size_t count = 0;
     if (!shared) {
         err_set(err, ERR_MEMORY, "no memory");
         return NULL;
     }
     atomic_init(&shared->references, 1);
-    shared->dirfd = -1;
+    shared->dirfd = shared->archive = -1;
     manifest_init(&shared->manifest);
     err_list_init(&shared->secrets);
     buf_init(&shared->packed, MANIFEST_TEXT_MAX);
     shared->path = strdup(options->path);
     shared->pack = pack_new(err);
-    bool ok = shared->path && shared->pack && add_pattern(shared, &count, ".deployignore", 13);
+    bool ok = shared->path && shared->pack && add_pattern(shared, ".deployignore", 13);
     int rc = ok ? open_folder(shared, err) : err_set(err, ERR_MEMORY, "no memory");
     for (size_t i = 0; rc == 0 && options->exclude && i < options->exclude->count; i++) {
         const char *word = options->exclude->names[i];
-        if (!add_pattern(shared, &count, word, strlen(word)))
+        if (!add_pattern(shared, word, strlen(word)))
             rc = err_set(err, ERR_MEMORY, "no memory");
     }
-    if (rc == 0)
-        rc = read_ignore(shared, &count, err);
     if (rc < 0) {
         shared_drop(shared);
         return NULL;
     }
     shared->scan = (struct scan_options){ .root = shared->path,
-                                          .patterns = shared->patterns,
                                           .any_links = options->any_links,
                                           .keep_modes = options->keep_modes };
     return shared;
@@ -218,7 +233,15 @@ static void scan_work(void *context)
 {
     struct job *job = context;
     struct shared *shared = job->shared;
-    scan_folder(shared->dirfd, &shared->scan, &shared->manifest, &shared->secrets, &job->err);
+    int rc = 0;
+    if (shared->archive >= 0)
+        rc = unpack(shared->archive, shared->path, shared->dirfd, shared->scan.keep_modes,
+                    &shared->stop, &job->err);
+    if (rc == 0)
+        rc = read_ignore(shared, &job->err);
+    shared->scan.patterns = shared->patterns;
+    if (rc == 0)
+        scan_folder(shared->dirfd, &shared->scan, &shared->manifest, &shared->secrets, &job->err);
 }
 
 static int hash_entry(struct shared *shared, struct digest *digest, struct manifest_entry *entry,

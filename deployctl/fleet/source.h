@@ -1,5 +1,6 @@
 /* source.h - the folder that is to be released: scanned, hashed, named by its digest.
  *
+ * An archive (unpack.h) is unpacked into a folder of our own first, which goes with the source.
  * The work is done on the loop's threads.  Errors name the file: unreadable, a device, a link that
  * leads out, changed while it was read.  Contents are compressed once, when the first host asks
  * for them, and sent to all (pack.h); that reads the file again and refuses another digest.

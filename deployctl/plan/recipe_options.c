@@ -21,7 +21,7 @@ static const struct opt deploy_rows[] = {
     { .key = "path", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, path), .example = "/srv/web",
       .help = "Folder on the hosts that holds releases/ and current; the default is /srv/APP." },
     { .key = "source", .type = OPT_TEXT, OPT_FIELD(struct recipe_deploy, source), .example = "./build",
-      .help = "Folder that is released when the command names none; relative to this file." },
+      .help = "Folder, or .tar, .tar.gz, .tar.zst, that is released when the command names none; relative to this file." },
     { .key = "service", .type = OPT_NAMES, OPT_FIELD(struct recipe_deploy, services), .example = "web",
       .help = "Services of the hosts' supervisors that run from this folder; a host switches them in the order of its "
               "supervisor (requires, after), and back in the reverse one. Empty for static files: then the "
