@@ -271,16 +271,23 @@ void keeper_replace_changed(struct keeper *keeper, struct slot *slot, struct uni
         keeper->stop_round_due = true;
 }
 
+/* What its release says may have to be read first (release_config.h); until then nobody knows. */
+static bool is_known(const struct unit *unit)
+{
+    return spec_knows(unit->slot->spec, unit->body.release);
+}
+
 static bool is_outdated(const struct keeper *keeper, const struct unit *unit)
 {
     uint64_t planned = keeper_digest(keeper, unit);
 
-    return plan_digest_differs(unit->body.settings, planned) && unit->body.left != planned;
+    return is_known(unit) && plan_digest_differs(unit->body.settings, planned) &&
+           unit->body.left != planned;
 }
 
 bool keeper_runs_outdated(const struct keeper *keeper, const struct unit *unit)
 {
-    return !unit->slot->removed && keeper_pid(keeper, unit) > 0 &&
+    return !unit->slot->removed && keeper_pid(keeper, unit) > 0 && is_known(unit) &&
            plan_digest_differs(unit->body.settings, keeper_digest(keeper, unit));
 }
 

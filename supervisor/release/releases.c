@@ -152,6 +152,19 @@ static void drafts_done(struct drafts *drafts)
     free(drafts->index);
 }
 
+/* Of the release that takes longest, of those that may run. */
+static int64_t longest(const struct spec_service *spec)
+{
+    int64_t most = spec->set->ready_timeout_ms + spec->set->stopwaitsecs_ms;
+
+    for (size_t i = 0; i < spec->nvariants; i++) {
+        const struct spec_settings *set = spec->variants[i].set;
+        if (set->ready_timeout_ms + set->stopwaitsecs_ms > most)
+            most = set->ready_timeout_ms + set->stopwaitsecs_ms;
+    }
+    return most;
+}
+
 static bool add_service(struct draft *draft, const struct spec_service *spec, size_t at,
                         const struct releases_service *service)
 {
@@ -166,7 +179,7 @@ static bool add_service(struct draft *draft, const struct spec_service *spec, si
         .service = at,
         .instances = service->instances,
         .number = spec->set->numprocs_start,
-        .timeout_ms = spec->set->ready_timeout_ms + spec->set->stopwaitsecs_ms,
+        .timeout_ms = longest(spec),
         .owner = service->owner,
         .refused = geteuid() == 0 && !spec->user,
     };

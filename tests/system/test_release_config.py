@@ -425,3 +425,20 @@ def test_check_tries_a_release(host):
     os.makedirs(site.file(THREE))
     none = run("check", "-c", config, "--release", site.file(THREE), code=1)
     assert "release_config: " in none.stdout and "cannot be read" in none.stdout
+
+
+def test_everything_is_killed(host):
+    """Guardian and core at once: who runs goes on, as many as the release says, with its settings."""
+    site = Site(host).add(ONE, service("red", 2)).add(TWO, service("blue", 3)).start()
+    site.order("switch", ONE)
+    site.order("switch", TWO)
+    before = site.check(TWO, "blue", 3)
+    core, guardian = site.supervisor.core_pid, site.supervisor.pid
+    os.kill(core, signal.SIGSTOP)  # so that none takes over from the other
+    os.kill(guardian, signal.SIGKILL)
+    os.kill(core, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{core}"), "the end of the core")
+    site.supervisor.start()
+    assert site.check(TWO, "blue", 3) == before
+    assert site.order("rollback")["pinned"] == ONE
+    site.check(ONE, "red", 2)
