@@ -14,6 +14,7 @@
 enum {
     PREFIX_BYTES = MANIFEST_PREFIX_DIGITS / 2,
     COPIES_BEGIN = 64,
+    HEAD_BYTES = 4,
     PROGRAM_SLACK = 64 * 1024, /* of its numbers, beside as many bytes as the content has */
 };
 
@@ -135,7 +136,6 @@ static int begin_content(struct stage *stage, uint32_t index, bool program, stru
     stage->reader = (struct delta_reader){ 0 };
     stage->got = 0;
     digest_begin(stage->digest);
-    unsqueeze_begin(stage->unsqueeze, program ? 2 * entry->size + PROGRAM_SLACK : entry->size);
     return 0;
 }
 
@@ -164,6 +164,66 @@ static bool expected(const struct stage *stage, uint32_t index, bool program)
            stage->content[index] == STAGE_MISSING;
 }
 
+static int begin_alone(struct stage *stage, uint32_t index, bool program, struct err *err)
+{
+    uint64_t size = stage->manifest.entries[index].size;
+    unsqueeze_begin(stage->unsqueeze, program ? 2 * size + PROGRAM_SLACK : size);
+    return begin_content(stage, index, program, err);
+}
+
+/* --- joined -------------------------------------------------------------------------------------
+ */
+
+static int begin_joined(struct stage *stage, struct err *err)
+{
+    stage->nhead = 0;
+    if (!expected(stage, stage->head, false))
+        return err_set(err, ERR_PROTOCOL, "content %u was not asked for now",
+                       (unsigned)stage->head);
+    return begin_content(stage, stage->head, false, err);
+}
+
+/* A piece of the stream: entry, content, entry, content... */
+static int read_joined(void *context, const void *data, size_t len, struct err *err)
+{
+    struct stage *stage = context;
+    const unsigned char *at = data, *end = at + len;
+    int rc = 0;
+    while (rc == 0 && at < end) {
+        if (stage->file < 0) {
+            stage->head = stage->head << 8 | *at++;
+            rc = ++stage->nhead < HEAD_BYTES ? 0 : begin_joined(stage, err);
+        }
+        if (rc < 0 || stage->file < 0)
+            continue;
+        uint64_t left = stage->manifest.entries[stage->receiving].size - stage->got;
+        size_t n = left < (uint64_t)(end - at) ? (size_t)left : (size_t)(end - at);
+        rc = n > 0 ? write_piece(stage, at, n, err) : 0;
+        at += n;
+        if (rc == 0 && left == n)
+            rc = end_content(stage, true, err);
+    }
+    return rc;
+}
+
+static int receive_joined(struct stage *stage, const char *data, size_t len, bool last,
+                          struct err *err)
+{
+    bool ended = false;
+    if (!stage->joined && stage->file >= 0)
+        return err_set(err, ERR_PROTOCOL, "joined contents in the middle of another");
+    if (!stage->joined) {
+        unsqueeze_begin(stage->unsqueeze, stage->missing_bytes + HEAD_BYTES * stage->nmissing);
+        stage->joined = true;
+        stage->head = stage->nhead = 0;
+    }
+    int rc = unsqueeze_add(stage->unsqueeze, data, len, read_joined, stage, &ended, err);
+    if (rc == 0 && last && (!ended || stage->file >= 0 || stage->nhead > 0))
+        rc = err_set(err, ERR_CORRUPT, "joined contents end too early");
+    stage->joined = !last;
+    return rc;
+}
+
 static int receive(struct stage *stage, const char *payload, size_t len, struct err *err)
 {
     const unsigned char *h = (const unsigned char *)payload;
@@ -171,9 +231,12 @@ static int receive(struct stage *stage, const char *payload, size_t len, struct 
         return err_set(err, ERR_PROTOCOL, "a data frame of %zu bytes", len);
     uint32_t index = (uint32_t)h[0] << 24 | (uint32_t)h[1] << 16 | (uint32_t)h[2] << 8 | h[3];
     bool last = (h[4] & PROTO_LAST) != 0, program = (h[4] & PROTO_PROGRAM) != 0, ended = false;
-    if (!expected(stage, index, program))
+    if ((h[4] & PROTO_JOINED) != 0)
+        return receive_joined(stage, payload + PROTO_DATA_HEADER, len - PROTO_DATA_HEADER, last,
+                              err);
+    if (stage->joined || !expected(stage, index, program))
         return err_set(err, ERR_PROTOCOL, "content %u was not asked for now", (unsigned)index);
-    int rc = stage->file < 0 ? begin_content(stage, index, program, err) : 0;
+    int rc = stage->file < 0 ? begin_alone(stage, index, program, err) : 0;
     if (rc == 0)
         rc = unsqueeze_add(stage->unsqueeze, payload + PROTO_DATA_HEADER, len - PROTO_DATA_HEADER,
                            program ? read_program : write_piece, stage, &ended, err);

@@ -67,6 +67,7 @@ static void begun(struct act *act, int rc, const struct err *err)
         for (size_t i = 0; i < stage->nmissing; i++)
             json_array_append_new(missing, json_integer(stage->missing[i]));
         json_object_set(answer, "missing", missing);
+        jsonx_set_bool(answer, "joined", true);
         jsonx_set_int(answer, "reserved", (int64_t)stage->missing_bytes);
         jsonx_set_int(answer, "reused", (int64_t)stage->reused);
         jsonx_set_int(answer, "damaged", (int64_t)stage->damaged);

@@ -81,6 +81,9 @@ struct stage {
     uint32_t receiving; /* whose content it is */
     uint64_t got;       /* bytes of it */
     bool program;       /* it comes as one */
+    bool joined;        /* contents come as one stream, */
+    uint32_t head;      /* before each its entry: */
+    unsigned nhead;     /* bytes of it that are there */
     struct delta_reader reader;
     struct bases *bases;       /* NULL = none */
     bool bases_busy;           /* a thread works on them */

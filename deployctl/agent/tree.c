@@ -24,6 +24,7 @@ enum {
 void tree_init(struct tree *tree, int fd)
 {
     tree->fd = fd;
+    tree->no_clones = false;
     tree->parent = -1;
     tree->parent_path[0] = '\0';
 }
@@ -179,9 +180,22 @@ static bool may_link(const struct stat *st, uint32_t mode)
     return st->st_uid == geteuid() && (st->st_mode & 0222) == 0 && (st->st_mode & 07777) == mode;
 }
 
+static bool link_to(struct tree *tree, const char *path, int from)
+{
+    char self[64];
+    const char *name;
+    int parent = tree_parent(tree, path, &name, NULL);
+    snprintf(self, sizeof self, "/proc/self/fd/%d", from);
+    return parent >= 0 && linkat(AT_FDCWD, self, parent, name, AT_SYMLINK_FOLLOW) == 0;
+}
+
 static int fill(struct tree *tree, const char *path, int from, const struct stat *st, uint32_t mode,
                 bool linkable, enum tree_way *ret_way, struct err *err)
 {
+    linkable = linkable && may_link(st, mode);
+    *ret_way = TREE_LINKED;
+    if (linkable && tree->no_clones && link_to(tree, path, from))
+        return 0;
     AUTO_CLOSE int to = tree_create(tree, path, 0, err);
     if (to < 0)
         return to;
@@ -189,20 +203,15 @@ static int fill(struct tree *tree, const char *path, int from, const struct stat
     if (st->st_size == 0 || ioctl(to, FICLONE, from) == 0)
         return fchmod(to, (mode_t)mode) < 0 ? err_sys(err, errno, "setting the mode of %s", path)
                                             : 0;
-    if (linkable && may_link(st, mode)) {
-        char self[64];
-        const char *name;
-        int parent = tree_parent(tree, path, &name, err);
-        snprintf(self, sizeof self, "/proc/self/fd/%d", from);
-        if (parent >= 0 && unlinkat(parent, name, 0) == 0 &&
-            linkat(AT_FDCWD, self, parent, name, AT_SYMLINK_FOLLOW) == 0) {
-            *ret_way = TREE_LINKED;
-            return 0;
-        }
+    if (linkable && !tree->no_clones) {
+        tree->no_clones = true; /* the next one is linked at once */
+        if (tree_remove(tree, path, err) < 0)
+            return err->code;
         auto_close_(&to);
         to = -1;
-        if (parent >= 0)
-            unlinkat(parent, name, 0);
+        *ret_way = TREE_LINKED;
+        if (link_to(tree, path, from))
+            return 0;
         if ((to = tree_create(tree, path, 0, err)) < 0) /* too many links: a copy, then */
             return to;
     }
@@ -228,11 +237,15 @@ int tree_place(struct tree *tree, const char *path, int from_fd, const char *fro
         return rc;
     const char *name;
     uint64_t bytes = 0;
-    int parent = tree_parent(tree, path, &name, err);
-    AUTO_CLOSE int back = parent < 0 ? -1 : openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (back < 0) /* a mode without read for us, as with modes = keep: read it before it is set */
-        return err_sys(err, errno, "reading back %s", path);
-    rc = digest_of_fd(digest, back, ret_digest, &bytes, err);
+    AUTO_CLOSE int back = -1;
+    if (*ret_way != TREE_LINKED) { /* a link is the very file that is open */
+        int parent = tree_parent(tree, path, &name, err);
+        back = parent < 0 ? -1 : openat(parent, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (back <
+            0) /* a mode without read for us, as with modes = keep: read it before it is set */
+            return err_sys(err, errno, "reading back %s", path);
+    }
+    rc = digest_of_fd(digest, back < 0 ? from : back, ret_digest, &bytes, err);
     if (rc == 0 && bytes != size)
         rc = err_set(err, ERR_NOT_FOUND, "%s changed while it was copied", from_path);
     return rc;

@@ -17,6 +17,7 @@ struct tree {
     int fd;     /* of the folder; owned */
     int parent; /* of the folder opened last; owned, -1 = none */
     char parent_path[MANIFEST_PATH_MAX + 1];
+    bool no_clones; /* FICLONE was refused: files here have links instead, where they may */
 };
 
 void tree_init(struct tree *tree, int fd); /* takes over fd */

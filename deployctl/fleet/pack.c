@@ -29,6 +29,7 @@ struct pack_writer {
     struct buf out;
     bool spilling; /* the mutex is held, bytes go to the file */
     uint64_t offset, written;
+    char chunk[CHUNK]; /* of a file */
 };
 
 struct pack *pack_new(struct err *err)
@@ -184,14 +185,11 @@ int pack_end(struct pack_writer *writer, struct pack_item *ret, struct err *err)
 static int squeeze_file(struct pack_writer *writer, int fd, const struct manifest_entry *entry,
                         struct digest *digest, struct err *err)
 {
-    AUTO_FREE char *chunk = malloc(CHUNK);
     unsigned char found[MANIFEST_DIGEST_BYTES];
     uint64_t total = 0;
-    if (!chunk)
-        return err_set(err, ERR_MEMORY, "no memory to compress %s", entry->path);
     digest_begin(digest);
     for (;;) {
-        ssize_t n = read(fd, chunk, CHUNK);
+        ssize_t n = read(fd, writer->chunk, CHUNK);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -201,8 +199,8 @@ static int squeeze_file(struct pack_writer *writer, int fd, const struct manifes
             return 1;
         if (n == 0)
             break;
-        digest_add(digest, chunk, (size_t)n);
-        int rc = pack_put(writer, chunk, (size_t)n, err);
+        digest_add(digest, writer->chunk, (size_t)n);
+        int rc = pack_put(writer, writer->chunk, (size_t)n, err);
         if (rc < 0)
             return rc;
     }
@@ -210,25 +208,32 @@ static int squeeze_file(struct pack_writer *writer, int fd, const struct manifes
     return rc < 0 ? rc : total != entry->size || memcmp(found, entry->digest, sizeof found) != 0;
 }
 
-int pack_make(struct pack *pack, int dirfd, const struct manifest_entry *entry,
-              struct pack_item *ret, struct err *err)
+int pack_file(struct pack_writer *writer, int dirfd, const struct manifest_entry *entry,
+              struct digest *digest, struct err *err)
 {
-    *ret = (struct pack_item){ 0 };
     AUTO_CLOSE int fd = openat(dirfd, entry->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_sys(err, errno, "opening %s", entry->path);
-    struct digest *digest = digest_new(err);
-    struct pack_writer *writer = digest ? pack_begin(pack, entry->path, err) : NULL;
-    int rc = writer ? squeeze_file(writer, fd, entry, digest, err) : ERR_MEMORY;
-    if (rc == 0)
-        rc = pack_end(writer, ret, err);
-    pack_drop(writer);
-    digest_free(digest);
+    int rc = squeeze_file(writer, fd, entry, digest, err);
     if (rc > 0)
         return err_set(err, ERR_STATE,
                        "%s changed while it was being released; release a folder that nothing "
                        "writes to",
                        entry->path);
+    return rc;
+}
+
+int pack_make(struct pack *pack, int dirfd, const struct manifest_entry *entry,
+              struct pack_item *ret, struct err *err)
+{
+    *ret = (struct pack_item){ 0 };
+    struct digest *digest = digest_new(err);
+    struct pack_writer *writer = digest ? pack_begin(pack, entry->path, err) : NULL;
+    int rc = writer ? pack_file(writer, dirfd, entry, digest, err) : ERR_MEMORY;
+    if (rc == 0)
+        rc = pack_end(writer, ret, err);
+    pack_drop(writer);
+    digest_free(digest);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/auto.h"
+#include "deployctl/fleet/bundle.h"
 #include "deployctl/fleet/deltas.h"
 #include "deployctl/fleet/pack.h"
 #include "deployctl/fleet/scan.h"
@@ -43,6 +44,8 @@ struct shared {
     struct manifest manifest;
     struct err_list secrets;
     struct pack *pack;
+    struct bundle *bundles[SOURCE_BUNDLES_MAX]; /* owned; contents behind those of the entries */
+    size_t nbundles;
     atomic_size_t next; /* entry to hash */
     atomic_bool stop;
     char digest[MANIFEST_HEX_MAX];
@@ -84,6 +87,8 @@ static void shared_drop(struct shared *shared)
     err_list_done(&shared->secrets);
     buf_done(&shared->packed);
     pack_free(shared->pack);
+    for (size_t i = 0; i < shared->nbundles; i++)
+        free(shared->bundles[i]);
     if (shared->dirfd >= 0)
         close(shared->dirfd);
     if (shared->archive >= 0)
@@ -305,8 +310,13 @@ static void pack_work(void *context)
 {
     struct job *job = context;
     struct shared *shared = job->shared;
-    pack_make(shared->pack, shared->dirfd, &shared->manifest.entries[job->entry], &job->item,
-              &job->err);
+    const struct manifest *manifest = &shared->manifest;
+    if (job->entry < manifest->count)
+        pack_make(shared->pack, shared->dirfd, &manifest->entries[job->entry], &job->item,
+                  &job->err);
+    else
+        bundle_make(shared->bundles[job->entry - manifest->count], shared->pack, shared->dirfd,
+                    manifest, &job->item, &job->err);
     digest_thread_end();
 }
 
@@ -345,7 +355,8 @@ static void scan_done(void *context)
     struct err err = job->err;
     unlink_job(job);
     if (err.code == ERR_NONE) {
-        source->contents = calloc(source->shared->manifest.count, sizeof *source->contents);
+        source->contents =
+            calloc(source->shared->manifest.count + SOURCE_BUNDLES_MAX, sizeof *source->contents);
         if (!source->contents)
             err_set(&err, ERR_MEMORY, "no memory for the list of files");
     }
@@ -396,7 +407,8 @@ void source_free(struct source *source)
         source->waiters = waiter->next;
         free(waiter);
     }
-    for (size_t i = 0; source->contents && source->shared && i < source->shared->manifest.count;
+    for (size_t i = 0; source->contents && source->shared &&
+                       i < source->shared->manifest.count + source->shared->nbundles;
          i++)
         pack_item_done(&source->contents[i].item);
     free(source->contents);
@@ -466,6 +478,31 @@ static int wait_for(struct source *source, size_t entry, void (*fn)(void *contex
     *waiter = (struct waiter){ source->waiters, entry, fn, context };
     source->waiters = waiter;
     return 0;
+}
+
+int64_t source_bundle(struct source *source, const size_t *entries, size_t count)
+{
+    struct shared *shared = source->shared;
+    size_t i = 0;
+    while (i < shared->nbundles && !bundle_is(shared->bundles[i], entries, count))
+        i++;
+    if (i == SOURCE_BUNDLES_MAX)
+        return -1;
+    if (i == shared->nbundles) {
+        shared->bundles[i] = bundle_new(&shared->manifest, entries, count);
+        if (!shared->bundles[i])
+            return -1;
+        shared->nbundles++;
+    }
+    return (int64_t)(shared->manifest.count + i);
+}
+
+uint64_t source_bytes(const struct source *source, size_t entry)
+{
+    const struct shared *shared = source->shared;
+    size_t count = shared->manifest.count;
+    return entry < count ? shared->manifest.entries[entry].size
+                         : shared->bundles[entry - count]->bytes;
 }
 
 int source_want(struct source *source, size_t entry, void (*fn)(void *context), void *context,

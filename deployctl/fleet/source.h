@@ -18,6 +18,7 @@
 #include "io/loop.h"
 
 enum {
+    SOURCE_BUNDLES_MAX = 1024,
     SOURCE_IGNORE_MAX = 1024 * 1024, /* bytes of .deployignore */
 };
 
@@ -41,6 +42,11 @@ const char *source_digest(const struct source *source); /* hex */
 const struct buf *source_packed(const struct source *source);
 /* Names of files that look like secrets. */
 const struct err_list *source_warnings(const struct source *source);
+
+/* These entries' contents as one (bundle.h): what to ask for in the place of an entry below;
+ * negative: there are too many different ones, or no memory. */
+int64_t source_bundle(struct source *source, const size_t *entries, size_t count);
+uint64_t source_bytes(const struct source *source, size_t entry); /* before compression */
 
 /* Asks for the compressed content of an entry.  1: it is ready; 0: it is being made, `fn` will be
  * called from the loop for each context that asked (ask again then); negative: it failed. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deployctl/fleet/bundle.h"
 #include "deployctl/fleet/deltas.h"
 #include "deployctl/wire/proto.h"
 #include "io/jsonx.h"
@@ -14,7 +15,7 @@ struct ticket {
 };
 /* A content to send. */
 struct item {
-    size_t entry;
+    size_t entry;        /* or a bundle of the source, which is counted behind the entries */
     struct delta *delta; /* as a program; NULL = whole */
 };
 struct upload {
@@ -226,7 +227,7 @@ static void make_others(struct upload *u)
 static void next_item(struct upload *u)
 {
     const struct item *item = &u->items[u->at++];
-    uint64_t size = source_manifest(u->source)->entries[item->entry].size;
+    uint64_t size = source_bytes(u->source, item->entry);
     u->result.bytes += item->delta ? deltas_fresh_bytes(item->delta) : size;
     u->done += size;
     u->offset = 0;
@@ -256,9 +257,11 @@ static bool send_piece(struct upload *u)
         fail_soon(u, &err);
         return false;
     }
+    bool joined = item->entry >= source_manifest(u->source)->count;
     for (int i = 0; i < 4; i++)
-        frame[i] = (unsigned char)(item->entry >> (24 - 8 * i));
-    frame[4] = (unsigned char)((last ? PROTO_LAST : 0) | (item->delta ? PROTO_PROGRAM : 0));
+        frame[i] = joined ? 0 : (unsigned char)(item->entry >> (24 - 8 * i));
+    frame[4] = (unsigned char)((last ? PROTO_LAST : 0) | (item->delta ? PROTO_PROGRAM : 0) |
+                               (joined ? PROTO_JOINED : 0));
     if (!session_send(u->session, FRAME_DATA, frame, PROTO_DATA_HEADER + len))
         return false;
     u->offset += len;
@@ -330,6 +333,46 @@ static int compare_items(const void *a, const void *b)
     return order ? order : (x->entry > y->entry) - (x->entry < y->entry);
 }
 
+/* Small contents that were gathered, in the place of their items: as one, or each alone. */
+static void put_gathered(struct upload *u, const size_t *entries, size_t count)
+{
+    int64_t bundle = count > 1 ? source_bundle(u->source, entries, count) : -1;
+    if (bundle >= 0)
+        u->items[u->nitems++] = (struct item){ .entry = (size_t)bundle };
+    for (size_t i = 0; bundle < 0 && i < count; i++)
+        u->items[u->nitems++] = (struct item){ .entry = entries[i] };
+}
+
+/* Joins what is small.  Nothing is written before it was read: there is never more than there was.
+ */
+static void join_items(struct upload *u)
+{
+    size_t count = u->nitems, gathered = 0;
+    uint64_t bytes = 0;
+    size_t *entries = calloc(count + 1, sizeof *entries);
+    if (!entries)
+        return;
+    u->nitems = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct item item = u->items[i];
+        uint64_t size = source_bytes(u->source, item.entry);
+        if (item.delta || size > BUNDLE_CONTENT_MAX) {
+            put_gathered(u, entries, gathered); /* keeps the order */
+            gathered = bytes = 0;
+            u->items[u->nitems++] = item;
+            continue;
+        }
+        entries[gathered++] = item.entry;
+        bytes += size;
+        if (bytes >= BUNDLE_BYTES || gathered == BUNDLE_COUNT_MAX) {
+            put_gathered(u, entries, gathered);
+            gathered = bytes = 0;
+        }
+    }
+    put_gathered(u, entries, gathered);
+    free(entries);
+}
+
 static int read_missing(struct upload *u, const json_t *answer, struct err *err)
 {
     const json_t *list = json_object_get(answer, "missing"),
@@ -349,6 +392,8 @@ static int read_missing(struct upload *u, const json_t *answer, struct err *err)
     }
     qsort(u->items, u->nitems, sizeof *u->items, compare_items);
     u->result.contents = u->nitems;
+    if (jsonx_bool(answer, "joined", false))
+        join_items(u);
     return 0;
 }
 
@@ -438,7 +483,7 @@ void upload_progress(const struct upload *u, uint64_t *ret_done, uint64_t *ret_t
         const struct item *item = &u->items[u->at];
         uint64_t packed = item->delta ? deltas_packed_bytes(item->delta)
                                       : source_packed_bytes(u->source, item->entry);
-        uint64_t size = source_manifest(u->source)->entries[item->entry].size;
+        uint64_t size = source_bytes(u->source, item->entry);
         if (packed > 0)
             *ret_done += (uint64_t)((double)size * (double)u->offset / (double)packed);
     }

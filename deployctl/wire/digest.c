@@ -91,6 +91,8 @@ int digest_of_fd(struct digest *digest, int fd, unsigned char ret[static MANIFES
             break;
         digest_add(digest, chunk, (size_t)n);
         at += (uint64_t)n;
+        if (n < READ_BYTES) /* of a regular file only the end is short */
+            break;
     }
     *ret_bytes = at;
     return digest_end(digest, ret, err);

@@ -75,7 +75,10 @@
  *           be sent meanwhile, programs not.
  * data      FRAME_DATA: 4-byte big-endian entry index, 1 byte flags (PROTO_LAST: last piece of this
  *           content; PROTO_PROGRAM: it is a program, plan/delta.h), then a piece of the zstd frame
- *           of the content or program.  Contents one after another.  A failure is told at `seal`.
+ *           of the content or program.  PROTO_JOINED, where the answer to `stage` has "joined":
+ *           true: the zstd frame has several whole contents, before each its entry index (4 bytes,
+ *           big-endian); the index of the data frame means nothing then, PROTO_LAST is the end of
+ *           the last of them.  Contents one after another.  A failure is told at `seal`.
  * seal*     {"id","token"} -> {"bytes_received","seconds"} when every content is verified, the tree
  *           is complete and durable, and renamed to releases/ID.  With programs also
  *           {"again": [entry index ...]}: these did not come out right (what they were made from
@@ -165,6 +168,7 @@ enum {
     PROTO_WATCH_MS = 5000,
     PROTO_LAST = 1, /* flags of a data frame */
     PROTO_PROGRAM = 2,
+    PROTO_JOINED = 4,
     PROTO_DATA_HEADER = 5,
 };
 

@@ -292,6 +292,86 @@ def test_contents_that_cheat(agent, app, trick, says):
     assert releases(app) == [] and leftovers(app) == []
 
 
+def joined(release, indices):
+    return b"".join(struct.pack(">I", i) + release.contents[i] for i in indices)
+
+
+JOINED, LAST = 4, 1
+
+
+@pytest.mark.parametrize("piece", [1, 7, 200000])
+def test_joined_contents_arrive_whole(agent, app, piece):
+    agent.hold()
+    release = Release(FIRST)
+    answer = agent.stage(release)
+    assert answer["joined"]
+    packed = squeeze(joined(release, answer["missing"]))
+    for at in range(0, len(packed), piece):
+        flags = JOINED | (LAST if at + piece >= len(packed) else 0)
+        agent.send("D", struct.pack(">IB", 0, flags) + packed[at:at + piece])
+    agent.ask("seal", id=release.id)
+    check_whole(app, release, FIRST)
+
+
+CHEATS = {
+    "in order": ([0, 1], None), "out of order": ([1, 0], None), "too few": ([0], "still missing"),
+    "twice": (b"\0\0\0\0right\0\0\0\0", "not asked for"), "unknown": ([0, 7], "not asked for"),
+    "wrong": (b"\0\0\0\0wrongx", "does not have the digest"),
+    "half": (b"\0\0\0\0rig", "end too early"), "half a head": (b"\0\0", "end too early"),
+    "bomb": (b"\0\0\0\0right" + b"\0" * 99999, "more bytes come out"),
+}
+
+
+@pytest.mark.parametrize("stream,says", CHEATS.values(), ids=CHEATS)
+def test_joined_contents_that_cheat(agent, app, stream, says):
+    agent.hold()
+    entries = {"a": b"right", "b": b"b"}
+    release = Release(entries)
+    agent.stage(release)
+    if isinstance(stream, list):
+        stream = b"".join(struct.pack(">I", i) + [b"right", b"b"][i % 2] for i in stream)
+    agent.send("D", struct.pack(">IB", 0, JOINED | LAST) + squeeze(stream))
+    if says is None:
+        agent.ask("seal", id=release.id)
+        check_whole(app, release, entries)
+        return
+    with pytest.raises(Refused, match=says):
+        agent.ask("seal", id=release.id)
+    assert releases(app) == [] and leftovers(app) == []
+
+
+def test_another_content_inside_joined_ones_is_refused(agent, app):
+    agent.hold()
+    release = Release({"a": b"right", "b": b"b"})
+    agent.stage(release)
+    packed = squeeze(joined(release, [0]))
+    agent.send("D", struct.pack(">IB", 0, JOINED) + packed)
+    agent.content(1, b"b")
+    with pytest.raises(Refused, match="not asked for"):
+        agent.ask("seal", id=release.id)
+
+
+def test_a_record_behind_a_seal_needs_it(agent, app):
+    agent.hold()
+    release = Release({"a": b"right"})
+    agent.stage(release)
+    agent.content(0, b"wrong")
+    seal = agent.post("seal", id=release.id)
+    record = agent.post("record", record={"release": release.id}, sealed=release.id)
+    for number, kind in ((seal, "corrupt"), (record, "state")):
+        with pytest.raises(Refused) as refusal:
+            agent.wait(number)
+        assert refusal.value.kind == kind
+    assert not (app / ".deploy" / "rollout").exists()
+    agent.stage(release)
+    agent.content(0, b"right")
+    seal = agent.post("seal", id=release.id)
+    record = agent.post("record", record={"release": release.id}, sealed=release.id)
+    agent.wait(seal)
+    agent.wait(record)
+    assert (app / ".deploy" / "rollout").exists()
+
+
 class Forged(Release):
     """A manifest made of these very lines."""
 
