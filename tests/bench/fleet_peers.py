@@ -37,7 +37,8 @@ class Way:
         script = self.bed.path(f"{self.name.replace(' ', '-')}.sh")
         with open(script, "w") as file:
             file.write(f'S="ssh -F {config or self.config}"\nh=$1\n{command}\n')
-        return ["sh", "-ec", f"{before}\nxargs -P {AT_ONCE} -I@ sh -e {script} @ "
+        # A session each, as deployctl's ssh has: the kernel shares processors between sessions.
+        return ["sh", "-ec", f"{before}\nxargs -P {AT_ONCE} -I@ setsid sh -e {script} @ "
                              f"<{self.bed.path('hosts.txt')}"]
 
     def floor(self, config=None):
