@@ -263,7 +263,7 @@ bench: all $(B)/tests/bench/bench_logger $(B)/tests/bench/limit
 	$(if $(PEERS),@tools/deps $(PACKAGES_PEERS))
 	B=$(abspath $(B)) tests/bench/run
 
-## bench-fleet   deployctl against ssh itself and what others do, HOSTS=3,10,30 ROUNDS=5 PARTS='ways kept far many'; PEERS=1 as above
+## bench-fleet   deployctl against ssh itself and what others do, HOSTS=3,10,30 ROUNDS=5 PARTS=ways (jump: HOSTS=100); PEERS=1 as above
 .PHONY: bench-fleet
 HOSTS ?= 3,10,30
 ROUNDS ?= 5
