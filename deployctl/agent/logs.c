@@ -154,17 +154,18 @@ void logs_verb(struct act *act)
 {
     struct talk *talk = act->talk;
     struct err err = { 0 };
+    struct logs *logs = NULL;
     json_t *names = json_object_get(act->request, "names");
     if (talk->logs != NULL)
         err_set(&err, ERR_STATE, "logs are followed by this connection already");
     else if (!json_is_array(names) || json_array_size(names) == 0)
         err_set(&err, ERR_PROTOCOL, "\"names\" must be the names of services");
-    else if (make(act, names) == NULL)
+    else if ((logs = make(act, names)) == NULL)
         err_set(&err, ERR_MEMORY, "no memory for logs");
-    if (err.code != ERR_NONE) {
+    if (logs == NULL) {
         act_fail(act, &err, NULL);
         return;
     }
     act_ok(act, NULL);
-    ask(talk->logs);
+    ask(logs);
 }
