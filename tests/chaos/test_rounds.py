@@ -112,6 +112,7 @@ FOUND = (
     ("hooks", "core", "clone", "ENOMEM"),              # running, without a process
     ("hooks", "core", "clone3", "ENOMEM"),
     ("restart", "core", "malloc", "ENOMEM"),           # events without words
+    ("new_core", "core", "malloc", "ENOMEM"),          # one that lived was started beside itself
     ("scale", "core", "sendmsg", "kill"),              # half a pipe: output that nobody reads
     ("scale", "core", "sendmsg", "ENOBUFS"),
 )
