@@ -508,24 +508,13 @@ static int make_parts(struct run *run, struct err *err)
     return make_releases(run, err);
 }
 
-/* Of a ledger that was lost only the processes themselves tell. */
-static void take_up_lost(struct run *run)
-{
-    struct core *core = &run->core;
-    size_t found = keeper_rebuild(core->keeper);
-
-    core->ledger.header->rebuilt = 0;
-    log_error("the ledger was lost; processes were found again by their environment", NULL);
-    events_publish(core->events, "ledger-rebuilt", json_pack("{s:I}", "found", (json_int_t)found));
-    run->adopted |= found > 0;
-}
-
 /* In this order: what lives is known before anything is decided, and decided before anything
  * starts. */
 static int take_up(struct run *run, struct err *err)
 {
     struct core *core = &run->core;
     struct err_list problems;
+    size_t found = 0;
 
     int rc = keeper_adopt(core->keeper, err);
     if (rc != 0)
@@ -545,8 +534,10 @@ static int take_up(struct run *run, struct err *err)
         rc = configure_releases(run, err);
     if (rc != 0)
         return rc;
-    if (core->ledger.header->rebuilt)
-        take_up_lost(run);
+    rc = core->ledger.header->rebuilt ? keeper_rebuild(core->keeper, &found, err) : 0;
+    if (rc != 0)
+        return rc;
+    run->adopted |= found > 0;
     troubles_look(core);   /* what the core before us did not tell */
     outputs_release(core); /* what the logger freed while no core lived */
     core->keeper->outputs_closing = true;
@@ -612,8 +603,10 @@ static int load(struct run *run)
     if (rc == 0)
         return 0;
     fprintf(stderr, "supervisor: %s\n", err.text);
+    if (!first)
+        return 1;
     core_drop(core, "plan"); /* so that the guardian knows that nothing could be started */
-    return first ? CORE_CONFIG_ERROR : 1;
+    return CORE_CONFIG_ERROR;
 }
 
 static void announce(struct run *run)

@@ -114,8 +114,9 @@ int keeper_adopt(struct keeper *keeper, struct err *err);
 void keeper_tell_releases(struct keeper *keeper);
 void keeper_resume(struct keeper *keeper);
 void keeper_autostart(struct keeper *keeper);
-/* The ledger was lost: finds processes by their environment. */
-size_t keeper_rebuild(struct keeper *keeper);
+/* The ledger was lost: finds processes by their environment.  It fails when that may go better a
+ * moment later: whoever is not found is started again. */
+int keeper_rebuild(struct keeper *keeper, size_t *ret_found, struct err *err);
 
 void keeper_order(struct keeper *keeper, struct unit *unit, enum lifecycle_event event,
                   const char *reason);

@@ -5,6 +5,7 @@
  */
 #include "supervisor/core/keeper.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "base/auto.h"
 #include "base/log.h"
+#include "supervisor/core/events.h"
 #include "supervisor/core/jobs.h"
 #include "supervisor/core/keeper_notify.h"
 #include "supervisor/host/leftovers.h"
@@ -330,20 +332,31 @@ static void rebuild_one(void *context, pid_t pid, const char *name, unsigned gen
     rebuild->found++;
 }
 
-size_t keeper_rebuild(struct keeper *keeper)
+static bool may_pass(const struct err *err)
 {
-    const struct ledger_header *header = keeper->core->ledger.header;
+    return err->code == ERR_MEMORY || err->sys == ENOMEM || err->sys == EMFILE ||
+           err->sys == ENFILE;
+}
+
+int keeper_rebuild(struct keeper *keeper, size_t *ret_found, struct err *err)
+{
+    struct ledger_header *header = keeper->core->ledger.header;
     struct rebuild rebuild = { .keeper = keeper };
-    struct err err = { 0 };
     struct leftovers *look = leftovers_look(
         (pid_t)header->guardian_pid, header->run,
-        header->guardian_restarts > 0 ? LEFTOVERS_EVERYWHERE : LEFTOVERS_TREE, NULL, NULL, &err);
+        header->guardian_restarts > 0 ? LEFTOVERS_EVERYWHERE : LEFTOVERS_TREE, NULL, NULL, err);
 
-    if (!look) {
-        log_error("cannot look for processes after the ledger was lost", "error", err.text, NULL);
-        return 0;
-    }
-    leftovers_each(look, rebuild_one, &rebuild);
+    if (!look && may_pass(err))
+        return err_wrap(err, "looking for processes after the ledger was lost");
+    if (!look)
+        log_error("cannot look for processes after the ledger was lost", "error", err->text, NULL);
+    if (look)
+        leftovers_each(look, rebuild_one, &rebuild);
     leftovers_free(look);
-    return rebuild.found;
+    header->rebuilt = 0;
+    log_error("the ledger was lost; processes were found again by their environment", NULL);
+    events_publish(keeper->core->events, "ledger-rebuilt",
+                   json_pack("{s:I}", "found", (json_int_t)rebuild.found));
+    *ret_found = rebuild.found;
+    return 0;
 }

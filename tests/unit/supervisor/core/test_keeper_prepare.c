@@ -1,4 +1,5 @@
-/* Every allocation that a new plan needs is made to fail in turn: nothing changes, nothing leaks.
+/* Every allocation that a new plan needs is made to fail in turn: nothing changes, nothing leaks;
+ * and every one that a new core needs to adopt what runs: it knows all of it, or cannot start.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -183,10 +184,41 @@ static void nothing_changes_without_memory(void **state)
     tear_down(&rig);
 }
 
+/* A core that knows only a part would start the rest a second time. */
+static void all_or_nothing_is_adopted(void **state)
+{
+    const struct keeper_hands hands = { .changed = nothing, .removed = nothing };
+    struct rig rig;
+    struct err err = { 0 };
+    char text[256];
+    long n = 0;
+    int rc;
+    (void)state;
+
+    set_up(&rig);
+    struct keeper *before = rig.keeper;
+    do {
+        rig.keeper = rig.core.keeper = keeper_new(&rig.core, &hands, &err);
+        assert_non_null(rig.keeper); /* and left to the end of the process, as a core leaves it */
+        err.code = ERR_NONE;
+        left = n;
+        rc = keeper_adopt(rig.keeper, &err);
+        left = -1;
+        assert_int_equal(err.code, rc);
+        assert_true(rc == 0 || rc == ERR_MEMORY);
+    } while (rc != 0 && ++n < 1000);
+    assert_true(n > 5);
+    assert_string_equal(names(&rig, text), "a:0x a:1x a:2x b:0x ");
+    assert_int_equal(records(&rig), 4);
+    rig.keeper = before;
+    tear_down(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_changes_without_memory),
+        cmocka_unit_test(all_or_nothing_is_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
