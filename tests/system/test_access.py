@@ -34,22 +34,21 @@ class As:
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
                 connection = Connection(supervisor.socket)
-                with os.fdopen(ours[0]) as orders, os.fdopen(theirs[1], "w") as answers:
-                    os.close(ours[1]), os.close(theirs[0])
-                    for line in orders:
-                        method, params = json.loads(line)
-                        if method == "event":
-                            answer = connection.next_event()
-                        else:
-                            try:
-                                answer = {"ok": connection.call(method, **params)}
-                            except Failed as failed:
-                                answer = {"kind": failed.kind, "text": str(failed)}
-                        answers.write(json.dumps(answer) + "\n")
-                        answers.flush()
-            except BaseException as problem:
-                os.write(theirs[1], (json.dumps({"kind": repr(problem)}) + "\n").encode())
-            os._exit(0)
+                os.close(ours[1]), os.close(theirs[0])
+                for line in os.fdopen(ours[0], closefd=False):
+                    method, params = json.loads(line)
+                    if method == "event":
+                        answer = connection.next_event()
+                    else:
+                        try:
+                            answer = {"ok": connection.call(method, **params)}
+                        except Failed as failed:
+                            answer = {"kind": failed.kind, "text": str(failed)}
+                    os.write(theirs[1], json.dumps(answer).encode() + b"\n")
+            except BaseException as problem:  # as a connection that was not listened to
+                os.write(theirs[1], json.dumps({"kind": repr(problem)}).encode() + b"\n")
+            finally:
+                os._exit(0)
         os.close(ours[0]), os.close(theirs[1])
         self.orders, self.answers = os.fdopen(ours[1], "w"), os.fdopen(theirs[0])
 

@@ -241,6 +241,8 @@ def test_finds_the_socket_by_itself(open_folder):
     tmp_path = open_folder
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody who may not write to /run")
+    if os.stat("/run").st_mode & 0o002:
+        pytest.skip("NOT TESTED: here anybody may write to /run")
     config = tmp_path / "s.ini"
     config.write_text(f"[supervisor]\nlog_dir = {tmp_path}/log\nstate_dir = {tmp_path}/state\n"
                       f"[service:web]\n{SLEEPER}")
