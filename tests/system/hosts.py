@@ -103,6 +103,7 @@ class Host:
 
 class Fleet:
     """more: further sections of each host's supervisor; {root}, {user} and {name} are its own."""
+    services = "web"
 
     def __init__(self, count=3, more="", services="web", **how):
         self.services = services

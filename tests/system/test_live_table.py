@@ -82,9 +82,9 @@ class Live:
         return bool(text)
 
     def until(self, wanted):
-        """Some picture has this text."""
+        """Some picture has this text, however wide its columns are."""
         end = time.monotonic() + PATIENCE
-        while not any(wanted in line for line in self.screen.lines):
+        while not any(wanted in " ".join(line.split()) for line in self.screen.lines):
             assert time.monotonic() < end and self.read(), self.raw
 
     def resize(self, rows, columns):

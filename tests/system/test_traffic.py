@@ -71,11 +71,11 @@ class Farm(Fleet):
         try:
             for i in range(count):
                 self.hosts.append(Host(self.folder, f"h{i + 1}"))
+            self.change()
+            self.drain(drain)
         except BaseException:
             self.close()
             raise
-        self.change()
-        self.drain(drain)
 
     def at(self, name):
         return os.path.join(self.folder, name)
