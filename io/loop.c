@@ -37,6 +37,7 @@ struct loop_timer {
 };
 TAILQ_HEAD(timer_list, loop_timer);
 
+SLIST_HEAD(watch_list, loop_watch);
 struct loop {
     uv_loop_t uv;
     uv_prepare_t keep_alive; /* an active handle: without one uv_run() would return at once */
@@ -49,9 +50,9 @@ struct loop {
     uv_timer_t alarm;         /* for the first of heap */
     struct loop_timer **heap; /* armed ones; room for all there are, so that arming cannot fail */
     size_t nheap, ntimers, room;
-    SLIST_HEAD(, loop_watch) unset; /* the kernel does not know yet what is wanted of them */
-    struct loop_timer *set_again;   /* owned */
-    uint64_t turn, armed;           /* counts */
+    struct watch_list unset;      /* the kernel does not know yet what is wanted of them */
+    struct loop_timer *set_again; /* owned */
+    uint64_t turn, armed;         /* counts */
     bool stopped, ending, have_pool;
 };
 struct loop_watch {

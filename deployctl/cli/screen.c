@@ -208,7 +208,7 @@ static void put(struct line *line, const char *text)
 {
     while (*text && line->cells < line->room && line->len + 8 < sizeof line->text) {
         size_t len = 1;
-        while (((unsigned char)text[len] & 0xc0) == 0x80 && len < 4)
+        while (len < 4 && ((unsigned char)text[len] & 0xc0) == 0x80)
             len++;
         if (acts(text)) {
             line->text[line->len++] = '?';

@@ -31,7 +31,7 @@ static void print_warnings(const struct err_list *warnings)
 static int print_lines(const struct config *config)
 {
     print_warnings(&config->warnings);
-    if (config->errors.total == 0)
+    if (config->plan && config->errors.total == 0)
         printf("%zu service%s, no errors\n", config->plan->nservices,
                config->plan->nservices == 1 ? "" : "s");
     else

@@ -81,7 +81,7 @@ bool config_load_release(struct config *config, const char *folder, struct err *
     AUTO_FREE char *real = realpath(folder, NULL);
     AUTO_CLOSE int dirfd = real ? open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
-    if (dirfd < 0) {
+    if (!real || dirfd < 0) {
         err_sys(err, errno, "the release %s cannot be opened", folder);
         return false;
     }

@@ -44,7 +44,7 @@ static void wait_for_its_end(pid_t pid)
 static void its_children_are_not_our_own(void **unused)
 {
     (void)unused;
-    struct nursery nursery;
+    static struct nursery nursery; /* its thread never ends */
     struct birth first = { 0 }, second = { 0 };
     struct reaper_exit how = { 0 };
 
@@ -63,7 +63,7 @@ static void its_children_are_not_our_own(void **unused)
 static void orphans_are_our_own(void **unused)
 {
     (void)unused;
-    struct nursery nursery;
+    static struct nursery nursery; /* its thread never ends */
     struct birth birth = { .leaves_one = true };
     struct reaper_exit how = { 0 };
     siginfo_t info;
