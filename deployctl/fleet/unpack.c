@@ -289,6 +289,27 @@ static int read_zstd(struct unpacking *u, size_t have, struct err *err)
     return n < 0 ? (int)n : rc;
 }
 
+/* The first block of an archive names its format, or is the end already. */
+static bool looks_like_tar(const unsigned char *data, size_t len)
+{
+    static const char name[] = "ustar";
+    enum { NAME_AT = 257 };
+    if (len < TAR_BLOCK)
+        return false;
+    size_t zeros = 0;
+    while (zeros < TAR_BLOCK && data[zeros] == 0)
+        zeros++;
+    return zeros == TAR_BLOCK || memcmp(data + NAME_AT, name, strlen(name)) == 0;
+}
+
+static int read_tar(struct unpacking *u, size_t have, struct err *err)
+{
+    if (!looks_like_tar(u->in, have))
+        return err_set(err, ERR_INVALID,
+                       "is not a folder, and not an archive (.tar, .tar.gz, .tar.zst)");
+    return read_plain(u, have, err);
+}
+
 static int read_all(struct unpacking *u, struct err *err)
 {
     static const unsigned char gzip[] = { 0x1f, 0x8b }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd };
@@ -299,7 +320,7 @@ static int read_all(struct unpacking *u, struct err *err)
     int rc = have >= sizeof gzip && memcmp(u->in, gzip, sizeof gzip) == 0 ? read_gzip(u, have, err)
              : have >= sizeof zstd && memcmp(u->in, zstd, sizeof zstd) == 0
                  ? read_zstd(u, have, err)
-                 : read_plain(u, have, err);
+                 : read_tar(u, have, err);
     return rc < 0 ? rc : tar_finish(&u->tar, err);
 }
 

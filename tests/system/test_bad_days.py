@@ -361,7 +361,8 @@ def test_a_full_disk_while_staging(fleet, small_disk, what):
 
 
 def test_a_disk_that_fills_up_while_bytes_arrive(fleet, small_disk):
-    """The check before the first byte said yes; then somebody else took the room."""
+    """Somebody takes all the room that there is, after the check said yes.  What was reserved is not
+    among it; where it was let go of a moment too early no host switches."""
     before = fleet.one_release()
     host = small_disk("size=64m")
     fleet.put("big", os.urandom(40 << 20))
@@ -376,9 +377,15 @@ def test_a_disk_that_fills_up_while_bytes_arrive(fleet, small_disk):
         except OSError:
             pass
     code = story.end()
-    assert code == 4 and "No space left" in story.text, story.text
-    assert [h.state()["pinned"] for h in fleet.hosts] == [before] * 3
-    os.unlink(host.path("hog"))
+    pinned = {h.state()["pinned"] for h in fleet.hosts}
+    if code == 0:
+        assert len(pinned) == 1 and before not in pinned
+        os.unlink(host.path("hog"))
+        fleet.run("rollback", "--to", before)  # the disk goes, and with it what it has
+    else:
+        assert code == 4 and "No space left" in story.text, story.text
+        assert pinned == {before}
+        os.unlink(host.path("hog"))
     wait_for(lambda: not any(h.incoming() for h in fleet.hosts), "what was staged is removed")
 
 
