@@ -50,20 +50,19 @@ int space_check(struct stage *stage, const struct reuse *reuse, struct err *err)
     uint64_t keep = (uint64_t)fs.f_blocks * block / 100 * STAGE_RESERVE_PERCENT;
     if (need + keep > free_bytes) {
         char a[UNIT_TEXT_MAX], b[UNIT_TEXT_MAX], c[UNIT_TEXT_MAX];
-        return err_set(
-            err, ERR_LIMIT,
-            "%s needs %s in %s, where %s are free and %s (%d %%) are kept free; remove old "
-            "releases (deployctl prune) or make room",
-            stage->want.id, unit_size_text((int64_t)need, a), stage->host->path,
-            unit_size_text((int64_t)free_bytes, b), unit_size_text((int64_t)keep, c),
-            STAGE_RESERVE_PERCENT);
+        return err_set(err, ERR_LIMIT,
+                       "%s needs %s in %s, where %s are free and %s (%d %%) are kept free; make "
+                       "room, or lower keep_releases",
+                       stage->want.id, unit_size_text((int64_t)need, a), stage->host->path,
+                       unit_size_text((int64_t)free_bytes, b), unit_size_text((int64_t)keep, c),
+                       STAGE_RESERVE_PERCENT);
     }
     uint64_t inodes = stage->manifest.count + EXTRA_INODES;
     uint64_t keep_inodes = (uint64_t)fs.f_files / 100 * STAGE_RESERVE_PERCENT;
     if (fs.f_files > 0 && inodes + keep_inodes > fs.f_favail)
         return err_set(err, ERR_LIMIT,
                        "%s needs %llu inodes in %s, where %llu are free and %llu are kept free; "
-                       "remove old releases (deployctl prune)",
+                       "make room, or lower keep_releases",
                        stage->want.id, (unsigned long long)inodes, stage->host->path,
                        (unsigned long long)fs.f_favail, (unsigned long long)keep_inodes);
     return 0;
