@@ -89,7 +89,8 @@ bool config_load_release(struct config *config, const char *folder, struct err *
         own += plan->services[i].release && lies_in(real, plan->services[i].release);
     for (size_t i = 0; i < plan->nservices; i++) {
         const struct spec_service *service = &plan->services[i];
-        if (!service->release_config || (own && !lies_in(real, service->release)))
+        bool here = service->release && lies_in(real, service->release);
+        if (!service->release_config || (own && !here))
             continue;
         add_release(config, service, real, dirfd);
         count++;

@@ -290,13 +290,20 @@ int store_restore(int fd, int (*find)(void *context, int number), void *context,
     return read_inventory(fd, &finder, ret, err);
 }
 
-static void set_cloexec(const struct store *store, int flag)
+static int set_cloexec(const struct store *store, int flag)
 {
+    int rc = 0;
     for (size_t i = 0; i < store->count; i++)
-        fcntl(store->entries[i].fd, F_SETFD, flag);
+        if (fcntl(store->entries[i].fd, F_SETFD, flag) < 0)
+            rc = -errno;
+    return rc;
 }
 
-void store_pass_on(const struct store *store) { set_cloexec(store, 0); }
+int store_pass_on(const struct store *store, struct err *err)
+{
+    int rc = set_cloexec(store, 0);
+    return rc < 0 ? err_sys(err, -rc, "handing descriptors on") : 0;
+}
 
 int store_exec(const struct store *store, const char *path, char *const argv[], struct err *err)
 {
@@ -312,18 +319,21 @@ int store_exec(const struct store *store, const char *path, char *const argv[], 
         before = fcntl(STORE_INVENTORY_FD, F_DUPFD_CLOEXEC, STORE_INVENTORY_FD + 1);
         if (dup2(inventory, STORE_INVENTORY_FD) < 0)
             return err_sys(err, errno, "placing the inventory");
-    } else {
-        fcntl(inventory, F_SETFD, 0);
+    } else if (fcntl(inventory, F_SETFD, 0) < 0) {
+        return err_sys(err, errno, "handing the inventory on");
     }
-    store_pass_on(store);
-    execv(path, argv);
-    int why = errno;
+    /* What is not handed on would be closed by the exec. */
+    rc = store_pass_on(store, err);
+    if (rc == 0) {
+        execv(path, argv);
+        rc = err_sys(err, errno, "executing %s", path);
+    }
     set_cloexec(store, FD_CLOEXEC);
     if (before >= 0)
         dup3(before, STORE_INVENTORY_FD, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
     else if (inventory != STORE_INVENTORY_FD)
         close(STORE_INVENTORY_FD);
-    return err_sys(err, why, "executing %s", path);
+    return rc;
 }
 
 static int send_once(int channel, enum store_op op, const char *name, int fd)

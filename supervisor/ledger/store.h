@@ -67,7 +67,7 @@ int store_inherit(int fd, struct store *ret, struct err *err);
 int store_restore(int fd, int (*find)(void *context, int number), void *context, struct store *ret,
                   struct err *err);
 /* Clears close-on-exec of every entry, for an exec that hands all of them on. */
-void store_pass_on(const struct store *store);
+int store_pass_on(const struct store *store, struct err *err);
 /* Execs `path` in this process with the inventory at STORE_INVENTORY_FD and every entry handed on.
  * Returns only when that failed, with everything as it was before.  The environment and
  * the signal mask are handed on as they are. */

@@ -123,7 +123,7 @@ static void an_inventory_is_read_back(void **unused)
     assert_int_equal(store_inventory(&store, only_logs, &inventory, &err), 0);
     close(inventory);
     assert_int_equal(store_inventory(&store, NULL, &inventory, &err), 0);
-    store_pass_on(&store);
+    assert_int_equal(store_pass_on(&store, &err), 0);
     assert_false(fcntl(store_get(&store, "plan"), F_GETFD) & FD_CLOEXEC);
     assert_int_equal(store_inherit(inventory, &read, &err), 0);
     assert_false(is_open(inventory));
